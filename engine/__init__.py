@@ -1,0 +1,1 @@
+"""Training step and epoch, evaluation, inference protocols, checkpoints."""

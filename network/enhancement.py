@@ -1,0 +1,96 @@
+"""Feature enhancement: the high-pass filter, and the modules FEM-D (detail) and FEM-S (structure).
+
+Source: Liu, Zhang, Guo, Boosting Semantic Segmentation via Feature Enhancement, ChinaMM 2022, figure "FEM".
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from network.layers import NormLayer, ResidualBlock, conv_bn_relu, up
+
+FILTER_PADDINGS = {"zeros": "constant", "reflect": "reflect"}
+
+
+class FeatureFilter(nn.Module):
+    """Trainable depthwise filter D, initially the mean: (N,C,H,W) -> x - D(x), or D(x) when `smooth`.
+
+    The subtraction is folded into the kernel, which costs one convolution and no extra pass over the map. With zero
+    padding (as released) the high-pass answers at image borders; `reflect` doesn't.
+
+    Args:
+        channels: C.
+        kernel_size: Odd side of the filter.
+        padding: `zeros` or `reflect`.
+        smooth: Return the low-pass D(x) itself: the structure extractor of the paper's figure.
+    """
+
+    def __init__(self, channels: int, kernel_size: int = 9, padding: str = "zeros", smooth: bool = False) -> None:
+        super().__init__()
+        if padding not in FILTER_PADDINGS:
+            raise ValueError(f"padding is {padding!r}; allowed: {', '.join(FILTER_PADDINGS)}")
+        if kernel_size % 2 != 1:
+            raise ValueError(f"kernel_size is {kernel_size}; it must be odd")
+        self.padding, self.smooth = padding, smooth
+        self.weight = nn.Parameter(torch.full((channels, 1, kernel_size, kernel_size), 1 / kernel_size**2))
+
+    def kernel(self) -> Tensor:
+        """The folded kernel (C,1,k,k): the identity minus D, or D."""
+        if self.smooth:
+            return self.weight
+        kernel = -self.weight
+        centre = self.weight.shape[-1] // 2
+        impulse = torch.zeros_like(kernel)
+        impulse[..., centre, centre] = 1
+        return kernel + impulse
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        radius = self.weight.shape[-1] // 2
+        if self.padding == "zeros":
+            return F.conv2d(x, self.kernel(), padding=radius, groups=x.shape[1])
+        return F.conv2d(F.pad(x, [radius] * 4, mode="reflect"), self.kernel(), groups=x.shape[1])
+
+
+class FeatureEnhancement(nn.Module):
+    """Both modules: the features of `guide` and `source` are filtered, fused, and added to `base`.
+
+    Args:
+        channels: C of all maps.
+        norm_layer: Called with the number of channels.
+        filter_kernel: Side of the filter.
+        filter_padding: `zeros` or `reflect`.
+        smooth: Use the smoothing filter instead of the high-pass.
+    """
+
+    def __init__(
+        self, channels: int, norm_layer: NormLayer, filter_kernel: int, filter_padding: str, smooth: bool = False
+    ) -> None:
+        super().__init__()
+        self.filter = FeatureFilter(channels, filter_kernel, filter_padding, smooth)
+        self.reduce = conv_bn_relu(2 * channels, channels, 3, norm_layer)
+        self.residual = ResidualBlock(channels, norm_layer)
+        self.norm = norm_layer(channels)
+        self.fuse = conv_bn_relu(channels, channels, 3, norm_layer)
+
+    def enhance(self, filtered: list[Tensor], base: Tensor) -> Tensor:
+        """Two filtered maps and the base, all (N,C,H,W) -> (N,C,H,W)."""
+        y = self.residual(self.reduce(torch.cat(filtered, dim=1))) + base
+        return self.fuse(F.relu(self.norm(y)))
+
+
+class FEMD(FeatureEnhancement):
+    """FEM-D, bottom-up: low (N,C,H,W) hands its details to high (N,C,h,w); result (N,C,h,w)."""
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        """See the class."""
+        return self.enhance([self.filter(high), up(self.filter(low), high.shape[-2:])], high)
+
+
+class FEMS(FeatureEnhancement):
+    """FEM-S, top-down: high (N,C,h,w) hands its structure to low (N,C,H,W); result (N,C,H,W)."""
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        """See the class."""
+        size = low.shape[-2:]
+        return self.enhance([self.filter(low), up(self.filter(high), size)], up(high, size))

@@ -1,0 +1,108 @@
+"""FENet: an encoder, pyramid pooling, detail up the pyramid, structure down it, one head.
+
+Source: Liu, Zhang, Guo, Boosting Semantic Segmentation via Feature Enhancement, ChinaMM 2022.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from network.enhancement import FEMD, FEMS
+from network.heads import BoundaryHead, auxiliary_head
+from network.layers import NormLayer, PyramidPooling, conv_bn_relu, up
+from network.release_keys import encoder_rules, map_keys
+
+
+class FENet(nn.Module):
+    """(N,3,H,W) normalised images -> dict with `logits` (N,num_classes,h,w) at stride 4.
+
+    While training also `aux`: list of (N,num_classes,h,w) at strides 16 and 32 (if built with `aux`), and
+    `boundary`: (N,1,h,w) probabilities at stride 4 (if built with `boundary`).
+
+    Args:
+        encoder: Returns four feature maps, finest first; has `channels`, `mean`, `std`.
+        num_classes: Number of classes.
+        channels: C, the width of the decoder.
+        norm_layer: Called with the number of channels.
+        aux: Build the auxiliary heads.
+        boundary: Build the boundary head.
+        dropout: Probability of the channel dropouts after the PPM and in the auxiliary heads.
+        filter_kernel: Side of the enhancement filter.
+        filter_padding: `zeros` as released, or `reflect`, which doesn't answer at image borders.
+        structure: Filter of FEM-S: `highpass` as released, or `smooth` as in the paper's figure.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        num_classes: int,
+        channels: int,
+        norm_layer: NormLayer = nn.BatchNorm2d,
+        aux: bool = True,
+        boundary: bool = False,
+        dropout: float = 0.1,
+        filter_kernel: int = 9,
+        filter_padding: str = "zeros",
+        structure: str = "highpass",
+    ) -> None:
+        super().__init__()
+        if structure not in ("highpass", "smooth"):
+            raise ValueError(f"structure is {structure!r}; allowed: highpass, smooth")
+        widths = encoder.channels
+        filters = (filter_kernel, filter_padding)
+        self.encoder = encoder
+        self.reduce = nn.ModuleList(conv_bn_relu(width, channels, 1, norm_layer) for width in widths[:3])
+        self.ppm = PyramidPooling(widths[3], channels, norm_layer, dropout=dropout)
+        self.fem_d = nn.ModuleList(FEMD(channels, norm_layer, *filters) for _ in range(3))
+        self.fem_s = nn.ModuleList(FEMS(channels, norm_layer, *filters, structure == "smooth") for _ in range(3))
+        self.head = nn.Sequential(
+            nn.Conv2d(4 * channels, channels, 3, padding=1),
+            norm_layer(channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(channels, num_classes, 1),
+        )
+        self.aux_heads = nn.ModuleList(
+            auxiliary_head(width, channels, num_classes, norm_layer, dropout) for width in (widths[2:] if aux else ())
+        )
+        self.boundary_head = BoundaryHead(widths[0], widths[1]) if boundary else None
+
+    def forward(self, x: Tensor) -> dict[str, Tensor | list[Tensor]]:
+        """See the class."""
+        features = self.encoder(x)
+        outputs = {"logits": self.head(self.decode(features))}
+        if self.training and self.aux_heads:
+            outputs["aux"] = [head(f) for head, f in zip(self.aux_heads, features[2:], strict=True)]
+        if self.training and self.boundary_head is not None:
+            outputs["boundary"] = self.boundary_head(features[0], features[1])
+        return outputs
+
+    def decode(self, features: list[Tensor]) -> Tensor:
+        """Encoder features -> the four enhanced levels, concatenated: (N,4C,h,w) at stride 4."""
+        r = [reduce(f) for reduce, f in zip(self.reduce, features, strict=False)]
+        r.append(self.ppm(features[3]))
+        for i in range(3):  # details, bottom-up
+            r[i + 1] = self.fem_d[i](low=r[i], high=r[i + 1])
+        for i in reversed(range(3)):  # structure, top-down
+            r[i] = self.fem_s[i](low=r[i], high=r[i + 1])
+        size = r[0].shape[-2:]
+        return torch.cat([r[0]] + [up(level, size) for level in r[1:]], dim=1)
+
+    def release_key_map(self) -> dict[str, str]:
+        """State-dict key of the authors' release -> our key, for every tensor of this model but the boundary head's."""
+        rules = [
+            *encoder_rules(),
+            ("fpn_fe.conv_reduction.3.features.{i}.1.", "ppm.branches.{i}.0."),
+            ("fpn_fe.conv_reduction.3.features.{i}.2.", "ppm.branches.{i}.1."),
+            ("fpn_fe.conv_reduction.3.fusion.", "ppm.fuse."),
+            ("fpn_fe.conv_reduction.{i}.", "reduce.{i}."),
+        ]
+        for theirs, ours in (("de", "fem_d"), ("se", "fem_s")):
+            rules += [
+                (f"fpn_fe.{theirs}.{{i}}.0._high_pass_filter.", f"{ours}.{{i}}.filter."),
+                (f"fpn_fe.{theirs}.{{i}}.0.conv_bn_relu.", f"{ours}.{{i}}.reduce."),
+                (f"fpn_fe.{theirs}.{{i}}.0.res.", f"{ours}.{{i}}.residual."),
+                (f"fpn_fe.{theirs}.{{i}}.0.bn_relu.0.", f"{ours}.{{i}}.norm."),
+                (f"fpn_fe.{theirs}.{{i}}.0.fusion.", f"{ours}.{{i}}.fuse."),
+            ]
+        rules += [("conv_last.", "head."), ("dsn.", "aux_heads.")]
+        return map_keys((key for key in self.state_dict() if not key.startswith("boundary_head.")), rules)

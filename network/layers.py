@@ -1,0 +1,66 @@
+"""Small blocks that several modules share. Shapes are (N,C,H,W) throughout; `up` aligns corners."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+NormLayer = Callable[[int], nn.Module]
+
+
+def up(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize (N,C,h,w) to (N,C,*size), bilinear with align_corners=True."""
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, norm_layer: NormLayer) -> nn.Sequential:
+    """Convolution without bias ("same" padding), norm, ReLU: SPEC's CBR k."""
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=False),
+        norm_layer(out_channels),
+        nn.ReLU(inplace=True),
+    )
+
+
+class ResidualBlock(nn.Module):
+    """(N,C,H,W) -> same shape: CBR 3, 3x3 convolution, norm, + input, ReLU."""
+
+    def __init__(self, channels: int, norm_layer: NormLayer) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn1 = norm_layer(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.bn2 = norm_layer(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        y = F.relu(self.bn1(self.conv1(x)))
+        return F.relu(self.bn2(self.conv2(y)) + x)
+
+
+class PyramidPooling(nn.Module):
+    """Pyramid pooling module: (N,C_in,h,w) -> (N,C,h,w).
+
+    Source: Zhao et al., Pyramid Scene Parsing Network, CVPR 2017, section 3.2; with a 1x1 fusion and Dropout2d.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        norm_layer: NormLayer,
+        bins: Sequence[int] = (1, 2, 3, 6),
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.bins = tuple(bins)
+        self.branches = nn.ModuleList(conv_bn_relu(in_channels, channels, 1, norm_layer) for _ in bins)
+        self.fuse = conv_bn_relu(in_channels + len(self.bins) * channels, channels, 1, norm_layer)
+        self.dropout = nn.Dropout2d(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        size = x.shape[-2:]
+        pooled = [up(cbr(F.adaptive_avg_pool2d(x, n)), size) for n, cbr in zip(self.bins, self.branches, strict=True)]
+        return self.dropout(self.fuse(torch.cat([x, *pooled], dim=1)))

@@ -1,0 +1,49 @@
+"""One place where faults become one line and an exit code."""
+
+import errno
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+
+import torch
+
+from utils.errors import EnvironmentFault, FENetError, PeerLostError
+
+LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Socket Timeout", "timed out", "wait timeout")
+
+
+def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
+    """Run `body(argv)` and return the exit code; faults are printed as one line `error: ...`.
+
+    Exit codes: 0 done, 2 options, 3 data, 4 checkpoint, 5 environment or disk, 6 loss not finite, 7 a peer lost. A
+    traceback is shown only with `--debug` among the arguments; other exceptions are our mistakes and pass through.
+    """
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return body(argv) or 0
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        return 130
+    except (FENetError, OSError, RuntimeError, MemoryError) as error:
+        fault = as_fault(error)
+        if fault is None:
+            raise
+        if "--debug" in argv:
+            traceback.print_exc()
+        print(f"error: {' '.join(str(fault).split())}", file=sys.stderr, flush=True)
+        return fault.exit_code
+
+
+def as_fault(error: BaseException) -> FENetError | None:
+    """The fault a user can do something about, or None where the exception is a mistake of ours."""
+    if isinstance(error, FENetError):
+        return error
+    text = str(error)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in text:
+        return EnvironmentFault("out of memory; lower --crop_size or --bs_mult, or turn on --amp bf16")
+    if isinstance(error, torch.distributed.DistError) or any(mark in text for mark in LOST_PEER):
+        return PeerLostError(f"another process of this job failed or stopped answering ({text.splitlines()[0][:200]})")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
+        return EnvironmentFault(f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output")
+    return None

@@ -1,0 +1,47 @@
+"""The faults users meet, each with the exit code that the entry points return for it.
+
+Raise one of these with a single line that names the file or flag and the remedy; `engine.run.run_main` prints it as
+``error: ...``. Anything else that escapes is our own mistake and keeps its traceback.
+"""
+
+
+class FENetError(Exception):
+    """Base of every fault that is reported as one line."""
+
+    exit_code = 1
+
+
+class OptionError(FENetError):
+    """An option or a combination of options that cannot work."""
+
+    exit_code = 2
+
+
+class DataError(FENetError):
+    """Images, labels or folders that are missing, unreadable or inconsistent."""
+
+    exit_code = 3
+
+
+class CheckpointError(FENetError):
+    """A snapshot that is missing, unreadable, damaged or of another model."""
+
+    exit_code = 4
+
+
+class EnvironmentFault(FENetError):
+    """A missing package, device, permission or disk space."""
+
+    exit_code = 5
+
+
+class NumericsError(FENetError):
+    """A loss or gradient that is not finite."""
+
+    exit_code = 6
+
+
+class PeerLostError(FENetError):
+    """Another process of the job failed or stopped answering."""
+
+    exit_code = 7

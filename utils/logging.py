@@ -1,0 +1,60 @@
+"""A logger and a progress bar; on all ranks but the first both are silent."""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from tqdm import tqdm
+
+NAME = "fenet"
+
+
+def get_logger() -> logging.Logger:
+    """The project's logger."""
+    return logging.getLogger(NAME)
+
+
+def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
+    """Send the logger to standard output and `file` (appended); other ranks only show warnings.
+
+    Args:
+        is_main: True on the first rank.
+        file: A log file that outlives the run.
+    """
+    logger = get_logger()
+    logger.handlers.clear()
+    logger.propagate = False
+    logger.setLevel(logging.INFO if is_main else logging.WARNING)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if file is not None and is_main:
+        handlers.append(logging.FileHandler(file))
+        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    for handler in handlers:
+        logger.addHandler(handler)
+    return logger
+
+
+class Progress:
+    """A bar over an iterable with a few live figures; it prints rarely where standard error is no terminal.
+
+    Args:
+        iterable: What is walked over.
+        total: Its length, if it has none of its own.
+        initial: Items already done.
+        title: Shown on the left.
+        shown: False makes it silent.
+    """
+
+    def __init__(self, iterable: Iterable, title: str, shown: bool, total: int | None = None, initial: int = 0) -> None:
+        interval = 0.2 if sys.stderr.isatty() else 30.0
+        self._bar = tqdm(
+            iterable, total=total, initial=initial, desc=title, disable=not shown, mininterval=interval, leave=False
+        )
+
+    def __iter__(self) -> Iterator:
+        return iter(self._bar)
+
+    def show(self, **figures: float | str) -> None:
+        """Update the figures at the right end."""
+        self._bar.set_postfix(figures, refresh=False)

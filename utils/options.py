@@ -1,0 +1,99 @@
+"""Typed options: dataclass fields -> argparse arguments -> dataclass instances."""
+
+import argparse
+import dataclasses
+from dataclasses import MISSING, dataclass, field
+from typing import Any, TypeVar, get_args, get_type_hints
+
+from utils.errors import OptionError
+
+T = TypeVar("T")
+
+
+def option(default: Any, help: str, *, flags: tuple[str, ...] = (), choices: tuple | None = None, parse=None) -> Any:
+    """A dataclass field that becomes the option `--<field name>`.
+
+    Args:
+        default: Used when the option isn't given.
+        help: One line for `--help`.
+        flags: Further spellings.
+        choices: Allowed values.
+        parse: Text -> value; by default the field's type.
+    """
+    metadata = {"help": help, "flags": flags, "choices": choices, "parse": parse}
+    if isinstance(default, (list, dict)):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def numbers(kind: type) -> Any:
+    """Parser of comma-separated numbers: '0.5,1.0' -> (0.5, 1.0)."""
+
+    def parse(text: str) -> tuple:
+        return tuple(kind(part) for part in text.split(",") if part.strip())
+
+    parse.__name__ = f"comma-separated {kind.__name__} list"
+    return parse
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are `OptionError`s and that accepts no abbreviations."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> None:
+        """See `argparse.ArgumentParser.error`."""
+        raise OptionError(f"{message}; see {self.prog} --help")
+
+
+@dataclass(frozen=True)
+class OldFlag:
+    """A flag of the releases that is accepted and means nothing any more; `nargs` as in argparse."""
+
+    name: str
+    reason: str
+    nargs: int | str | None = None
+
+
+class _OldFlagAction(argparse.Action):
+    def __call__(self, parser, namespace, values, option_string=None) -> None:
+        notes = getattr(namespace, "notes", [])
+        reason = self.help
+        namespace.notes = notes + [f"{option_string} is accepted and has no effect: {reason}"]
+
+
+def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
+    """Add one argument group for the fields of dataclass `cls`, titled by the first line of its docstring."""
+    hints = get_type_hints(cls)
+    group = parser.add_argument_group(cls.__doc__.splitlines()[0])
+    for item in dataclasses.fields(cls):
+        if not item.metadata:
+            continue
+        default = item.default if item.default is not MISSING else item.default_factory()
+        kinds = [kind for kind in get_args(hints[item.name]) if kind is not type(None)] or [hints[item.name]]
+        common = {"dest": item.name, "default": default, "help": item.metadata["help"]}
+        names = [f"--{item.name}", *item.metadata["flags"]]
+        if kinds[0] is bool:
+            group.add_argument(*names, action="store_true", **common)
+            off = [f"--no-{item.name}", f"--no_{item.name}"]
+            group.add_argument(*off, action="store_false", dest=item.name, default=argparse.SUPPRESS, help="the opposite")
+        else:
+            parse = item.metadata["parse"] or kinds[0]
+            group.add_argument(*names, type=parse, choices=item.metadata["choices"], **common)
+
+
+def add_old_flags(parser: argparse.ArgumentParser, flags: list[OldFlag]) -> None:
+    """Accept each flag; using one leaves a line in the namespace's `notes`."""
+    group = parser.add_argument_group("flags of the releases that mean nothing any more")
+    for flag in flags:
+        dest = "old_" + flag.name.lstrip("-").replace("-", "_")
+        nargs = 0 if flag.nargs is None else flag.nargs
+        group.add_argument(
+            flag.name, action=_OldFlagAction, nargs=nargs, dest=dest, default=argparse.SUPPRESS, help=flag.reason
+        )
+
+
+def collect(cls: type[T], namespace: argparse.Namespace) -> T:
+    """Build dataclass `cls` from the parsed options; its `__post_init__` validates."""
+    return cls(**{item.name: getattr(namespace, item.name) for item in dataclasses.fields(cls) if item.metadata})
