@@ -1,34 +1,23 @@
 """Snapshots: one file of plain tensors and data, written atomically, with a SHA-256 for each tensor.
 
 A snapshot is a dict: `format`, `model` (state dict), `average` (state dict of the averaged weights, or None), `config`
-(arch, num_classes, options: what rebuilds the model), `classes` (names, palette, label ids, data set), `training`
-(optimizer, progress, options; absent from `best.pth`) and `sha256`.
+(arch, num_classes, options: what rebuilds the model), `classes` (data set, names, palette, label ids), `sha256`; and
+`training` (optimizer, progress) in `last.pth`, `score` in `best.pth`.
 """
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, OptionError
 from utils.files import sync_folder, write_atomically
+from utils.weights import LoadReport, find_weights, fit_weights, is_snapshot, read_archive, seal, tensor_sha256
 
 FORMAT = 1
-
-
-def tensor_sha256(tensor: Tensor) -> str:
-    """SHA-256 (hex) over dtype, shape and bytes of one tensor."""
-    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
-    flat = tensor.detach().cpu().contiguous().reshape(-1)
-    digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
-    return digest.hexdigest()
 
 
 def weights_sha256(state: Mapping[str, Tensor]) -> str:
@@ -37,17 +26,6 @@ def weights_sha256(state: Mapping[str, Tensor]) -> str:
     for name in sorted(state):
         digest.update(f"{name} {tensor_sha256(state[name])}\n".encode())
     return digest.hexdigest()
-
-
-def _tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    if isinstance(value, Tensor):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _tensors(item, f"{path}/{key}")
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from _tensors(item, f"{path}/{index}")
 
 
 def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False) -> None:
@@ -62,12 +40,13 @@ def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False)
         EnvironmentFault: Disk full or folder not writable; whatever was there before is still there.
     """
     path = Path(path)
-    content = {**snapshot, "format": FORMAT}
-    content["sha256"] = {name: tensor_sha256(tensor) for name, tensor in _tensors(snapshot)}
+    content = seal({**snapshot, "format": FORMAT})
+    if not keep_previous or not path.exists():
+        write_atomically(path, lambda file: torch.save(content, file))
+        return
     staged = path.with_name(f".{path.name}.new")
     write_atomically(staged, lambda file: torch.save(content, file))
-    if keep_previous and path.exists():
-        os.replace(path, previous_path(path))
+    os.replace(path, previous_path(path))
     os.replace(staged, path)
     sync_folder(path.parent)
 
@@ -77,50 +56,18 @@ def previous_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}_previous{path.suffix}")
 
 
-def read_archive(path: str | Path) -> Any:
-    """Tensors and plain data of a torch file, on the CPU; nothing in the file is executed.
-
-    Raises:
-        CheckpointError: The file is missing, a folder, unreadable, damaged, or holds more than plain data.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise CheckpointError(f"{path}: no such snapshot; check --snapshot")
-    if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for damaged files, none of which is our mistake
-        if "weights_only" in str(error) or "Weights only" in str(error):
-            reason = "it is damaged, or holds more than tensors and plain data, which is never executed"
-        else:
-            reason = "it is damaged or not a snapshot"
-        raise CheckpointError(f"{path}: cannot be loaded: {reason}; take another file") from error
-
-
 def load_snapshot(path: str | Path) -> dict:
     """Read one of our snapshots and check every tensor's SHA-256.
 
     Raises:
-        CheckpointError: As `read_archive`, or not one of our snapshots, or a tensor that changed since it was saved.
+        CheckpointError: Missing, unreadable, damaged, or not one of our snapshots.
     """
     snapshot = read_archive(path)
-    if not isinstance(snapshot, dict) or "format" not in snapshot or "sha256" not in snapshot:
-        raise CheckpointError(f"{path}: bare weights, not one of our snapshots; name --arch and --dataset as well")
+    if not is_snapshot(snapshot):
+        raise CheckpointError(f"{path}: holds bare weights, nothing to go on from; start from them with --snapshot")
     if snapshot["format"] != FORMAT:
-        raise CheckpointError(f"{path}: written in format {snapshot['format']}, this version reads format {FORMAT}")
-    _check_tensors(path, snapshot)
+        raise CheckpointError(f"{path}: of format {snapshot['format']}; this version reads format {FORMAT}: update it")
     return snapshot
-
-
-def _check_tensors(path: str | Path, snapshot: dict) -> None:
-    expected = snapshot["sha256"]
-    found = dict(_tensors({key: value for key, value in snapshot.items() if key not in ("format", "sha256")}))
-    if set(found) != set(expected):
-        raise CheckpointError(f"{path}: damaged: its list of tensors doesn't fit its content; take another snapshot")
-    for name, tensor in found.items():
-        if tensor_sha256(tensor) != expected[name]:
-            raise CheckpointError(f"{path}: damaged: tensor {name} fails its SHA-256; take another snapshot")
 
 
 def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Path, dict] | None:
@@ -139,57 +86,8 @@ def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Pa
         except CheckpointError as error:
             warn(str(error))
     if candidates:
-        raise CheckpointError(f"{folder}: no snapshot in it is readable; start anew with --resume never")
+        raise CheckpointError(f"{folder}: none of its snapshots is readable; start anew with --resume never")
     return None
-
-
-@dataclass
-class LoadReport:
-    """What `load_weights` did: names of tensors by outcome."""
-
-    loaded: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)  # the model's, not in the file
-    unexpected: list[str] = field(default_factory=list)  # the file's, not in the model
-    mismatched: list[str] = field(default_factory=list)  # of another shape
-    source: str = ""
-
-    @property
-    def complete(self) -> bool:
-        """True if every tensor of the model was loaded and every tensor of the file was used."""
-        return not (self.missing or self.unexpected or self.mismatched)
-
-    def __str__(self) -> str:
-        text = f"{self.source}: {len(self.loaded)} of {len(self.loaded) + len(self.missing) + len(self.mismatched)}"
-        text += " tensors loaded"
-        for kind in ("missing", "mismatched", "unexpected"):
-            names = getattr(self, kind)
-            if names:
-                text += f"; {len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
-        return text
-
-
-def read_weights(path: str | Path) -> dict[str, Tensor]:
-    """Weights of any file we know: our snapshots (averaged weights first), safetensors, a release's `.pth`.
-
-    Raises:
-        CheckpointError: Unreadable, damaged, or without weights.
-    """
-    if str(path).endswith(".safetensors"):
-        if not Path(path).is_file():
-            raise CheckpointError(f"{path}: no such file; check --snapshot")
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
-    content = read_archive(path)
-    if isinstance(content, dict) and "sha256" in content and "format" in content:
-        _check_tensors(path, content)
-        content = content.get("average") or content["model"]
-    elif isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path}: holds no state dict; expected tensors by name")
-    return {key.removeprefix("module."): value for key, value in content.items()}
 
 
 def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> LoadReport:
@@ -197,44 +95,59 @@ def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> L
 
     Args:
         model: Gets the weights, in place.
-        path: See `read_weights`.
-        partial: Load what fits and leave the rest; otherwise anything missing, left over or misshapen is refused. A
-            release's heads that the model doesn't build (auxiliary heads) are never counted as left over.
+        path: The file; of a snapshot with averaged weights these are taken.
+        partial: Load what fits and leave the rest; otherwise anything missing, left over or misshapen is refused.
+            Heads for training that the file has and the model doesn't build are reported, never refused.
 
     Raises:
-        CheckpointError: As `read_weights`, or the weights don't fit the model; then `model` is unchanged.
+        CheckpointError: Unreadable, or the weights don't fit the model; then `model` is unchanged.
     """
-    weights = read_weights(path)
-    weights = _translate(model, weights)
-    own = model.state_dict()
-    report = LoadReport(source=str(path))
-    fitting = {}
-    for name, tensor in own.items():
-        if name not in weights:
-            report.missing.append(name)
-        elif weights[name].shape != tensor.shape:
-            report.mismatched.append(name)
-        else:
-            fitting[name] = weights[name]
-            report.loaded.append(name)
-    report.unexpected = [name for name in weights if name not in own and not name.startswith("aux_heads.")]
-    if not partial and not report.complete:
-        raise CheckpointError(f"{report}; it was saved from another architecture: name the right --arch and classes")
-    if not fitting:
-        raise CheckpointError(f"{report}; nothing in it fits this model")
-    model.load_state_dict({**own, **fitting})
-    return report
+    weights = find_weights(read_archive(path), path)
+    return fit_weights(model, _own_keys(model, weights), str(path), partial)
 
 
-def _translate(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename a release's keys to the model's; heads and counters that the release keeps and we don't are dropped."""
+def load_model(
+    path: str | Path,
+    build_model: Callable[..., nn.Module],
+    arch: str | None = None,
+    num_classes: int | None = None,
+    partial: bool = False,
+) -> tuple[nn.Module, dict, LoadReport]:
+    """Rebuild a snapshot's model for evaluation: without heads for training, in evaluation mode.
+
+    Args:
+        path: A snapshot, or bare weights together with `arch` and `num_classes`.
+        build_model: (arch, num_classes, **options) -> model.
+        arch: Overrides the snapshot's.
+        num_classes: For bare weights.
+        partial: See `load_weights`.
+
+    Returns:
+        The model, the snapshot's content without its tensors (`config`, `classes`; empty for bare weights), the report.
+
+    Raises:
+        OptionError: Bare weights without `arch` and `num_classes`.
+        CheckpointError: As `load_weights`.
+    """
+    content = read_archive(path)
+    header = {key: content[key] for key in ("config", "classes", "score") if key in content} if is_snapshot(content) else {}
+    config = header.get("config", {})
+    if not config and (arch is None or num_classes is None):
+        raise OptionError(f"--snapshot {path}: holds bare weights; name --arch and --dataset as well")
+    options = config.get("options", {}) if arch is None else {}
+    options = {**options, "aux": False} | ({"boundary": False} if "boundary" in options else {})
+    model = build_model(arch or config["arch"], config.get("num_classes", num_classes), **options)
+    weights = find_weights(content, path)
+    report = fit_weights(model, _own_keys(model, weights), str(path), partial)
+    return model.eval(), header, report
+
+
+def _own_keys(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a release's keys to the model's; what the release carries and nothing uses is dropped."""
     if not hasattr(model, "release_key_map"):
         return weights
-    key_map = model.release_key_map()
-    own = model.state_dict()
+    key_map, own = model.release_key_map(), model.state_dict()
     if sum(key in own for key in weights) >= sum(key in key_map for key in weights):
         return weights
-    unused = getattr(model, "release_unused", ("dsn.",))
-    return {
-        key_map.get(key, key): tensor for key, tensor in weights.items() if key in key_map or not key.startswith(unused)
-    }
+    unused = model.release_unused
+    return {key_map.get(key, key): value for key, value in weights.items() if not key.startswith(unused)}

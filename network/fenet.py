@@ -31,6 +31,8 @@ class FENet(nn.Module):
         structure: Filter of FEM-S: `highpass` as released, or `smooth` as in the paper's figure.
     """
 
+    release_unused: tuple[str, ...] = ()  # prefixes in the release's files that no part of its model uses
+
     def __init__(
         self,
         *,

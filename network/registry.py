@@ -6,6 +6,7 @@ from functools import partial
 from torch import nn
 
 from network.fenet import FENet
+from network.layers import NormLayer
 from network.resnet import BasicBlock, Bottleneck, DeepStemResNet
 from utils.errors import OptionError
 
@@ -17,18 +18,16 @@ RESNETS = {
 }
 
 
-def _build_fenet(encoder: str, channels: int, num_classes: int, **options) -> nn.Module:
-    norm_layer = options.setdefault("norm_layer", nn.BatchNorm2d)
-    channels = options.pop("channels", None) or channels
+def _build_fenet(encoder: str, *, norm_layer: NormLayer = nn.BatchNorm2d, **options) -> nn.Module:
     backbone = DeepStemResNet(norm_layer=norm_layer, **RESNETS[encoder])
-    return FENet(encoder=backbone, num_classes=num_classes, channels=channels, **options)
+    return FENet(encoder=backbone, norm_layer=norm_layer, **options)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "fenet_tiny": partial(_build_fenet, "tiny", 64),  # ours, for laptops, tests and the quickstart
-    "fenet_r18": partial(_build_fenet, "r18", 128),
-    "fenet_r50": partial(_build_fenet, "r50", 256),
-    "fenet_r101": partial(_build_fenet, "r101", 256),
+    "fenet_tiny": partial(_build_fenet, "tiny", channels=64),  # ours, for laptops, tests and the quickstart
+    "fenet_r18": partial(_build_fenet, "r18", channels=128),
+    "fenet_r50": partial(_build_fenet, "r50", channels=256),
+    "fenet_r101": partial(_build_fenet, "r101", channels=256),
 }
 
 _FENET = "network.fenet_resnet_conv_2b_2d."

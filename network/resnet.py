@@ -99,6 +99,7 @@ class DeepStemResNet(nn.Module):
             nn.Conv2d(width, 2 * width, 3, padding=1, bias=False),
         )
         self.bn1 = norm_layer(2 * width)
+        self.depth = 2 + sum(layers) * (2 if block is BasicBlock else 3)
         self.channels = tuple(width * 2**i * block.expansion for i in range(4))
         in_channels = 2 * width
         for i, depth in enumerate(layers):

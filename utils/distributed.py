@@ -1,14 +1,19 @@
 """Processes started by torchrun, through torch.distributed; with one process every function is a no-op."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
 from utils.errors import EnvironmentFault
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,16 @@ def broadcast_buffers(model: nn.Module) -> None:
     if dist.is_initialized():
         for buffer in model.buffers():
             dist.broadcast(buffer, 0)
+
+
+def first_rank_first(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0, then on the others: they find what it cached."""
+    if dist.is_initialized() and dist.get_rank() > 0:
+        dist.barrier()
+        return body()
+    result = body()
+    barrier()
+    return result
 
 
 def barrier() -> None:

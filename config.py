@@ -1,0 +1,397 @@
+"""The one list of options: dataclasses -> argparse groups -> validated config objects."""
+
+import dataclasses
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from utils.errors import OptionError
+from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, numbers, option
+
+PRECISIONS = ("off", "bf16", "fp16")
+DEVICES = ("auto", "cpu", "cuda")
+IGNORE_LABEL = 255
+
+
+def parse_size(text: str) -> int | tuple[int, int]:
+    """'512' -> 512 (square); '360,480' -> (360, 480), height and width."""
+    sizes = numbers(int)(text)
+    if len(sizes) not in (1, 2):
+        raise ValueError(text)
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+parse_size.__name__ = "size"
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """model"""
+
+    arch: str = option("fenet_r18", "model name, or the old dotted name of a release")
+    channels: int | None = option(None, "width of the decoder; unset: the model's own")
+    aux: bool | None = option(None, "build auxiliary heads (unset: as the model's name says) and train them")
+    boundary: bool = option(False, "build the boundary head and train it")
+    dropout: float = option(0.1, "probability of the model's channel dropouts")
+    filter_kernel: int = option(9, "side of the enhancement filter")
+    filter_padding: str = option("zeros", "padding of the enhancement filter", choices=("zeros", "reflect"))
+    structure: str = option("highpass", "filter of FEM-S", choices=("highpass", "smooth"))
+    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, or a file")
+    partial: bool = option(False, "with --pretrained or --snapshot: load what fits and log what doesn't")
+    snapshot: str | None = option(None, "start from the weights of this file")
+    restore_optimizer: bool = option(False, "with --snapshot: take over its optimizer and progress too")
+    freeze_trunk: bool = option(False, "don't train the encoder")
+    fix_bn: bool = option(False, "freeze the norms' statistics and scales")
+    syncbn: bool = option(False, "synchronised norms; the default where CUDA and more than one process run")
+
+    def __post_init__(self) -> None:
+        _at_least("--channels", self.channels, 1)
+        if not 0 <= self.dropout < 1:
+            raise OptionError(f"--dropout {self.dropout}: must be at least 0 and less than 1")
+        if self.restore_optimizer and not self.snapshot:
+            raise OptionError("--restore_optimizer: needs --snapshot FILE, whose optimizer is taken over")
+
+    def build_options(self) -> dict:
+        """Keyword arguments of `network.build_model`; what was left at its default is left out."""
+        names = ("channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "structure")
+        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+        return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """data"""
+
+    dataset: str = option("cityscapes", "data set")
+    data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
+    cv: int = option(0, "cross-validation split; 0 is the official one", flags=("--cv_split",))
+    train_split: str = option("train", "split to train on")
+    val_split: str = option("val", "split to validate on")
+    class_uniform_pct: float = option(0.5, "share of crops centred on class centroids")
+    class_uniform_tile: int = option(1024, "tile of the class centroids, pixels")
+    max_cu_epoch: int = option(100000, "last epoch with class-uniform sampling")
+    coarse_boost_classes: tuple | None = option(None, "train ids topped up from coarse labels", parse=numbers(int))
+    num_workers: int = option(2, "loader processes per process; 0: load in the process itself")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.class_uniform_pct <= 1:
+            raise OptionError(f"--class_uniform_pct {self.class_uniform_pct}: must be a share from 0 to 1")
+        _at_least("--class_uniform_tile", self.class_uniform_tile, 1)
+        _at_least("--num_workers", self.num_workers, 0)
+        if self.coarse_boost_classes:
+            raise OptionError("--coarse_boost_classes: coarse labels are not supported yet; leave the flag out")
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """augmentation"""
+
+    crop_size: int | tuple = option(720, "training crop: one number, or height,width", parse=parse_size)
+    pre_size: int | None = option(None, "resize the short side to this before scaling")
+    scale_min: float = option(0.5, "least random scale")
+    scale_max: float = option(2.0, "greatest random scale")
+    color_aug: float = option(0.25, "strength of the colour jitter; 0: off")
+    gblur: bool = option(True, "random Gaussian blur")
+    bblur: bool = option(False, "bilateral blur instead of Gaussian")
+
+    def __post_init__(self) -> None:
+        for size in self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,):
+            _at_least("--crop_size", size, 1)
+        _at_least("--pre_size", self.pre_size, 1)
+        if not 0 < self.scale_min <= self.scale_max:
+            raise OptionError(f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max")
+        if self.color_aug < 0:
+            raise OptionError(f"--color_aug {self.color_aug}: must not be negative")
+
+    @property
+    def blur(self) -> str:
+        """`gaussian`, `bilateral` or `off`."""
+        return "bilateral" if self.bblur else "gaussian" if self.gblur else "off"
+
+
+@dataclass(frozen=True)
+class LossOptions:
+    """loss"""
+
+    ohem: bool = option(False, "OHEM cross-entropy")
+    ohem_thresh: float = option(0.7, "OHEM: pixels up to this probability of their class are kept")
+    ohem_min_kept: int = option(100_000, "OHEM: least number of kept pixels per process")
+    aux_weight: float = option(1.0, "weight of each auxiliary head")
+    boundary_weight: float = option(1.0, "weight of the boundary head")
+    img_wt_loss: bool = option(False, "image-weighted cross-entropy")
+    batch_weighting: bool = option(False, "class weights over the batch instead of each image")
+    wt_bound: float = option(1.0, "upper bound of the class weights", flags=("-wb",))
+    jointwtborder: bool = option(False, "boundary label relaxation")
+    strict_bdr_cls: tuple = option((), "train ids that relaxation leaves alone, comma-separated", parse=numbers(int))
+    rlx_off_epoch: int = option(-1, "epoch at which relaxation ends; -1: never")
+
+    @property
+    def name(self) -> str:
+        """Name of the criterion; of several flags the first of this order wins: image-weighted, relaxed, OHEM."""
+        return "image_weighted" if self.img_wt_loss else "relaxed_boundary" if self.jointwtborder else self.hard_name
+
+    @property
+    def hard_name(self) -> str:
+        """Name of the criterion without relaxation."""
+        return "ohem" if self.ohem else "ce"
+
+
+@dataclass(frozen=True)
+class OptimizerOptions:
+    """optimizer and schedule"""
+
+    optimizer: str = option("sgd", "optimizer", choices=("sgd", "adam", "adamw"))
+    lr: float = option(0.002, "base learning rate")
+    lr_schedule: str = option("poly", "learning rate over time", choices=("poly", "scl-poly"))
+    poly_exp: float = option(1.0, "exponent of poly")
+    repoly: float = option(1.5, "exponent after relaxation ends (scl-poly)")
+    rescale: float = option(1.0, "factor after relaxation ends (scl-poly)")
+    warmup_steps: int = option(0, "steps of linear warm-up")
+    amsgrad: bool = option(False, "Adam's AMSGrad variant")
+    weight_decay: float = option(1e-4, "weight decay")
+    no_decay_norm_bias: bool = option(False, "no weight decay on norms and biases")
+    momentum: float = option(0.9, "momentum of SGD")
+    ema: float = option(0.0, "decay of the weight average, which is then validated and saved as best; 0: off")
+    accumulate: int = option(1, "batches per optimizer step")
+    bs_mult: int = option(2, "batch per process")
+    bs_mult_val: int = option(1, "batch per process in validation")
+    max_epoch: int = option(180, "epochs")
+
+    def __post_init__(self) -> None:
+        for flag in ("accumulate", "bs_mult", "bs_mult_val", "max_epoch"):
+            _at_least(f"--{flag}", getattr(self, flag), 1)
+        _at_least("--warmup_steps", self.warmup_steps, 0)
+        if self.lr <= 0:
+            raise OptionError(f"--lr {self.lr}: must be positive")
+        if not 0 <= self.ema < 1:
+            raise OptionError(f"--ema {self.ema}: must be at least 0 and less than 1")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """run"""
+
+    exp: str = option("default", "name of the experiment: results go to <ckpt>/<exp>")
+    ckpt: str = option("logs/ckpt", "folder of all experiments")
+    tb_path: str | None = option(None, "TensorBoard folder; unset: the experiment's own")
+    tb_tag: str = option("", "appended to the name of the TensorBoard run")
+    resume: str = option("auto", "auto: go on where this experiment stopped; never; or a snapshot to go on from")
+    seed: int = option(0, "seed of everything random")
+    deterministic: bool = option(False, "only deterministic kernels; an operation without one is refused")
+    device: str = option("auto", "device", choices=DEVICES)
+    amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    channels_last: bool = option(True, "memory layout of images and weights")
+    max_steps: int | None = option(None, "stop after this many optimizer steps in all")
+    save_every: int | None = option(None, "steps between snapshots, besides the one each epoch")
+    log_every: int = option(20, "steps between figures in the log")
+    eval_epoch: int = option(0, "first epoch that is validated")
+    val_every: int = option(1, "epochs between validations; the last epoch is always validated")
+    base_size: int | None = option(None, "long side of the images in validation; unset: their own")
+    test_mode: bool = option(False, "a few steps and images of everything, to see that it runs")
+    dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
+    evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
+    eval_thresholds: tuple = option(
+        (0.0005, 0.001875, 0.00375, 0.005), "its thresholds, shares of the diagonal", parse=numbers(float)
+    )
+    debug: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        for flag in ("max_steps", "save_every", "base_size"):
+            _at_least(f"--{flag}", getattr(self, flag), 1)
+        for flag in ("log_every", "val_every"):
+            _at_least(f"--{flag}", getattr(self, flag), 1)
+        if self.seed < 0:
+            raise OptionError(f"--seed {self.seed}: must not be negative")
+        if Path(self.exp).is_absolute() or ".." in Path(self.exp).parts:
+            raise OptionError(f"--exp {self.exp}: a name below --ckpt, without ..")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Everything train.py was asked for."""
+
+    model: ModelOptions
+    data: DataOptions
+    augment: AugmentOptions
+    loss: LossOptions
+    optim: OptimizerOptions
+    run: RunOptions
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run leaves its results."""
+        return Path(self.run.ckpt) / self.run.exp
+
+    def flat(self) -> dict:
+        """Every option by name, as plain data."""
+        groups = (self.model, self.data, self.augment, self.loss, self.optim, self.run)
+        return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
+
+
+LAUNCHER_FLAGS = [
+    OldFlag("--local_rank", "torchrun's environment counts", 1),
+    OldFlag("--local-rank", "torchrun's environment counts", 1),
+]
+TRAIN_OLD_FLAGS = [
+    *LAUNCHER_FLAGS,
+    OldFlag("--apex", "training is distributed whenever torchrun starts it, through torch.nn.parallel"),
+    OldFlag("--fpn_dsn_loss", "auxiliary losses are used whenever the model has auxiliary heads"),
+    OldFlag("--start_epoch", "--resume sets it", 1),
+    OldFlag("--trunk", "--arch names the encoder", 1),
+    OldFlag("--hardnm", "the models of this family don't use it", 1),
+    OldFlag("--maxSkip", "video augmentation is not part of this family", 1),
+    OldFlag("--scf", "video augmentation is not part of this family"),
+    OldFlag("--edge_weight", "weighs --joint_edgeseg_loss, which is not part of this family", 1),
+    OldFlag("--seg_weight", "weighs --joint_edgeseg_loss, which is not part of this family", 1),
+    OldFlag("--att_weight", "weighs --joint_edgeseg_loss, which is not part of this family", 1),
+]
+REFUSED = {
+    "--joint_edgeseg_loss": "is the loss of GSCNN, whose model is not part of this family; leave it out",
+    "--icnet_loss": "is the loss of ICNet, whose model is not part of this family; leave it out",
+}
+
+
+def parse_train(argv: Sequence[str]) -> TrainConfig:
+    """The command line of train.py -> config.
+
+    Raises:
+        OptionError: An unknown option or a value that cannot work.
+    """
+    parser = Parser(prog="train.py", description="Train a segmentation model, alone or under torchrun.")
+    groups = (ModelOptions, DataOptions, AugmentOptions, LossOptions, OptimizerOptions, RunOptions)
+    for group in groups:
+        add_options(parser, group)
+    short = parser.add_argument_group("short forms")
+    for name in ("sgd", "adam", "adamw"):
+        short.add_argument(f"--{name}", action="store_const", dest="optimizer", const=name, help=f"= --optimizer {name}")
+    short.add_argument("--fp16", action="store_const", dest="amp", const="fp16", help="= --amp fp16")
+    short.add_argument("--dataset_dir", dest="data_root", help="= --data_root")
+    for flag, reason in REFUSED.items():
+        short.add_argument(flag, action="store_true", help=f"refused: {reason}")
+    parser.set_defaults(optimizer="sgd", amp="off", data_root=None, notes=[])
+    add_old_flags(parser, TRAIN_OLD_FLAGS)
+    namespace = parser.parse_args(argv)
+    for flag, reason in REFUSED.items():
+        if getattr(namespace, flag.strip("-")):
+            raise OptionError(f"{flag}: {reason}")
+    return TrainConfig(*(collect(group, namespace) for group in groups), notes=namespace.notes)
+
+
+@dataclass(frozen=True)
+class EvalOptions:
+    """evaluation"""
+
+    snapshot: str | None = option(None, "weights to evaluate")
+    arch: str | None = option(None, "model name; unset: as the snapshot says")
+    dataset: str | None = option(None, "data set; unset: as the snapshot says")
+    data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
+    split: str = option("val", "split to evaluate")
+    cv_split: int = option(0, "cross-validation split", flags=("--cv",))
+    save_dir: str | None = option(None, "output folder", flags=("--ckpt_path",))
+    exp_name: str = option("", "subfolder of --save_dir")
+    inference_mode: str = option("whole", "how an image is cut up", choices=("whole", "sliding"), flags=("-im",))
+    scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
+    flip: bool = option(False, "also run each piece mirrored")
+    merge: str = option("prob", "how scores are merged", choices=("prob", "logit", "exp_softmax"))
+    sliding_overlap: float = option(1 / 3, "share of a window that its neighbour repeats")
+    crop_size: int | None = option(None, "side of a window; unset: the image's short side")
+    base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
+    window_batch: int = option(4, "windows per forward pass")
+    batch_size: int = option(1, "images per process and batch")
+    dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
+    split_index: int = option(0, "which part of the split, from 0")
+    split_count: int = option(1, "number of parts that the split is cut into")
+    partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
+    num_workers: int = option(2, "loader processes per process")
+    device: str = option("auto", "device", choices=DEVICES)
+    amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    test_mode: bool = option(False, "a few images only")
+    debug: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        if self.snapshot is None:
+            raise OptionError("--snapshot: name the weights to evaluate")
+        if self.save_dir is None:
+            raise OptionError("--save_dir: name the output folder")
+        if not 0 <= self.split_index < self.split_count:
+            raise OptionError(
+                f"--split_index {self.split_index} --split_count {self.split_count}: the index runs from 0 to count - 1"
+            )
+        _at_least("--batch_size", self.batch_size, 1)
+        _at_least("--num_workers", self.num_workers, 0)
+
+
+EVAL_OLD_FLAGS = [
+    *LAUNCHER_FLAGS,
+    OldFlag("--mode", "fine labels are what is evaluated", 1),
+    OldFlag("--dataset_cls", "--dataset names it", 1),
+    OldFlag("--dist_bn", "norms are not synchronised in evaluation"),
+    OldFlag("--profile", "see scripts/benchmark.py"),
+    OldFlag("--fixed_aspp_pool", "the models of this family don't use it"),
+    OldFlag("--trunk", "--arch names the encoder", 1),
+    OldFlag("--resume", "a finished part is overwritten by the same result"),
+]
+
+
+def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
+    """The command line of eval.py -> options, and notes about flags that mean nothing any more."""
+    parser = Parser(prog="eval.py", description="Score a snapshot on a split, alone or under torchrun.")
+    argv = ["whole" if argv[i - 1 : i] in (["--inference_mode"], ["-im"]) and a == "pooling" else a
+            for i, a in enumerate(argv)]
+    add_options(parser, EvalOptions)
+    short = parser.add_argument_group("short forms")
+    short.add_argument("--dataset_dir", dest="data_root", help="= --data_root")
+    short.add_argument("--single_scale", action="store_const", dest="scales", const=(1.0,), help="= --scales 1.0")
+    parser.set_defaults(data_root=None, scales=(1.0,), notes=[])
+    add_old_flags(parser, EVAL_OLD_FLAGS)
+    namespace = parser.parse_args(argv)
+    return collect(EvalOptions, namespace), namespace.notes
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """demo"""
+
+    demo_folder: str | None = option(None, "folder of images", flags=("--demo_floder",))
+    snapshot: str | None = option(None, "weights")
+    arch: str | None = option(None, "model name; unset: as the snapshot says")
+    dataset: str | None = option(None, "data set whose classes and colours are used; unset: as the snapshot says")
+    save_dir: str = option("demo_results", "output folder")
+    base_size: int | None = option(None, "long side that images are resized to; unset: their own")
+    opacity: float = option(0.5, "of the colours over the image")
+    device: str = option("auto", "device", choices=DEVICES)
+    amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    debug: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        if self.demo_folder is None:
+            raise OptionError("--demo_folder: name the folder of images")
+        if self.snapshot is None:
+            raise OptionError("--snapshot: name the weights")
+        if not 0 <= self.opacity <= 1:
+            raise OptionError(f"--opacity {self.opacity}: must be from 0 to 1")
+        _at_least("--base_size", self.base_size, 1)
+
+
+def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
+    """The command line of demo_folder.py -> options, and notes about flags that mean nothing any more."""
+    parser = Parser(prog="demo_folder.py", description="Segment the images of a folder and draw the result.")
+    add_options(parser, DemoOptions)
+    add_old_flags(parser, LAUNCHER_FLAGS)
+    parser.set_defaults(notes=[])
+    namespace = parser.parse_args(argv)
+    return collect(DemoOptions, namespace), namespace.notes
+
+
+def data_root(dataset: str, given: str | None) -> Path:
+    """`--data_root`, or `$FENET_DATA/<dataset>`, or `./data/<dataset>`."""
+    if given is not None:
+        return Path(given)
+    return Path(os.environ.get("FENET_DATA", "data")) / dataset
+
+
+def _at_least(flag: str, value: int | None, least: int) -> None:
+    if value is not None and value < least:
+        raise OptionError(f"{flag} {value}: must be at least {least}")

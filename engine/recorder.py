@@ -1,0 +1,71 @@
+"""What a run writes for people and tools: `metrics.jsonl` and TensorBoard events; silent on all ranks but the first."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import SummaryWriter
+
+from utils.files import write_atomically
+
+
+class Recorder:
+    """One line per epoch in `metrics.jsonl`, scalars and pictures in TensorBoard.
+
+    Args:
+        folder: The run's folder.
+        tensorboard: Folder of the events.
+        active: False on all ranks but the first: then every method does nothing.
+        epoch: First epoch that will be recorded; later lines of an interrupted run are dropped.
+        step: Likewise the step, for TensorBoard.
+    """
+
+    def __init__(self, folder: Path, tensorboard: Path, active: bool, epoch: int = 0, step: int = 0) -> None:
+        self.path = folder / "metrics.jsonl"
+        self.active = active
+        if active:
+            self._drop_from(epoch)
+            self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None)
+
+    def _drop_from(self, epoch: int) -> None:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        kept = [line for line in lines if _epoch_of(line) is not None and _epoch_of(line) < epoch]
+        write_atomically(self.path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
+
+    def step(self, step: int, figures: Mapping[str, float]) -> None:
+        """Scalars of one step under `train/`."""
+        if self.active:
+            for name, value in figures.items():
+                self._writer.add_scalar(f"train/{name}", value, step)
+
+    def epoch(self, figures: dict) -> None:
+        """Append one epoch's figures; `per_class_iou` and the scalars go to TensorBoard too."""
+        if not self.active:
+            return
+        with open(self.path, "a") as file:
+            file.write(json.dumps(figures, allow_nan=False) + "\n")
+        for name, value in figures.items():
+            if name == "per_class_iou":
+                for label, iou in value.items():
+                    self._writer.add_scalar(f"iou/{label}", iou if iou is not None else 0.0, figures["step"])
+            elif name not in ("epoch", "step") and value is not None:
+                self._writer.add_scalar(f"epoch/{name}", value, figures["step"])
+        self._writer.flush()
+
+    def picture(self, name: str, image: np.ndarray, step: int) -> None:
+        """An RGB picture (H,W,3) uint8."""
+        if self.active:
+            self._writer.add_image(name, image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flush everything."""
+        if self.active:
+            self._writer.close()
+
+
+def _epoch_of(line: str) -> int | None:
+    try:
+        return json.loads(line)["epoch"]
+    except (ValueError, KeyError, TypeError):
+        return None

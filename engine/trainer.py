@@ -1,0 +1,298 @@
+"""A training run: epochs of steps, validation, snapshots, and going on where an earlier run stopped."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from engine.checkpoint import save_snapshot, weights_sha256
+from engine.evaluation import Evaluation
+from engine.recorder import Recorder
+from engine.signals import StopRequest
+from engine.training import Criterion, LossMeter, Precision, grouped, seed_step, set_train_mode, train_step
+from utils.distributed import Process, barrier, broadcast_buffers
+from utils.drawing import save_png
+from utils.errors import CheckpointError
+from utils.logging import Progress, get_logger
+from utils.metrics import scores
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """How long a run is and what happens when; steps are optimizer steps."""
+
+    max_epoch: int
+    steps_per_epoch: int
+    seed: int
+    accumulate: int = 1
+    max_steps: int | None = None
+    save_every: int | None = None
+    log_every: int = 20
+    eval_epoch: int = 0
+    val_every: int = 1
+    freeze_norms: bool = False
+    memory_format: torch.memory_format = torch.contiguous_format
+    batch_images: int = 1  # per process and batch
+
+    @property
+    def total_steps(self) -> int:
+        """The schedule's horizon."""
+        return self.max_epoch * self.steps_per_epoch
+
+    def validates(self, epoch: int) -> bool:
+        """True if this epoch (from 0) ends with a validation."""
+        last = epoch == self.max_epoch - 1
+        return last or (epoch >= self.eval_epoch and (epoch + 1) % self.val_every == 0)
+
+
+@dataclass
+class RunState:
+    """Where a run is; plain data that a snapshot holds."""
+
+    step: int = 0
+    epoch: int = 0
+    step_in_epoch: int = 0
+    best_iou: float = -1.0
+    best_epoch: int = -1
+    seconds_in_epoch: float = 0.0
+    loss_sums: dict[str, float] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains `model` and leaves `last.pth`, `best.pth` and the recorder's files in `folder`.
+
+    Args:
+        model: The bare model, on its device.
+        parallel: What is called in a step: the model itself, or its DDP wrapper.
+        criterion: Outputs and labels -> named terms; `set_progress(epoch)` is called before each epoch.
+        optimizer: Over the model's parameters.
+        set_rate: (step, total steps) -> sets the optimizer's learning rate and returns it.
+        average: Weight average, or None.
+        precision: Mixed precision.
+        process: This process.
+        plan: Length and rhythm of the run.
+        header: `config` and `classes` of the snapshots.
+        folder: Results.
+        tensorboard: TensorBoard events.
+        make_loader: (epoch, batches to skip) -> loader of this rank.
+        validate: Model in evaluation mode -> its evaluation.
+        draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: nn.Module,
+        parallel: nn.Module,
+        criterion: Criterion,
+        optimizer: torch.optim.Optimizer,
+        set_rate: Callable[[int, int], float],
+        average,
+        precision: Precision,
+        process: Process,
+        plan: RunPlan,
+        header: dict,
+        folder: Path,
+        tensorboard: Path,
+        make_loader: Callable[[int, int], Iterable[dict]],
+        validate: Callable[[nn.Module], Evaluation],
+        draw: Callable[[nn.Module], dict[str, np.ndarray]],
+    ) -> None:
+        self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
+        self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
+        self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
+        self.make_loader, self.validate, self.draw = make_loader, validate, draw
+        self.state = RunState()
+        self.log = get_logger()
+
+    def run(self) -> None:
+        """Train to the end, to `max_steps`, or until a signal asks to stop; every way out is saved."""
+        state = self.state
+        self.recorder = Recorder(self.folder, self.tensorboard, self.process.is_main, state.epoch, state.step)
+        with StopRequest() as stop:
+            while self.state.epoch < self.plan.max_epoch:
+                finished = self.train_epoch(stop)
+                if not finished:
+                    self.save()
+                    reason = "reached --max_steps" if self._at_max_steps() else "stopped"
+                    self.log.info(f"{reason} at step {self.state.step}, saved")
+                    break
+                self.end_epoch()
+        self.recorder.close()
+        self.log.info(f"final weights sha256: {weights_sha256(self.model.state_dict())}")
+
+    def train_epoch(self, stop: StopRequest) -> bool:
+        """The rest of the current epoch; False if the run has to stop before the epoch is complete and scored."""
+        state, plan = self.state, self.plan
+        self.criterion.set_progress(state.epoch)
+        set_train_mode(self.model, plan.freeze_norms)
+        self.meter = LossMeter(state.loss_sums, state.step_in_epoch)
+        loader = self.make_loader(state.epoch, state.step_in_epoch * plan.accumulate)
+        bar = Progress(
+            grouped(loader, plan.accumulate),
+            f"epoch {state.epoch}",
+            self.process.is_main,
+            total=plan.steps_per_epoch,
+            initial=state.step_in_epoch,
+        )
+        started = time.monotonic() - state.seconds_in_epoch
+        if self._at_max_steps():
+            return False
+        for batches in bar:
+            terms, rate = self.step(batches)
+            state.seconds_in_epoch = time.monotonic() - started
+            if state.step % plan.log_every == 0:
+                self.report(bar, terms, rate)
+            if stop.on_any_rank() or self._at_max_steps():
+                return False
+            if plan.save_every and state.step % plan.save_every == 0:
+                self.save()
+        return True
+
+    def step(self, batches: list[dict]) -> tuple[dict, float]:
+        """One optimizer step; returns its loss terms on the device, and its learning rate."""
+        state, plan = self.state, self.plan
+        rate = self.set_rate(state.step, plan.total_steps)
+        seed_step(plan.seed, state.step, self.process.rank)
+        terms = train_step(
+            self.parallel,
+            self.criterion,
+            self.optimizer,
+            batches,
+            self.precision,
+            self.process.device,
+            plan.memory_format,
+        )
+        if self.average is not None:
+            self.average.update(self.model)
+        self.meter.add(terms)
+        state.step += 1
+        state.step_in_epoch += 1
+        return terms, rate
+
+    def report(self, bar: Progress, terms: dict, rate: float) -> None:
+        """Figures of the current step, to the bar, the log and TensorBoard; waits for the device."""
+        step = LossMeter()
+        step.add(terms)
+        means = step.means(self.process.world_size, f"step {self.state.step}")
+        images = self.images_per_second()
+        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}")
+        self.log.info(
+            f"epoch {self.state.epoch} step {self.state.step}/{self.plan.total_steps} loss {means['total']:.6f}"
+            f" lr {rate:.3e} {images:.1f} images/s"
+        )
+        self.recorder.step(self.state.step, {**means, "lr": rate, "images_per_second": images})
+
+    def images_per_second(self) -> float:
+        """Throughput over the epoch so far, all processes together."""
+        images = self.state.step_in_epoch * self.plan.accumulate * self.plan.batch_images * self.process.world_size
+        return images / max(self.state.seconds_in_epoch, 1e-9)
+
+    def end_epoch(self) -> None:
+        """Validate if it is time, record, and save."""
+        state, epoch = self.state, self.state.epoch
+        means = self.meter.means(self.process.world_size, f"epoch {epoch}")
+        rate = self.optimizer.param_groups[0]["lr"]
+        figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means["total"]}
+        figures["images_per_second"] = self.images_per_second()
+        if self.plan.validates(epoch):
+            figures |= self.score()
+        state.epoch, state.step_in_epoch, state.seconds_in_epoch = epoch + 1, 0, 0.0
+        self.meter = LossMeter()
+        self.recorder.epoch(figures)
+        self.save()
+
+    def score(self) -> dict:
+        """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
+        broadcast_buffers(self.model)
+        self.model.eval()
+        if self.average is None:
+            return self._score_present()
+        with self.average.applied_to(self.model):
+            return self._score_present()
+
+    def _score_present(self) -> dict:
+        state, names = self.state, self.header["classes"]["names"]
+        evaluation = self.validate(self.model)
+        result = scores(evaluation.confusion, names)
+        iou = result["mean_iou"]
+        self.log.info(f"epoch {state.epoch} mIoU {_percent(iou)} pixel accuracy {_percent(result['pixel_accuracy'])}")
+        for name, row in result["per_class"].items():
+            self.log.info(f"    {name:<20} {_percent(row['iou'])}")
+        if iou is not None and iou > state.best_iou:
+            state.best_iou, state.best_epoch = iou, state.epoch
+            if self.process.is_main:
+                best = {**self.header, "model": self.model.state_dict(), "average": None}
+                save_snapshot(self.folder / "best.pth", best | {"score": {"mean_iou": iou, "epoch": state.epoch}})
+                self.show_pictures()
+        return {
+            "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
+            "mean_iou": iou,
+            "pixel_accuracy": result["pixel_accuracy"],
+            "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
+        }
+
+    def show_pictures(self) -> None:
+        """Draw what the best weights see, into `pictures/` and TensorBoard."""
+        for name, picture in self.draw(self.model).items():
+            save_png(self.folder / "pictures" / f"{name}.png", picture)
+            self.recorder.picture(name, picture, self.state.step)
+
+    def save(self) -> None:
+        """Write `last.pth` on rank 0; its predecessor stays as `last_previous.pth`.
+
+        Raises:
+            NumericsError: The loss was not finite since the last snapshot; nothing is written then.
+        """
+        sums = self.meter.totals(f"up to step {self.state.step}")
+        broadcast_buffers(self.model)
+        if self.process.is_main:
+            training = {
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.precision.scaler.state_dict(),
+                "average": self.average.state_dict() if self.average else None,
+                "state": vars(self.state) | {"loss_sums": sums},
+                "world_size": self.process.world_size,
+            }
+            average = self.average.state_dict()["shadow"] if self.average else None
+            snapshot = {**self.header, "model": self.model.state_dict(), "average": average, "training": training}
+            save_snapshot(self.folder / "last.pth", snapshot, keep_previous=True)
+        barrier()
+
+    def load(self, snapshot: dict, path: Path) -> None:
+        """Go on from a training snapshot.
+
+        Raises:
+            CheckpointError: It is of another model or optimizer, or holds no training state.
+        """
+        training = snapshot.get("training")
+        if training is None:
+            raise CheckpointError(f"{path}: holds weights only, nothing to go on from; start from it with --snapshot")
+        try:
+            self.model.load_state_dict(snapshot["model"])
+            self.optimizer.load_state_dict(training["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"{path}: of another model or optimizer ({reason}); give the options it was made with, or --resume never"
+            ) from error
+        self.precision.scaler.load_state_dict(training["scaler"])
+        if self.average is not None:
+            if training["average"] is None:
+                raise CheckpointError(f"{path}: holds no weight average; leave --ema out, or --resume never")
+            self.average.load_state_dict(training["average"])
+        self.state = RunState(**training["state"])
+        if not self.process.is_main:  # the sums are of all ranks already
+            self.state.loss_sums = dict.fromkeys(self.state.loss_sums, 0.0)
+
+    def _at_max_steps(self) -> bool:
+        return self.plan.max_steps is not None and self.state.step >= self.plan.max_steps
+
+
+def _percent(value: float | None) -> str:
+    return "   n/a" if value is None else f"{100 * value:6.2f}"

@@ -1,0 +1,130 @@
+"""One optimizer step, one epoch."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from utils.distributed import sum_over_ranks
+from utils.errors import NumericsError
+
+Criterion = Callable[[dict, Tensor], dict[str, Tensor]]
+
+
+@dataclass
+class Precision:
+    """Mixed precision: `dtype` of autocast (None: off) and the loss scaler, which only float16 needs."""
+
+    dtype: torch.dtype | None
+    scaler: torch.amp.GradScaler
+
+    @classmethod
+    def build(cls, name: str, device: torch.device) -> "Precision":
+        """`off`, `bf16` or `fp16`."""
+        dtype = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+        return cls(dtype, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16))
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch for one step, so that dropout doesn't depend on what ran before."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def set_train_mode(model: nn.Module, freeze_norms: bool) -> None:
+    """Training mode; with `freeze_norms` batch norms keep their statistics and scale."""
+    model.train()
+    if freeze_norms:
+        for module in model.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+                module.requires_grad_(False)
+
+
+def train_step(
+    model: nn.Module,
+    criterion: Criterion,
+    optimizer: torch.optim.Optimizer,
+    batches: list[dict],
+    precision: Precision,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> dict[str, Tensor]:
+    """One optimizer step over `batches`, whose gradients are averaged.
+
+    Args:
+        model: In training mode, possibly wrapped in DDP.
+        criterion: Outputs and labels -> named terms with `total`.
+        optimizer: Holds the learning rate of this step already.
+        batches: One or more (gradient accumulation), with `image` and `label` on the CPU.
+        precision: Mixed precision.
+        device: Where to compute.
+        memory_format: Layout of the images.
+
+    Returns:
+        The named terms, detached, averaged over `batches`; reading them waits for the device.
+    """
+    terms: dict[str, Tensor] = {}
+    optimizer.zero_grad(set_to_none=True)
+    for i, batch in enumerate(batches):
+        images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
+        labels = batch["label"].to(device, non_blocking=True)
+        last = i == len(batches) - 1
+        with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
+            with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
+                losses = criterion(model(images), labels)
+            precision.scaler.scale(losses["total"] / len(batches)).backward()
+        for name, value in losses.items():
+            terms[name] = terms.get(name, 0) + value.detach() / len(batches)
+    precision.scaler.step(optimizer)
+    precision.scaler.update()
+    return terms
+
+
+def grouped(loader: Iterable[dict], size: int) -> Iterator[list[dict]]:
+    """Lists of `size` batches; an incomplete last list is dropped."""
+    group: list[dict] = []
+    for batch in loader:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+
+
+class LossMeter:
+    """Running sums of the loss terms of an epoch, kept on the device so that steps don't wait.
+
+    Args:
+        sums: Sums of the steps before an interruption; on one rank only.
+        steps: Their number.
+    """
+
+    def __init__(self, sums: dict[str, float] | None = None, steps: int = 0) -> None:
+        self.sums: dict[str, Tensor | float] = dict(sums or {})
+        self.steps = steps
+
+    def add(self, terms: dict[str, Tensor]) -> None:
+        """Count one step."""
+        for name, value in terms.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value.double()
+        self.steps += 1
+
+    def totals(self, where: str) -> dict[str, float]:
+        """Sum of each term over steps and ranks.
+
+        Raises:
+            NumericsError: One isn't finite; `where` is part of the message.
+        """
+        local = torch.tensor([float(value) for value in self.sums.values()], dtype=torch.float64)
+        values = sum_over_ranks(local).tolist() if self.sums else []
+        totals = dict(zip(self.sums, values, strict=True))
+        bad = {name: value for name, value in totals.items() if not np.isfinite(value)}
+        if bad:
+            raise NumericsError(f"{where}: loss not finite ({bad}); lower --lr, check the labels, or use --amp off")
+        return totals
+
+    def means(self, world_size: int, where: str) -> dict[str, float]:
+        """Mean of each term over steps and ranks; raises as `totals`."""
+        return {name: value / max(1, self.steps) / world_size for name, value in self.totals(where).items()}

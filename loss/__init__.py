@@ -1,0 +1,21 @@
+"""Criteria: modules that map a model's outputs and label maps to a loss."""
+
+from loss.boundary import BoundaryLoss
+from loss.cross_entropy import CrossEntropy
+from loss.image_weighted import ImageWeightedCrossEntropy
+from loss.ohem import OhemCrossEntropy
+from loss.registry import LOSSES, build_loss, list_losses
+from loss.relaxed_boundary import RelaxedBoundaryLoss
+from loss.segmentation import SegmentationLoss
+
+__all__ = [
+    "LOSSES",
+    "BoundaryLoss",
+    "CrossEntropy",
+    "ImageWeightedCrossEntropy",
+    "OhemCrossEntropy",
+    "RelaxedBoundaryLoss",
+    "SegmentationLoss",
+    "build_loss",
+    "list_losses",
+]

@@ -1,0 +1,66 @@
+"""Online hard example mining: cross entropy over the pixels that the model is least sure of."""
+
+import torch
+from torch import Tensor, nn
+
+from loss.pixelwise import at_label_size, masked_mean, pixel_cross_entropy, without_autocast
+from utils.errors import OptionError
+
+
+class OhemCrossEntropy(nn.Module):
+    """Mean cross entropy over the hard pixels of the batch.
+
+    A pixel is kept where the probability of its true class is at most max(thresh, the min_kept-th smallest such
+    probability). With fewer labelled pixels than `min_kept`, or `min_kept` 0, all labelled ones are kept; with none
+    the loss is 0 with a graph.
+
+    Args:
+        thresh: probability of the true class up to which a pixel is hard, in (0, 1].
+        min_kept: pixels of the batch (of this process) that are kept at least.
+        ignore_label: label of the pixels that do not count.
+
+    Raises:
+        OptionError: a threshold or a number of pixels that cannot work.
+
+    Source:
+        Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016; the
+        per-pixel form with a probability threshold as the SFNet family trains with it.
+    """
+
+    def __init__(self, thresh: float = 0.7, min_kept: int = 100_000, ignore_label: int = 255) -> None:
+        super().__init__()
+        if not 0 < thresh <= 1:
+            raise OptionError(f"OHEM's threshold is {thresh}; it is a probability: give a value in (0, 1]")
+        if min_kept < 0:
+            raise OptionError(f"OHEM keeps at least {min_kept} pixels; give 0 (all of them) or more")
+        self.thresh = thresh
+        self.min_kept = min_kept
+        self.ignore_label = ignore_label
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
+        with without_autocast(logits):
+            logits = at_label_size(logits, labels)
+            cross_entropy = pixel_cross_entropy(logits, labels, self.ignore_label)
+            kept = self.hard_pixels(cross_entropy.detach(), labels != self.ignore_label)
+            return masked_mean(cross_entropy, kept)
+
+    def hard_pixels(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
+        """Mask (N,H,W) of the pixels that are kept, from each one's cross entropy (0 where ignored) and validity."""
+        if not 0 < self.min_kept <= valid.numel():
+            return valid
+        # ignored pixels have a cross entropy of 0, so they count as 1 and a batch with too few labelled ones keeps all
+        prob = cross_entropy.neg().exp()
+        # a NaN is above nothing, so it is kept: a broken model shows in the loss instead of being mined away
+        return valid & ~(prob > self._threshold(prob.flatten()))
+
+    def _threshold(self, prob: Tensor) -> Tensor | float:
+        """max(thresh, the min_kept-th smallest of prob), never by a full sort."""
+        if prob.device.type == "cpu":
+            # counting costs a tenth of selecting, and from random weights on it nearly always settles the matter
+            if int((prob <= self.thresh).sum()) >= self.min_kept:
+                return self.thresh
+            return prob.kthvalue(self.min_kept).values
+        # elsewhere selecting is cheap and a host sync is not (and CUDA's kthvalue is not deterministic, topk is)
+        smallest = torch.topk(prob, self.min_kept, largest=False, sorted=False).values
+        return smallest.amax().clamp(min=self.thresh)

@@ -1,0 +1,61 @@
+"""What every criterion starts from: logits at the labels' size, in a precision that a loss needs."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+@contextmanager
+def without_autocast(tensor: Tensor) -> Iterator[None]:
+    """Switch mixed precision off for the device of `tensor`: sums over a million pixels need float32."""
+    with torch.autocast(tensor.device.type, enabled=False):
+        yield
+
+
+def at_label_size(scores: Tensor, labels: Tensor) -> Tensor:
+    """Upsample (N,C,h,w) scores of any stride to (N,C,H,W) for (N,H,W) labels, in float32 (float64 stays float64).
+
+    Bilinear with align_corners=True, as everywhere in this family.
+
+    Raises:
+        ValueError: the two shapes do not belong together.
+    """
+    if scores.ndim != 4 or labels.ndim != 3 or scores.shape[0] != labels.shape[0]:
+        raise ValueError(
+            f"expected scores (N,C,h,w) and labels (N,H,W) of the same N, got {tuple(scores.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
+    scores = scores if scores.dtype == torch.float64 else scores.float()
+    size = (labels.shape[1], labels.shape[2])
+    if (scores.shape[2], scores.shape[3]) == size:
+        return scores
+    return F.interpolate(scores, size=size, mode="bilinear", align_corners=True)
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
+    """Cross entropy of every pixel, (N,H,W) in nats, 0 where the label is ignored.
+
+    Args:
+        logits: (N,C,H,W), already at the labels' size.
+        labels: (N,H,W) int64 of 0..C-1 and `ignore_label`.
+    """
+    # CUDA's two-dimensional NLL kernel refuses to run under --deterministic, gather does not
+    if logits.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return gathered_cross_entropy(logits, labels, ignore_label)
+    return F.cross_entropy(logits, labels.long(), ignore_index=ignore_label, reduction="none")
+
+
+def gathered_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:
+    """The same as `pixel_cross_entropy`, from operations that CUDA can run deterministically."""
+    valid = labels != ignore_label
+    true_class = labels.long().where(valid, 0).unsqueeze(1)
+    cross_entropy = logits.logsumexp(1) - logits.gather(1, true_class).squeeze(1)
+    return cross_entropy.where(valid, 0.0)
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Mean of `values` where `mask` is set; 0 with a graph, never NaN, where it is set nowhere."""
+    return values.where(mask, 0.0).sum() / mask.sum().clamp(min=1)

@@ -1,0 +1,100 @@
+"""An exponential moving average of a model's weights."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from utils.errors import CheckpointError, OptionError
+
+
+class ModelAverage:
+    """Shadow of a model's state that follows it slowly: shadow <- d x shadow + (1 - d) x model.
+
+    Parameters and floating-point buffers (the norms' running statistics, which belong to averaged weights) are
+    averaged in float32 at least, whatever the model's precision; integer buffers (`num_batches_tracked`) are copied.
+    In the first updates d is min(decay, (1 + n) / (10 + n)) with n the updates made so far, so that the start is soon
+    forgotten.
+
+    Args:
+        model: the bare model, not its DistributedDataParallel or compiled wrapper, whose names differ.
+        decay: d in the long run, in [0, 1).
+
+    Raises:
+        OptionError: a decay outside [0, 1).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0 <= decay < 1:
+            raise OptionError(f"the weight average's decay is {decay}; give a value in [0, 1), such as 0.999")
+        self.decay = decay
+        self.updates = 0
+        self.shadow: dict[str, Tensor] = {}
+        for name, value in model.state_dict().items():
+            self.shadow[name] = value.detach().to(_shadow_dtype(value), copy=True)
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        """Move the average towards the model's present state; call it after each optimizer step."""
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        averages, values = [], []
+        for name, value in model.state_dict().items():
+            shadow = self.shadow[name]
+            if shadow.is_floating_point():
+                averages.append(shadow)
+                values.append(value.to(shadow))
+            else:
+                shadow.copy_(value)
+        torch._foreach_lerp_(averages, values, 1 - decay)
+        self.updates += 1
+
+    @torch.no_grad()
+    def copy_to(self, model: nn.Module) -> None:
+        """Write the averaged state into the model, in the model's own types."""
+        for name, value in model.state_dict().items():
+            value.copy_(self.shadow[name])
+
+    @contextmanager
+    def applied_to(self, model: nn.Module) -> Iterator[None]:
+        """Lend the averaged state to the model, for a validation; its own comes back afterwards."""
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        self.copy_to(model)
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for name, value in model.state_dict().items():
+                    value.copy_(own[name])
+
+    def state_dict(self) -> dict[str, int | dict[str, Tensor]]:
+        """`updates` and `shadow` (name -> tensor, not copied): all that a bit-exact resume needs."""
+        return {"updates": self.updates, "shadow": dict(self.shadow)}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping) -> None:
+        """Go on from what `state_dict` gave; the decay stays the one this average was built with.
+
+        Raises:
+            CheckpointError: names or shapes differ from this model's.
+        """
+        shadow = state["shadow"]
+        if shadow.keys() != self.shadow.keys():
+            odd = sorted(shadow.keys() ^ self.shadow.keys())
+            raise CheckpointError(
+                f"the saved weight average is of another model: {len(odd)} names differ, such as {odd[0]}; "
+                "give the options it was trained with, or train from the start with --resume never"
+            )
+        for name, value in shadow.items():
+            if value.shape != self.shadow[name].shape:
+                raise CheckpointError(
+                    f"the saved weight average has {name} of shape {tuple(value.shape)}, the model has "
+                    f"{tuple(self.shadow[name].shape)}; give the options it was trained with"
+                )
+        for name, value in shadow.items():
+            self.shadow[name].copy_(value)
+        self.updates = int(state["updates"])
+
+
+def _shadow_dtype(value: Tensor) -> torch.dtype:
+    return torch.promote_types(value.dtype, torch.float32) if value.is_floating_point() else value.dtype

@@ -1,0 +1,316 @@
+"""Train a segmentation model: alone, or on several processes under torchrun. `python train.py --help`."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+import datasets
+import network
+from config import IGNORE_LABEL, TrainConfig, data_root, parse_train
+from datasets.base import Split
+from datasets.dataset import EvaluationDataset, TrainingDataset
+from datasets.loader import build_eval_loader, build_train_loader
+from datasets.sampler import EpochSampler, evaluation_indices
+from datasets.uniform import epoch_plan, load_centroids, realised_histogram
+from engine.checkpoint import load_snapshot, load_weights, newest_snapshot
+from engine.evaluation import Evaluation, evaluate
+from engine.inference import build_predictor
+from engine.trainer import RunPlan, Trainer
+from engine.training import Precision
+from loss import build_loss
+from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
+from transforms import build_eval_transform, build_train_transform, denormalize
+from utils import distributed
+from utils.cli import run_main
+from utils.distributed import Process
+from utils.drawing import save_png, side_by_side
+from utils.errors import OptionError
+from utils.files import make_folder, write_json
+from utils.logging import get_logger, setup_logging
+
+PICTURES = 4  # validation images drawn at each best epoch
+TEST_MODE_SAMPLES = 8
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_main(train, argv)
+
+
+def train(argv: Sequence[str]) -> None:
+    """Parse, build, run."""
+    config = parse_train(argv)
+    process = distributed.start(config.run.device)
+    try:
+        make_folder(config.folder, "--ckpt or --exp")
+        log = setup_logging(process.is_main, config.folder / "log.txt")
+        resumed = find_snapshot(config)
+        for note in config.notes:
+            log.info(note)
+        trainer = build_trainer(config, process)
+        if process.is_main:
+            write_json(config.folder / "config.json", config.flat())
+        if resumed is not None:
+            trainer.load(*resumed)
+        trainer.run()
+    finally:
+        distributed.stop()
+
+
+def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
+    """The snapshot that --resume asks for, said in the log; None for a fresh start."""
+    log = get_logger()
+    if config.model.restore_optimizer:
+        found = Path(config.model.snapshot), load_snapshot(config.model.snapshot)
+    elif config.run.resume == "never":
+        return None
+    elif config.run.resume == "auto":
+        found = newest_snapshot(config.folder, log.warning)
+    else:
+        found = Path(config.run.resume), load_snapshot(config.run.resume)
+    if found is None:
+        return None
+    path, snapshot = found
+    log.info(f"resuming at step {snapshot.get('training', {}).get('state', {}).get('step')} from {path}")
+    return snapshot, path
+
+
+def build_trainer(config: TrainConfig, process: Process) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`."""
+    torch.manual_seed(config.run.seed)
+    torch.use_deterministic_algorithms(config.run.deterministic)
+    train_split, val_split = (build_split(config, split) for split in (config.data.train_split, config.data.val_split))
+    classes = train_split.classes
+    model = build_model(config, classes.num_classes, process)
+    optim = config.optim
+    optimizer = build_optimizer(
+        model,
+        optim.optimizer,
+        optim.lr,
+        optim.momentum,
+        optim.weight_decay,
+        optim.amsgrad,
+        no_decay_norm_bias=optim.no_decay_norm_bias,
+    )
+    make_loader, steps_per_epoch = build_training_data(config, process, train_split, model.encoder)
+    precision = Precision.build(config.run.amp, process.device)
+    validate, draw = build_validation(config, process, val_split, model.encoder, precision.dtype)
+    return Trainer(
+        model=model,
+        parallel=wrap_parallel(model, process),
+        criterion=build_criterion(config, classes.num_classes).to(process.device),
+        optimizer=optimizer,
+        set_rate=build_rate(config, optimizer),
+        average=ModelAverage(model, optim.ema) if optim.ema else None,
+        precision=precision,
+        process=process,
+        plan=build_plan(config, steps_per_epoch),
+        header={"config": model.config, "classes": classes.describe(config.data.dataset)},
+        folder=config.folder,
+        tensorboard=tensorboard_folder(config),
+        make_loader=make_loader,
+        validate=validate,
+        draw=draw,
+    )
+
+
+def build_split(config: TrainConfig, split: str) -> Split:
+    """One split of the data set."""
+    data = config.data
+    return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def build_model(config: TrainConfig, num_classes: int, process: Process) -> nn.Module:
+    """The model with the weights it starts from, on its device."""
+    options, log = config.model, get_logger()
+    model = network.build_model(options.arch, num_classes, **options.build_options())
+    if options.pretrained:
+        log.info(f"encoder weights: {network.load_pretrained(model, options.pretrained, options.partial)}")
+    if options.snapshot and not options.restore_optimizer:
+        log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
+    if not (options.pretrained or options.snapshot):
+        log.info("starting from random weights; see --pretrained and --snapshot")
+    if options.freeze_trunk:
+        model.encoder.requires_grad_(False)
+    synchronised = process.world_size > 1 and process.device.type == "cuda"
+    if synchronised:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    elif options.syncbn:
+        log.info("--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run")
+    if config.optim.bs_mult == 1 and not synchronised and not options.fix_bn:
+        raise OptionError(
+            "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
+            " use --bs_mult 2 or more, --fix_bn, or several CUDA processes (synchronised norms)"
+        )
+    layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
+    return model.to(process.device, memory_format=layout)
+
+
+def wrap_parallel(model: nn.Module, process: Process) -> nn.Module:
+    """The model itself, or its DDP wrapper; buffers are broadcast before validation and saving, not in each step."""
+    if process.world_size == 1:
+        return model
+    ids = [process.device.index] if process.device.type == "cuda" else None
+    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def build_criterion(config: TrainConfig, num_classes: int) -> nn.Module:
+    """The loss that the flags name."""
+    options = config.loss
+    return build_loss(
+        options.name,
+        num_classes,
+        IGNORE_LABEL,
+        thresh=options.ohem_thresh,
+        min_kept=options.ohem_min_kept,
+        upper_bound=options.wt_bound,
+        batch_weighting=options.batch_weighting,
+        strict_classes=options.strict_bdr_cls,
+        rlx_off_epoch=options.rlx_off_epoch,
+        hard_name=options.hard_name,
+        aux_weight=options.aux_weight,
+        boundary_weight=options.boundary_weight,
+    )
+
+
+def build_rate(config: TrainConfig, optimizer: torch.optim.Optimizer) -> Callable[[int, int], float]:
+    """(step, total steps) -> learning rate, which the optimizer then has."""
+    optim, off = config.optim, config.loss.rlx_off_epoch
+    switch_off = off / optim.max_epoch if off >= 0 and config.loss.jointwtborder else None
+
+    def set_rate(step: int, total_steps: int) -> float:
+        factor = lr_factor(
+            step,
+            total_steps,
+            schedule=optim.lr_schedule,
+            poly_exp=optim.poly_exp,
+            repoly=optim.repoly,
+            rescale=optim.rescale,
+            switch_off=switch_off,
+            warmup_steps=optim.warmup_steps,
+        )
+        set_lr(optimizer, factor)
+        return optimizer.param_groups[0]["lr"]
+
+    return set_rate
+
+
+def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
+    """Length and rhythm of the run."""
+    run, optim = config.run, config.optim
+    return RunPlan(
+        max_epoch=min(optim.max_epoch, 2) if run.test_mode else optim.max_epoch,
+        steps_per_epoch=steps_per_epoch,
+        seed=run.seed,
+        accumulate=optim.accumulate,
+        max_steps=run.max_steps,
+        save_every=run.save_every,
+        log_every=run.log_every,
+        eval_epoch=0 if run.test_mode else run.eval_epoch,
+        val_every=run.val_every,
+        freeze_norms=config.model.fix_bn,
+        memory_format=torch.channels_last if run.channels_last else torch.contiguous_format,
+        batch_images=optim.bs_mult,
+    )
+
+
+def build_training_data(
+    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
+) -> tuple[Callable[[int, int], Iterable[dict]], int]:
+    """(epoch, batches to skip) -> this rank's loader, and the number of optimizer steps per epoch."""
+    data, augment, optim, seed = config.data, config.augment, config.optim, config.run.seed
+    transform = build_train_transform(
+        crop_size=augment.crop_size,
+        pre_size=augment.pre_size,
+        scale_min=augment.scale_min,
+        scale_max=augment.scale_max,
+        color_aug=augment.color_aug,
+        blur=augment.blur,
+        mean=encoder.mean,
+        std=encoder.std,
+    )
+    dataset = TrainingDataset(split, transform, seed)
+    centroids = None
+    if data.class_uniform_pct > 0:
+        cache = config.folder / "centroids.json"
+        centroids = distributed.first_rank_first(lambda: load_centroids(split, data.class_uniform_tile, cache))
+
+    def plan(epoch: int) -> list:
+        share = data.class_uniform_pct if epoch <= data.max_cu_epoch else 0.0
+        draws = epoch_plan(len(split), centroids, share, seed, epoch)
+        return draws[: TEST_MODE_SAMPLES * process.world_size] if config.run.test_mode else draws
+
+    def make_loader(epoch: int, start: int) -> Iterable[dict]:
+        draws = plan(epoch)
+        if start == 0 and centroids is not None:
+            counts = dict(zip(split.classes.names, realised_histogram(draws, split.classes.num_classes), strict=True))
+            get_logger().info(f"epoch {epoch} crops centred on a class: {', '.join(f'{k} {v}' for k, v in counts.items())}")
+        sampler = EpochSampler(draws, process.rank, process.world_size, optim.bs_mult, start)
+        return build_train_loader(dataset, sampler, data.num_workers, pin_memory=process.device.type == "cuda")
+
+    batches = len(EpochSampler(plan(0), process.rank, process.world_size, optim.bs_mult))
+    if batches < optim.accumulate:
+        raise OptionError(f"--accumulate {optim.accumulate}: an epoch has only {batches} batches; lower it or --bs_mult")
+    if config.run.dump_augmentation_images and process.is_main:
+        dump_augmented(dataset, plan(0), split, config.folder / "augmented")
+    return make_loader, batches // optim.accumulate
+
+
+def dump_augmented(dataset: TrainingDataset, draws: list, split: Split, folder: Path, count: int = 32) -> None:
+    """Write the first augmented samples of the run, image beside label."""
+    for draw in draws[:count]:
+        sample = dataset[draw]
+        colors = split.classes.colorize(sample["label"].numpy().astype(np.uint8))
+        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(sample["image"]), colors]))
+    get_logger().info(f"augmented samples are in {folder}")
+
+
+def build_validation(
+    config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
+) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
+    """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
+    data, optim, run = config.data, config.optim, config.run
+    dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
+    count = min(len(split), TEST_MODE_SAMPLES) if run.test_mode else len(split)
+
+    def validate(model: nn.Module) -> Evaluation:
+        indices = evaluation_indices(count, process.rank, process.world_size)
+        loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
+        return evaluate(
+            build_predictor(model, base_size=run.base_size),
+            loader,
+            split.classes.num_classes,
+            IGNORE_LABEL,
+            process.device,
+            amp=amp,
+            progress=process.is_main,
+        )
+
+    def draw(model: nn.Module) -> dict[str, np.ndarray]:
+        pictures = {}
+        for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
+            sample = dataset[index]
+            scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
+            maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
+            colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
+            pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
+        return pictures
+
+    return validate, draw
+
+
+def tensorboard_folder(config: TrainConfig) -> Path:
+    """Where TensorBoard events go: the run's folder, or a run of its own below --tb_path."""
+    run = config.run
+    if run.tb_path is None:
+        return config.folder
+    return Path(run.tb_path) / (f"{run.exp}_{run.tb_tag}" if run.tb_tag else run.exp)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,47 @@
+"""Pictures of predictions: overlays, error maps, legends; all RGB (H,W,3) uint8."""
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from utils.files import write_atomically
+
+
+def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
+    """Blend a class-colour picture over an image of the same size; `opacity` of the colours, 0 to 1."""
+    return cv2.addWeighted(image, 1 - opacity, colors, opacity, 0)
+
+
+def error_map(image: np.ndarray, prediction: np.ndarray, label: np.ndarray, ignore_label: int) -> np.ndarray:
+    """The image in dim grey, wrong pixels red, ignored ones black.
+
+    Args:
+        image: (H,W,3) uint8.
+        prediction: Train ids (H,W).
+        label: Train ids (H,W).
+        ignore_label: Label that isn't scored.
+    """
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 2 + 40
+    picture = np.repeat(gray[..., None], 3, axis=2)
+    picture[(prediction != label) & (label != ignore_label)] = (230, 40, 40)
+    picture[label == ignore_label] = 0
+    return picture
+
+
+def side_by_side(pictures: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
+    """Pictures of one height in a row, with white gaps."""
+    parts = []
+    for picture in pictures:
+        parts += [picture, np.full((picture.shape[0], gap, 3), 255, np.uint8)]
+    return np.concatenate(parts[:-1], axis=1)
+
+
+def save_png(path: str | Path, picture: np.ndarray) -> None:
+    """Write (H,W,3) RGB or (H,W) 8-bit as PNG, atomically."""
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, format="PNG")
+    write_atomically(path, lambda file: file.write(buffer.getvalue()))

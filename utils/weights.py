@@ -1,0 +1,154 @@
+"""Weight files -> tensors by name -> a module, with a report of what fitted. Nothing in a file is executed."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from utils.errors import CheckpointError
+
+TRAINING_HEADS = ("aux_heads.", "boundary_head.", "dsn.")  # ours and the releases'; evaluation has no use for them
+
+
+def tensor_sha256(tensor: Tensor) -> str:
+    """SHA-256 (hex) over dtype, shape and bytes of one tensor, whatever its memory layout."""
+    digest = hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode())
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
+    return digest.hexdigest()
+
+
+def named_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Every tensor in nested dicts and lists, with its place."""
+    if isinstance(value, Tensor):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from named_tensors(item, f"{path}/{key}")
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            yield from named_tensors(item, f"{path}/{index}")
+
+
+def read_archive(path: str | Path) -> Any:
+    """Tensors and plain data of a torch or safetensors file, on the CPU; one of our snapshots is checked.
+
+    Raises:
+        CheckpointError: The file is missing, a folder, unreadable, damaged, or holds more than plain data.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise CheckpointError(f"{path}: no such file; check --snapshot")
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except (SafetensorError, OSError, ValueError) as error:
+            raise CheckpointError(f"{path}: not a readable safetensors file ({error}); take another file") from error
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for damaged files, none of which is our mistake
+        if "weights_only" in str(error) or "Weights only" in str(error):
+            reason = "it is damaged, or holds more than tensors and plain data, which is never executed"
+        else:
+            reason = "it is damaged or not a snapshot"
+        raise CheckpointError(f"{path}: cannot be loaded: {reason}; take another file") from error
+    if is_snapshot(content):
+        _check_tensors(path, content)
+    return content
+
+
+def is_snapshot(content: Any) -> bool:
+    """True for the content of one of our own snapshots."""
+    return isinstance(content, dict) and isinstance(content.get("sha256"), dict) and "format" in content
+
+
+def seal(content: dict) -> dict:
+    """`content` with a SHA-256 for each of its tensors under `sha256`."""
+    return {**content, "sha256": {name: tensor_sha256(tensor) for name, tensor in named_tensors(content)}}
+
+
+def _check_tensors(path: Path, content: dict) -> None:
+    expected = content["sha256"]
+    found = dict(named_tensors({key: value for key, value in content.items() if key != "sha256"}))
+    if set(found) != set(expected):
+        raise CheckpointError(f"{path}: damaged: its list of tensors doesn't fit its content; take another snapshot")
+    for name, tensor in found.items():
+        if tensor_sha256(tensor) != expected[name]:
+            raise CheckpointError(f"{path}: damaged: tensor {name} fails its SHA-256; take another snapshot")
+
+
+def find_weights(content: Any, path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a file's content: a snapshot's (averaged weights first), bare, or under `state_dict`.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if is_snapshot(content):
+        content = content.get("average") or content.get("model")
+    elif isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{path}: holds no state dict, which is tensors by name; take another file")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+@dataclass
+class LoadReport:
+    """Names of tensors by what became of them."""
+
+    source: str
+    loaded: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)  # the model's, not in the file: they stay as they were
+    mismatched: list[str] = field(default_factory=list)  # of another shape: they stay as they were
+    unexpected: list[str] = field(default_factory=list)  # the file's, not in the model
+    unused: list[str] = field(default_factory=list)  # heads for training in the file, which the model doesn't build
+
+    @property
+    def complete(self) -> bool:
+        """True if every tensor of the model was loaded and nothing was left over."""
+        return not (self.missing or self.unexpected or self.mismatched)
+
+    def __str__(self) -> str:
+        total = len(self.loaded) + len(self.missing) + len(self.mismatched)
+        text = f"{self.source}: {len(self.loaded)} of {total} tensors loaded"
+        for kind in ("missing", "mismatched", "unexpected", "unused"):
+            names = getattr(self, kind)
+            if names:
+                text += f"; {len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+        return text
+
+
+def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str, partial: bool) -> LoadReport:
+    """Copy `weights` into `module`, whose keys they have.
+
+    Args:
+        module: Gets the weights, in place.
+        weights: Tensors by the module's names.
+        source: Where they come from, for messages.
+        partial: Load what fits; otherwise anything missing, left over or misshapen is refused.
+
+    Raises:
+        CheckpointError: The weights don't fit; then `module` is unchanged.
+    """
+    own = module.state_dict()
+    report = LoadReport(source)
+    for name, tensor in own.items():
+        fits = name in weights and weights[name].shape == tensor.shape
+        (report.loaded if fits else report.mismatched if name in weights else report.missing).append(name)
+    for name in weights:
+        if name not in own:
+            (report.unused if name.startswith(TRAINING_HEADS) else report.unexpected).append(name)
+    if not partial and not report.complete:
+        raise CheckpointError(f"{report}; these weights are of another architecture: name the right --arch, or --partial")
+    if not report.loaded:
+        raise CheckpointError(f"{report}; nothing in this file fits the model")
+    module.load_state_dict({**own, **{name: weights[name] for name in report.loaded}})
+    return report
