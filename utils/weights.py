@@ -1,6 +1,7 @@
 """Weight files -> tensors by name -> a module, with a report of what fitted. Nothing in a file is executed."""
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,9 @@ def read_archive(path: str | Path) -> Any:
         except (SafetensorError, OSError, ValueError) as error:
             raise CheckpointError(f"{path}: not a readable safetensors file ({error}); take another file") from error
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about foreign pickles; they are refused in one line below
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for damaged files, none of which is our mistake
         if "weights_only" in str(error) or "Weights only" in str(error):
             reason = "it is damaged, or holds more than tensors and plain data, which is never executed"

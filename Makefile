@@ -1,0 +1,48 @@
+# make quickstart: train a small FENet on synthetic scenes and look at the result     make test: the tests
+# Each target sets up $(VENV) by itself. PYTHON=... and VENV=... choose another interpreter or folder.
+
+VENV ?= .venv
+# the first Python that is new enough and can make virtual environments
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
+ARGS ?=
+
+CORE := requirements.txt
+DEV := requirements.txt requirements-dev.txt
+BENCHMARKS := train-step loss hpf infer
+
+.PHONY: quickstart test lint bench bench-gpu clean
+.NOTPARALLEL:
+
+quickstart: $(VENV)/.core.stamp
+	@PYTHON="$(VENV)/bin/python" sh scripts/quickstart.sh
+
+test: $(VENV)/.dev.stamp
+	"$(VENV)/bin/python" -m pytest -q tests $(ARGS)
+
+lint: $(VENV)/.dev.stamp
+	"$(VENV)/bin/python" -m ruff check .
+
+bench: $(VENV)/.core.stamp
+	@mkdir -p runs/bench
+	@for what in $(BENCHMARKS); do \
+		echo "benchmark $$what"; \
+		"$(VENV)/bin/python" scripts/benchmark.py "$$what" --json "runs/bench/$$what.json" || exit $$?; \
+	done
+
+# needs a Python whose PyTorch sees a GPU, and sets nothing up
+bench-gpu:
+	@sh scripts/bench_gpu.sh
+
+clean:
+	rm -rf runs/quickstart runs/bench .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+# a stamp is written last, so an interrupted set-up starts again
+$(VENV)/.core.stamp: $(CORE) constraints.txt
+	@sh scripts/setup_venv.sh "$(VENV)" "$(PYTHON)" $(CORE)
+	@touch "$@"
+
+$(VENV)/.dev.stamp: $(DEV) constraints.txt
+	@sh scripts/setup_venv.sh "$(VENV)" "$(PYTHON)" $(DEV)
+	@touch "$(VENV)/.core.stamp" "$@"

@@ -1,0 +1,193 @@
+"""What a data set is: a table of classes, and splits that load images and labels by index."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from datasets.reading import read_image, read_label
+from utils.errors import DataError
+
+IGNORE_LABEL = 255
+
+
+@dataclass(frozen=True)
+class ClassTable:
+    """The classes of a data set and the ids its label files hold.
+
+    Args:
+        names: Class names by train id, spelt as the data set's authors spell them.
+        palette: RGB colour, 0 to 255, by train id.
+        label_ids: The original label id that is written for each train id.
+        id_to_train: Every id that a label file may hold -> train id, or `IGNORE_LABEL`.
+    """
+
+    names: tuple[str, ...]
+    palette: tuple[tuple[int, int, int], ...]
+    label_ids: tuple[int, ...]
+    id_to_train: Mapping[int, int]
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes that are scored."""
+        return len(self.names)
+
+    @cached_property
+    def _train_table(self) -> np.ndarray:
+        table = np.full(256, IGNORE_LABEL, np.uint8)
+        for label_id, train_id in self.id_to_train.items():
+            table[label_id] = train_id
+        return table
+
+    @cached_property
+    def _id_table(self) -> np.ndarray:
+        table = np.zeros(256, np.uint8)
+        table[: self.num_classes] = self.label_ids
+        return table
+
+    @cached_property
+    def _color_table(self) -> np.ndarray:
+        table = np.zeros((256, 3), np.uint8)
+        table[: self.num_classes] = self.palette
+        return table
+
+    def to_train_ids(self, label_ids: np.ndarray, path: str | Path) -> np.ndarray:
+        """Original ids (H,W) uint8 -> train ids (H,W) uint8, 255 where ignored.
+
+        Raises:
+            DataError: `label_ids` holds an id that the table does not know; the message names `path`, id and count.
+        """
+        counts = np.bincount(label_ids.ravel(), minlength=256)
+        unknown = [i for i in np.flatnonzero(counts).tolist() if i not in self.id_to_train]
+        if unknown:
+            worst = unknown[0]
+            known = ", ".join(str(label_id) for label_id in sorted(self.id_to_train))
+            raise DataError(
+                f"{path}: label id {worst} ({counts[worst]} pixels) is not one of this data set's ids ({known});"
+                " mend the label or the class table"
+            )
+        return cv2.LUT(label_ids, self._train_table)
+
+    def to_label_ids(self, train_ids: np.ndarray) -> np.ndarray:
+        """Train ids (H,W), all below `num_classes` -> original label ids (H,W) uint8."""
+        return self._id_table[train_ids]
+
+    def colorize(self, train_ids: np.ndarray) -> np.ndarray:
+        """Train ids (H,W) uint8 -> RGB picture (H,W,3) uint8; ignored pixels are black."""
+        return self._color_table[train_ids]
+
+    def describe(self, dataset: str) -> dict:
+        """Plain data for a snapshot, from which `from_description` rebuilds the table without the data set."""
+        palette = [list(color) for color in self.palette]
+        ids = {str(label_id): train_id for label_id, train_id in self.id_to_train.items()}
+        return {
+            "dataset": dataset,
+            "names": list(self.names),
+            "palette": palette,
+            "label_ids": list(self.label_ids),
+            "id_to_train": ids,
+        }
+
+    @classmethod
+    def from_description(cls, description: Mapping) -> "ClassTable":
+        """The table that `describe` described."""
+        return cls(
+            names=tuple(description["names"]),
+            palette=tuple(tuple(color) for color in description["palette"]),
+            label_ids=tuple(description["label_ids"]),
+            id_to_train={int(label_id): train_id for label_id, train_id in description["id_to_train"].items()},
+        )
+
+
+class Split:
+    """One split of a data set: named samples that load as arrays.
+
+    Subclasses set the attributes and implement both loaders.
+
+    Attributes:
+        dataset: Registry name of the data set.
+        split: Name of the split, such as `val`.
+        classes: Its `ClassTable`.
+        names: Unique sample names, without extension; a name may hold `/` for a subfolder.
+        has_labels: False for a test split whose labels are not published.
+    """
+
+    dataset: str
+    split: str
+    classes: ClassTable
+    names: list[str]
+    has_labels: bool = True
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def load_image(self, index: int) -> np.ndarray:
+        """RGB image (H,W,3) uint8. Raises `DataError` if it can't be read."""
+        raise DataError(f"data set {self.dataset} has no image loader")
+
+    def load_label(self, index: int) -> np.ndarray:
+        """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
+        raise DataError(f"data set {self.dataset} has no label loader")
+
+    def describe(self, index: int) -> str:
+        """The sample in words, for messages."""
+        return f"sample {self.names[index]} of {self.dataset} {self.split}"
+
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over what identifies the samples; equal on every rank that sees the same data."""
+        ids = str(sorted(self.classes.id_to_train.items()))
+        text = "\n".join([self.dataset, self.split, *self.names, *self.classes.names, ids])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class FileItem:
+    """A sample on disk; `label` is None where the split has none."""
+
+    name: str
+    image: Path
+    label: Path | None
+
+
+class FileSplit(Split):
+    """A split whose images and 8-bit single-channel label maps are files.
+
+    Args:
+        dataset: Registry name.
+        split: Name of the split.
+        classes: The data set's classes.
+        items: The samples, in a fixed order.
+    """
+
+    def __init__(self, dataset: str, split: str, classes: ClassTable, items: list[FileItem]) -> None:
+        self.dataset, self.split, self.classes, self.items = dataset, split, classes, items
+        self.names = [item.name for item in items]
+        self.has_labels = all(item.label is not None for item in items)
+
+    def load_image(self, index: int) -> np.ndarray:
+        """See `Split.load_image`."""
+        return read_image(self.items[index].image)
+
+    def load_label(self, index: int) -> np.ndarray:
+        """See `Split.load_label`."""
+        path = self.items[index].label
+        if path is None:
+            raise DataError(f"{self.items[index].image}: split {self.split} of {self.dataset} has no labels")
+        return self.classes.to_train_ids(read_label(path), path)
+
+    def describe(self, index: int) -> str:
+        """See `Split.describe`; names the files."""
+        item = self.items[index]
+        return f"{super().describe(index)} ({item.image}, {item.label or 'no label'})"
+
+    def fingerprint(self) -> str:
+        """See `Split.fingerprint`; file sizes count too."""
+        digest = hashlib.sha256(super().fingerprint().encode())
+        for item in self.items:
+            for path in (item.image, item.label):
+                digest.update(str(path.stat().st_size if path else 0).encode())
+        return digest.hexdigest()

@@ -1,0 +1,73 @@
+"""CamVid in the 11 classes and the layout of the SegNet tutorial: `train/`, `trainannot/` and so on.
+
+Source: Brostow et al., Segmentation and Recognition Using Structure from Motion Point Clouds, ECCV 2008.
+"""
+
+from pathlib import Path
+
+from datasets.base import IGNORE_LABEL, ClassTable, FileItem, FileSplit
+from datasets.layout import (
+    LABEL_SUFFIXES,
+    check_folder,
+    check_single_cv,
+    check_split,
+    check_unique,
+    empty_error,
+    list_files,
+    pair_files,
+)
+
+SPLITS = ("train", "val", "trainval", "test")
+EXPECTED = "train/, trainannot/, val/, valannot/, test/, testannot/ with images and PNG labels of the same names"
+UNLABELLED = 11
+
+# the train id and the label id are the row
+_ROWS = (
+    ("Sky", (128, 128, 128)),
+    ("Building", (128, 0, 0)),
+    ("Pole", (192, 192, 128)),
+    ("Road", (128, 64, 128)),
+    ("Pavement", (60, 40, 222)),
+    ("Tree", (128, 128, 0)),
+    ("SignSymbol", (192, 128, 128)),
+    ("Fence", (64, 64, 128)),
+    ("Car", (64, 0, 128)),
+    ("Pedestrian", (64, 64, 0)),
+    ("Bicyclist", (0, 128, 192)),
+)
+
+CLASSES = ClassTable(
+    names=tuple(name for name, _ in _ROWS),
+    palette=tuple(color for _, color in _ROWS),
+    label_ids=tuple(range(len(_ROWS))),
+    id_to_train={i: i for i in range(len(_ROWS))} | {UNLABELLED: IGNORE_LABEL},
+)
+
+
+def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+    """One split, paired by name without suffix; all splits are labelled. List files are not read.
+
+    Args:
+        root: Folder with `train`, `trainannot` and so on.
+        split: `train`, `val`, `trainval` or `test`.
+        cv: Only 0, the official split.
+
+    Raises:
+        OptionError: Unknown split or fold.
+        DataError: A folder is missing, an image or a label has no partner, or names are not unique.
+    """
+    root = Path(root)
+    check_split("camvid", split, SPLITS)
+    check_single_cv("camvid", cv)
+    parts = ("train", "val") if split == "trainval" else (split,)
+    items = [item for part in parts for item in _part_items(root, part)]
+    return FileSplit("camvid", split, CLASSES, check_unique(items))
+
+
+def _part_items(root: Path, part: str) -> list[FileItem]:
+    for folder in (root, root / part, root / f"{part}annot"):
+        check_folder(root, folder, EXPECTED)
+    images = list_files(root / part)
+    if not images:
+        raise empty_error(root, root / part, EXPECTED)
+    return pair_files(images, list_files(root / f"{part}annot", LABEL_SUFFIXES), root / f"{part}annot")

@@ -1,0 +1,87 @@
+"""The data sets that PyTorch's loaders read: one for training draws, one for evaluation."""
+
+from collections.abc import Callable
+
+import numpy as np
+from torch.utils.data import Dataset
+
+from datasets.base import Split
+from datasets.uniform import Draw
+from utils.errors import DataError, OptionError
+
+Transform = Callable[[dict, np.random.Generator], dict]
+
+
+class TrainingDataset(Dataset):
+    """Augmented samples; one depends on (seed, epoch, index of the draw) only, not on workers or processes.
+
+    Args:
+        split: A labelled split.
+        transform: (sample, rng) -> sample; gets `image` uint8 (H,W,3), `label` uint8 (H,W), `name` and, for a draw
+            with a centroid, `centroid` (x, y).
+        seed: Seed of the run.
+
+    Raises:
+        OptionError: The split has no labels.
+    """
+
+    def __init__(self, split: Split, transform: Transform, seed: int) -> None:
+        if not split.has_labels:
+            raise OptionError(f"split {split.split} of data set {split.dataset} has no labels to train on")
+        self.split, self.transform, self.seed = split, transform, seed
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, draw: Draw) -> dict:
+        """`image` float32 (3,H,W), `label` int64 (H,W) with 255 where ignored, `name`.
+
+        Raises:
+            DataError: A file is unreadable or wrong.
+        """
+        sample = _load_sample(self.split, draw.image)
+        if draw.centroid is not None:
+            sample["centroid"] = draw.centroid
+        return self.transform(sample, _sample_rng(self.seed, draw.epoch, draw.index))
+
+
+class EvaluationDataset(Dataset):
+    """Samples at their native size, in the order of the split.
+
+    Args:
+        split: Any split.
+        transform: (sample, rng) -> sample, without randomness.
+    """
+
+    def __init__(self, split: Split, transform: Transform) -> None:
+        self.split, self.transform = split, transform
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, index: int) -> dict:
+        """`image` float32 (3,H,W), `label` int64 (H,W) if the split has labels, `name`, `index`.
+
+        Raises:
+            DataError: A file is unreadable or wrong.
+        """
+        sample = self.transform(_load_sample(self.split, index), _sample_rng(0, 0, index))
+        return sample | {"index": index}
+
+
+def _sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, index])))
+
+
+def _load_sample(split: Split, index: int) -> dict:
+    """`image` uint8 (H,W,3), `label` uint8 (H,W) if the split has labels, `name`."""
+    sample = {"name": split.names[index], "image": split.load_image(index)}
+    if split.has_labels:
+        sample["label"] = split.load_label(index)
+        (height, width), (label_height, label_width) = sample["image"].shape[:2], sample["label"].shape
+        if (height, width) != (label_height, label_width):
+            raise DataError(
+                f"{split.describe(index)}: the label is {label_width}x{label_height} pixels, the image"
+                f" {width}x{height}; they must be of one size"
+            )
+    return sample

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Predict the Cityscapes test split with FENet-R101; OUT/pred then holds the label ids that the server wants.
+# Usage: sh scripts/submit_test/submit_cityscapes_fenet_res101.sh SNAPSHOT OUT [OPTION...]
+# Options are those of eval.py and win over the protocol; scripts/cityscapes_common.sh lists the environment variables.
+set -u
+caller=$(pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/../.." && pwd) || exit 5
+. "$root/scripts/cityscapes_common.sh"
+submit_cityscapes fenet_r101 "$@"

@@ -1,0 +1,195 @@
+"""Samples and loaders: contract, reproducibility over workers, and faults that cross processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from datasets import camvid, cityscapes
+from datasets.dataset import EvaluationDataset, TrainingDataset
+from datasets.loader import build_eval_loader, build_train_loader
+from datasets.sampler import EpochSampler, evaluation_indices
+from datasets.uniform import Draw, epoch_plan, load_centroids
+from tests.datasets import trees
+from transforms import build_eval_transform, build_train_transform
+from utils.errors import DataError, EnvironmentFault, OptionError
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def split(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(8):
+        trees.save(tmp_path / "train" / f"s{i}.png", rng.integers(0, 256, (20, 30, 3)).astype(np.uint8))
+        trees.save(tmp_path / "trainannot" / f"s{i}.png", rng.integers(0, 12, (20, 30)).astype(np.uint8))
+    return camvid.build_split(tmp_path, "train")
+
+
+def train_batches(split, num_workers=0, seed=0, **options):
+    plan = epoch_plan(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=0)
+    dataset = TrainingDataset(split, build_train_transform(crop_size=16), seed)
+    return build_train_loader(dataset, EpochSampler(plan, 0, 1, 2, **options), num_workers)
+
+
+def test_a_training_batch_keeps_the_contract(split):
+    batches = list(train_batches(split))
+    assert len(batches) == 4
+    for batch in batches:
+        assert set(batch) == {"image", "label", "name"}
+        assert batch["image"].shape == (2, 3, 16, 16) and batch["image"].dtype == torch.float32
+        assert batch["label"].shape == (2, 16, 16) and batch["label"].dtype == torch.int64
+        assert set(batch["label"].unique().tolist()) <= {*range(11), 255}
+        assert set(batch["name"]) <= set(split.names)
+
+
+def equal(first, second):
+    return all(
+        a["name"] == b["name"] and torch.equal(a["image"], b["image"]) and torch.equal(a["label"], b["label"])
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def test_samples_are_the_same_with_and_without_workers_and_after_a_late_start(split):
+    alone = list(train_batches(split))
+    assert equal(alone, list(train_batches(split, num_workers=2)))
+    assert equal(alone[3:], list(train_batches(split, num_workers=1, start_step=3)))
+    assert not equal(alone, list(train_batches(split, seed=1)))
+
+
+def test_a_sample_depends_on_seed_epoch_and_index(split):
+    dataset = TrainingDataset(split, build_train_transform(crop_size=16), 0)
+    base = Draw(0, None, None, epoch=0, index=0)
+    sums = {dataset[Draw(0, None, None, epoch=e, index=i)]["image"].sum().item() for e in (0, 1) for i in (0, 1)}
+    assert len(sums) == 4
+    assert torch.equal(dataset[base]["image"], dataset[base]["image"])
+
+
+def test_loading_leaves_the_global_random_state_alone(split):
+    before = torch.get_rng_state()
+    list(train_batches(split))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_evaluation_batch_keeps_the_contract(split):
+    dataset = EvaluationDataset(split, build_eval_transform())
+    indices = evaluation_indices(8, 1, 3)
+    batches = list(build_eval_loader(dataset, indices, batch_size=2))
+    assert [index for batch in batches for index in batch["index"].tolist()] == indices == [1, 4, 7]
+    assert [len(batch["name"]) for batch in batches] == [2, 1]
+    assert batches[0]["image"].shape == (2, 3, 20, 30)
+    assert torch.equal(batches[1]["label"][0], torch.from_numpy(split.load_label(7).astype(np.int64)))
+
+
+def test_a_split_without_labels_evaluates_without_them_and_does_not_train(tmp_path):
+    trees.make_cityscapes(tmp_path, {"test": ["berlin"]})
+    split = cityscapes.build_split(tmp_path, "test")
+    assert "label" not in EvaluationDataset(split, build_eval_transform())[0]
+    with pytest.raises(OptionError, match="split test of data set cityscapes has no labels"):
+        TrainingDataset(split, build_eval_transform(), 0)
+
+
+def test_images_of_different_sizes_need_batch_size_one(split):
+    trees.save(split.items[1].image, trees.rgb(0, 10, 12))
+    trees.save(split.items[1].label, trees.gray(0, 10, 12))
+    dataset = EvaluationDataset(split, build_eval_transform())
+    assert len(list(build_eval_loader(dataset, range(8)))) == 8
+    with pytest.raises(OptionError, match="12x10, 30x20.*--bs_mult_val.*--batch_size"):
+        list(build_eval_loader(dataset, range(8), batch_size=2))
+
+
+def test_a_label_of_another_size_names_sample_sizes_and_files(split):
+    path = trees.save(split.items[3].label, trees.gray(0, 10, 12))
+    with pytest.raises(DataError, match=f"sample s3 .*{path}.*label is 12x10.*image 30x20"):
+        EvaluationDataset(split, build_eval_transform())[3]
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_fault_in_a_worker_is_one_line_and_the_same_kind(split, num_workers):
+    path = split.items[5].image
+    path.write_bytes(path.read_bytes()[:100])
+    loader = build_eval_loader(EvaluationDataset(split, build_eval_transform()), range(8), num_workers=num_workers)
+    served = []
+    with pytest.raises(DataError) as caught:
+        for batch in loader:
+            served += batch["name"]
+    assert served == [f"s{i}" for i in range(5)]
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def test_our_own_mistakes_keep_their_traceback(split):
+    def broken(sample, rng):
+        raise KeyError("mistake")
+
+    with pytest.raises(KeyError, match="Traceback"):
+        list(build_eval_loader(EvaluationDataset(split, broken), range(8), num_workers=1))
+
+
+class Dying:
+    """A transform that kills its process."""
+
+    def __call__(self, sample, rng):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_worker_that_is_killed_is_a_fault_of_the_environment(split):
+    with pytest.raises(EnvironmentFault, match="DataLoader worker.*--num_workers"):
+        list(build_eval_loader(EvaluationDataset(split, Dying()), range(8), num_workers=1))
+
+
+class Slow:
+    """A transform that leaves time for a signal, and says which process it runs in."""
+
+    def __call__(self, sample, rng):
+        time.sleep(0.05)
+        return {"image": torch.zeros(3, 1, 1), "name": str(os.getpid())}
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_signals_to_the_job_do_not_reach_the_workers(split, sent):
+    # the signal comes from a third process, as a terminal's or a scheduler's does
+    loader = build_eval_loader(EvaluationDataset(split, Slow()), range(8), num_workers=1)
+    names = []
+    for batch in loader:
+        names += batch["name"]
+        if len(names) == 1:
+            subprocess.run(["kill", f"-{int(sent)}", names[0]], check=True)
+    assert len(names) == 8 and len(set(names)) == 1
+
+
+SCRIPT = """
+import sys
+from datasets.base import Split
+from datasets.dataset import EvaluationDataset
+from datasets.loader import build_eval_loader
+from tests.datasets.test_dataset import Slow
+class Names(Split):
+    dataset, split, has_labels, names = "d", "s", False, ["n"] * 1000
+    def load_image(self, index): return None
+loader = iter(build_eval_loader(EvaluationDataset(Names(), Slow()), range(1000), num_workers=2))
+print(next(loader)["name"][0], flush=True)
+while sys.argv[1] == "wait":
+    next(loader)
+"""
+
+
+@pytest.mark.parametrize("end", ["exit", "kill"])
+def test_workers_end_with_the_main_process(end, tmp_path):
+    command = [sys.executable, "-c", SCRIPT, "exit" if end == "exit" else "wait"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    worker = int(process.stdout.readline())
+    if end == "kill":
+        process.send_signal(signal.SIGKILL)
+    process.wait(timeout=20)
+    process.stdout.close()
+    deadline = time.monotonic() + 15
+    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()

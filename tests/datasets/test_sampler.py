@@ -1,0 +1,51 @@
+"""Which process loads what."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from datasets.sampler import EpochSampler, evaluation_indices
+from datasets.uniform import epoch_plan
+from utils.errors import OptionError
+
+sizes = st.tuples(st.integers(0, 200), st.integers(1, 9), st.integers(1, 7))
+
+
+@settings(max_examples=150, deadline=None)
+@given(sizes, st.integers(0, 30))
+def test_ranks_share_the_plan_in_order_and_nobody_gets_a_sample_twice(size, start_step):
+    num_images, world_size, batch_size = size
+    plan = epoch_plan(num_images, None, 0.0, seed=0, epoch=0)
+    group = world_size * batch_size
+    if num_images < group:
+        with pytest.raises(OptionError, match="--bs_mult"):
+            EpochSampler(plan, 0, world_size, batch_size)
+        return
+    samplers = [EpochSampler(plan, rank, world_size, batch_size, start_step) for rank in range(world_size)]
+    per_rank = [list(sampler) for sampler in samplers]
+    steps = max(0, num_images // group - start_step)
+    assert [len(batches) for batches in per_rank] == [len(sampler) for sampler in samplers] == [steps] * world_size
+    merged = [draw for step in zip(*per_rank, strict=True) for batch in step for draw in batch]
+    assert merged == plan[start_step * group :][: steps * group]
+
+
+def test_a_late_start_is_the_tail_of_the_undisturbed_epoch():
+    plan = epoch_plan(50, None, 0.0, seed=0, epoch=0)
+    whole = list(EpochSampler(plan, 1, 2, 3))
+    assert len(whole) == 8
+    assert list(EpochSampler(plan, 1, 2, 3, start_step=5)) == whole[5:]
+    assert list(EpochSampler(plan, 1, 2, 3, start_step=8)) == []
+
+
+def test_the_split_over_processes_does_not_change_the_global_batch():
+    plan = epoch_plan(64, None, 0.0, seed=0, epoch=0)
+    alone = [set(batch) for batch in EpochSampler(plan, 0, 1, 8)]
+    shared = [{*a, *b} for a, b in zip(EpochSampler(plan, 0, 2, 4), EpochSampler(plan, 1, 2, 4), strict=True)]
+    assert alone == shared
+
+
+@given(st.integers(0, 600), st.integers(1, 16))
+def test_evaluation_covers_each_index_exactly_once(n, world_size):
+    shares = [evaluation_indices(n, rank, world_size) for rank in range(world_size)]
+    assert sorted(index for share in shares for index in share) == list(range(n))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1

@@ -1,0 +1,207 @@
+"""Class-uniform sampling: centroids, their cache, and the plan of an epoch."""
+
+import json
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from datasets import uniform
+from datasets.base import ClassTable, Split
+from datasets.uniform import Draw, epoch_plan, load_centroids, realised_histogram, tile_centroids
+from tests.datasets import trees
+from utils.errors import OptionError
+
+CLASSES = ClassTable(("a", "b", "c"), ((0, 0, 0),) * 3, (0, 1, 2), {0: 0, 1: 1, 2: 2, 255: 255})
+
+
+class ArraySplit(Split):
+    """Label maps held in memory; counts how often they are read."""
+
+    def __init__(self, labels):
+        self.dataset, self.split, self.classes = "arrays", "train", CLASSES
+        self.labels, self.names, self.reads = labels, [f"n{i}" for i in range(len(labels))], 0
+
+    def load_label(self, index):
+        self.reads += 1
+        return self.labels[index]
+
+
+def reference_centroids(label, tile):
+    """One boolean mask per tile and class: the plain formulation."""
+    found = set()
+    for top in range(0, label.shape[0], tile):
+        for left in range(0, label.shape[1], tile):
+            window = label[top : top + tile, left : left + tile]
+            for class_id in set(window.ravel().tolist()) - {255}:
+                ys, xs = np.nonzero(window == class_id)
+                found.add((class_id, left + int(xs.mean()), top + int(ys.mean())))
+    return found
+
+
+@pytest.mark.parametrize(("height", "width", "tile"), [(30, 50, 16), (10, 12, 64), (16, 32, 16), (1, 1, 1), (7, 5, 3)])
+def test_centroids_are_the_plain_formulation_s_on_tiles_of_any_fit(height, width, tile):
+    label = np.random.default_rng(0).choice(np.array([0, 1, 2, 255], np.uint8), (height, width))
+    found = tile_centroids(label, tile)
+    assert set(found) == reference_centroids(label, tile)
+    assert len(found) == len(set(found))
+
+
+def test_an_image_smaller_than_the_tile_gives_one_tile():
+    label = np.zeros((3, 5), np.uint8)
+    label[:, 4] = 1
+    assert tile_centroids(label, 1024) == [(0, 1, 1), (1, 4, 1)]
+
+
+def test_a_strip_at_the_edge_is_not_lost():
+    label = np.full((8, 17), 255, np.uint8)
+    label[7, 16] = 2
+    assert tile_centroids(label, 8) == [(2, 16, 7)]
+
+
+def random_split(count=12):
+    rng = np.random.default_rng(1)
+    labels = [rng.choice(np.array([0, 2, 255], np.uint8), (20, 30)) for _ in range(count)]
+    return ArraySplit(labels)  # class 1 is absent
+
+
+def test_half_of_the_draws_are_shared_out_evenly_over_the_classes_that_exist():
+    split = random_split()
+    centroids = load_centroids(split, 16)
+    for num_images, pct in ((12, 0.5), (101, 0.5), (100, 1.0), (37, 0.3)):
+        plan = epoch_plan(num_images, centroids, pct, seed=1, epoch=0)
+        counts = realised_histogram(plan, 3)
+        assert len(plan) == num_images and counts.sum() == round(pct * num_images)
+        assert counts[1] == 0 and abs(counts[0] - counts[2]) <= 1
+        assert [draw.index for draw in plan] == list(range(num_images))
+
+
+def test_a_draw_s_centroid_is_one_of_its_class_in_its_image():
+    split = random_split()
+    for draw in epoch_plan(len(split), load_centroids(split, 16), 1.0, seed=0, epoch=3):
+        assert (draw.class_id, *draw.centroid) in tile_centroids(split.labels[draw.image], 16)
+        assert draw.epoch == 3
+
+
+def test_images_and_centroids_come_round_once_before_any_repeats():
+    centroids = [np.array([[i, i, i] for i in range(5)]), np.empty((0, 3), np.int64), np.array([[7, 1, 1]])]
+    plan = epoch_plan(24, centroids, 0.5, seed=0, epoch=0)
+    plain = [draw.image for draw in plan if draw.class_id is None]
+    assert len(set(plain)) == len(plain) == 12
+    times = Counter(draw.image for draw in plan if draw.class_id == 0)
+    assert set(times) == set(range(5)) and max(times.values()) - min(times.values()) <= 1
+    assert realised_histogram(plan, 3).tolist() == [6, 0, 6]
+
+
+def test_share_zero_and_no_class_at_all_give_a_permutation():
+    empty = [np.empty((0, 3), np.int64)] * 3
+    for centroids, pct in ((None, 0.0), (load_centroids(random_split(), 16), 0.0), (empty, 0.5)):
+        plan = epoch_plan(30, centroids, pct, seed=0, epoch=0)
+        assert sorted(draw.image for draw in plan) == list(range(30))
+        assert all(draw.centroid is None for draw in plan)
+        assert [draw.image for draw in plan] != list(range(30))
+
+
+def test_a_plan_depends_on_seed_and_epoch_only():
+    centroids = load_centroids(random_split(), 16)
+    plans = {(s, e): epoch_plan(60, centroids, 0.5, s, e) for s in (0, 1) for e in (0, 1)}
+    images = {key: tuple(draw.image for draw in plan) for key, plan in plans.items()}
+    assert len(set(images.values())) == 4
+    np.random.seed(123)
+    assert epoch_plan(60, centroids, 0.5, 1, 1) == plans[1, 1]
+
+
+def test_plan_and_first_sample_have_different_random_streams(monkeypatch):
+    seen = []
+    real = np.random.SeedSequence
+    monkeypatch.setattr(np.random, "SeedSequence", lambda *a, **k: seen.append(real(*a, **k)) or seen[-1])
+    epoch_plan(3, None, 0.0, seed=5, epoch=2)
+    assert seen[0].generate_state(4).tolist() != real([5, 2, 0]).generate_state(4).tolist()
+
+
+@pytest.mark.parametrize("pct", [-0.1, 1.5, float("nan")])
+def test_a_share_out_of_range_names_the_flag(pct):
+    with pytest.raises(OptionError, match="--class_uniform_pct"):
+        epoch_plan(10, None, pct, 0, 0)
+
+
+def test_a_tile_out_of_range_names_the_flag():
+    with pytest.raises(OptionError, match="--class_uniform_tile 0"):
+        load_centroids(random_split(), 0)
+
+
+def same(first, second):
+    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+def test_the_cache_saves_reading_and_gives_the_same(tmp_path):
+    split, path = random_split(), tmp_path / "deep" / "centroids.json"
+    first = load_centroids(split, 16, path)
+    assert split.reads == len(split)
+    assert same(load_centroids(split, 16, path), first)
+    assert split.reads == len(split)
+    assert [file.name for file in path.parent.iterdir()] == ["centroids.json"]
+
+
+def test_the_cache_is_rebuilt_for_other_data_or_another_tile(tmp_path):
+    path = tmp_path / "centroids.json"
+    load_centroids(random_split(), 16, path)
+    other = random_split(5)
+    assert same(load_centroids(other, 16, path), load_centroids(other, 16))
+    assert same(load_centroids(other, 8, path), load_centroids(other, 8))
+    assert json.loads(path.read_text())["tile"] == 8
+
+
+def spoil(data):
+    yield "half", json.dumps(data)[:-30]
+    yield "no object", "[1, 2]"
+    yield "not UTF-8", b"\xff\xfe\x00"
+    yield "image out of range", json.dumps(data | {"centroids": [[[99, 0, 0]], [], []]})
+    yield "fraction", json.dumps(data | {"centroids": [[[0, 0.5, 0]], [], []]})
+    yield "pairs", json.dumps(data | {"centroids": [[[0, 1]], [], []]})
+    yield "class missing", json.dumps(data | {"centroids": [[], []]})
+    yield "key missing", json.dumps({key: value for key, value in data.items() if key != "fingerprint"})
+
+
+def test_a_damaged_cache_is_rebuilt(tmp_path):
+    split, path = random_split(3), tmp_path / "centroids.json"
+    first = load_centroids(split, 16, path)
+    good = path.read_bytes()
+    for what, content in spoil(json.loads(good)):
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        assert same(load_centroids(split, 16, path), first), what
+        assert path.read_bytes() == good, what
+
+
+def test_a_cache_that_can_t_be_written_only_warns(tmp_path):
+    (tmp_path / "file").write_text("")
+    split = random_split(3)
+    with pytest.warns(UserWarning, match="not cached"):
+        centroids = load_centroids(split, 16, tmp_path / "file" / "centroids.json")
+    assert same(centroids, load_centroids(split, 16))
+
+
+def test_a_crash_while_writing_leaves_the_old_cache(tmp_path, monkeypatch):
+    path = tmp_path / "centroids.json"
+    load_centroids(random_split(3), 16, path)
+    before = path.read_bytes()
+
+    def crash(data, file):
+        file.write('{"version"')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uniform.json, "dump", crash)
+    with pytest.raises(KeyboardInterrupt):
+        load_centroids(random_split(4), 16, path)
+    assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+@trees.needs_camvid
+def test_camvid_s_rare_classes_get_their_share():
+    from datasets.camvid import build_split
+
+    split = build_split(trees.REAL_CAMVID, "val")
+    plan = epoch_plan(len(split), load_centroids(split, 300), 0.5, seed=0, epoch=0)
+    counts = realised_histogram(plan, 11)
+    assert counts.sum() == 50 and counts.max() - counts.min() <= 1
+    assert all(isinstance(draw, Draw) and 0 <= draw.image < 101 for draw in plan)

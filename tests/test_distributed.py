@@ -1,0 +1,70 @@
+"""Two gloo processes, one thread each, agree with one."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from engine.checkpoint import load_snapshot
+from tests.conftest import launch, make_scenes, train_args
+
+EQUAL = ("--fix_bn", "--dropout", "0", "--max_steps", "3", "--class_uniform_pct", "0", "--no-aux", "--lr", "0.001")
+
+
+def losses(text: str) -> list[float]:
+    return [float(value) for value in re.findall(r"loss ([\d.]+)", text)]
+
+
+def test_two_processes_train_like_one(tmp_path):
+    data = make_scenes(tmp_path / "data", 13)  # every pixel labelled
+    one = launch(["train.py", *train_args(data, tmp_path / "one", *EQUAL, "--bs_mult", "4")])
+    two = launch(["train.py", *train_args(data, tmp_path / "two", *EQUAL, "--bs_mult", "2")], processes=2)
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    assert len(losses(one.stdout)) == 3
+    assert losses(two.stdout) == pytest.approx(losses(one.stdout), rel=1e-4)
+    a, b = (load_snapshot(tmp_path / name / "run" / "last.pth")["model"] for name in ("one", "two"))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
+
+
+def test_two_processes_score_what_one_scores(tmp_path):
+    data = make_scenes(tmp_path / "data", 14, ignore=True)  # 7 images to validate: they don't divide
+    first = launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--bs_mult", "2")], processes=2)
+    assert first.returncode == 0, first.stderr
+    logged = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    matrices = []
+    for processes in (1, 2):
+        out = tmp_path / f"eval{processes}"
+        command = ["eval.py", "--snapshot", str(tmp_path / "run" / "best.pth"), "--data_root", str(data)]
+        done = launch([*command, "--save_dir", str(out), "--num_workers", "1", "--device", "cpu"], processes)
+        assert done.returncode == 0, done.stderr
+        metrics = json.loads((out / "metrics.json").read_text())
+        assert metrics["num_images"] == 7
+        assert metrics["mean_iou"] == logged["mean_iou"]  # of the run's own validation, on two processes
+        matrices.append(np.array(metrics["confusion_matrix"]))
+    assert (matrices[0] == matrices[1]).all()
+    assert matrices[0].sum() == 7 * (48 - 4) * 64
+
+
+def test_interrupted_on_two_processes(tmp_path):
+    data = make_scenes(tmp_path / "data", 13)
+    arguments = train_args(data, tmp_path / "a", "--max_epoch", "1", "--class_uniform_tile", "32")
+    whole = launch(["train.py", *arguments], processes=2)
+    arguments[arguments.index("--ckpt") + 1] = str(tmp_path / "b")
+    part = launch(["train.py", *arguments, "--max_steps", "2"], processes=2)
+    rest = launch(["train.py", *arguments], processes=2)
+    assert whole.returncode == part.returncode == rest.returncode == 0, whole.stderr + part.stderr + rest.stderr
+    assert rest.stdout.startswith("resuming at step 2 from")
+    assert rest.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+    records = [json.loads((tmp_path / name / "run" / "metrics.jsonl").read_text()) for name in "ab"]
+    assert records[0]["train_loss"] == pytest.approx(records[1]["train_loss"], rel=1e-12)
+
+
+def test_a_fault_on_the_workers_is_one_line_each(tmp_path):
+    data = make_scenes(tmp_path / "data", 4)
+    done = launch(["train.py", *train_args(data, tmp_path, "--bs_mult", "50")], processes=2)
+    assert done.returncode != 0
+    assert "error: " in done.stderr and "--bs_mult" in done.stderr
+    assert "exitcode  : 2" in done.stderr  # the worker's own, as torchrun reports it

@@ -1,0 +1,122 @@
+"""eval.py and demo_folder.py on a small trained model."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import demo_folder
+import eval as evaluation
+import network
+import train
+from tests.conftest import make_scenes, train_args
+from utils.metrics import confusion_matrix
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    base = tmp_path_factory.mktemp("trained")
+    data = make_scenes(base / "data", 10, ignore=True)
+    assert train.main(train_args(data, base, "--max_epoch", "3")) == 0
+    return base / "run" / "best.pth", data
+
+
+def evaluate(snapshot, data, out, *more) -> dict:
+    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(out), "--num_workers", "0"]
+    assert evaluation.main([*argv, "--device", "cpu", *more]) == 0
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
+    snapshot, data = trained
+    metrics = evaluate(snapshot, data, tmp_path, "--dump_images")
+    matrix = np.zeros((4, 4), np.int64)
+    for path in sorted((data / "masks" / "val").glob("*.png")):
+        prediction = np.array(Image.open(tmp_path / "pred" / path.name))
+        matrix += confusion_matrix(prediction, np.array(Image.open(path)), 4, 255)
+        for kind in ("color", "overlay", "diff"):
+            assert Image.open(tmp_path / kind / path.name).size == (64, 48)
+    assert metrics["confusion_matrix"] == matrix.tolist() and metrics["num_images"] == 5
+    intersection, union = np.diag(matrix), matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
+    assert metrics["mean_iou"] == pytest.approx((intersection / union).mean())
+    assert metrics["pixel_accuracy"] == pytest.approx(intersection.sum() / matrix.sum())
+    assert list(metrics["per_class"]) == ["sky", "road", "car", "tree"]
+    assert metrics["per_class"]["car"]["precision"] == pytest.approx(matrix[2, 2] / matrix[:, 2].sum())
+    assert metrics["per_class"]["car"]["recall"] == pytest.approx(matrix[2, 2] / matrix[2].sum())
+
+
+def test_parts_add_up(trained, tmp_path):
+    snapshot, data = trained
+    whole = evaluate(snapshot, data, tmp_path / "all")
+    parts = [
+        evaluate(snapshot, data, tmp_path / str(i), "--split_index", str(i), "--split_count", "2") for i in range(2)
+    ]
+    total = sum(np.array(part["confusion_matrix"]) for part in parts)
+    assert total.tolist() == whole["confusion_matrix"] and sum(part["num_images"] for part in parts) == 5
+
+
+def test_protocols_differ_and_are_recorded(trained, tmp_path):
+    snapshot, data = trained
+    multi = ("-im", "sliding", "--crop_size", "32", "--scales", "0.5,1.0", "--flip", "--merge", "exp_softmax")
+    metrics = evaluate(snapshot, data, tmp_path, *multi)
+    assert metrics["protocol"]["scales"] == [0.5, 1.0] and metrics["protocol"]["inference_mode"] == "sliding"
+    assert metrics["confusion_matrix"] != evaluate(snapshot, data, tmp_path)["confusion_matrix"]
+
+
+def test_bare_release_weights_with_arch_and_dataset(trained, tmp_path):
+    snapshot, data = trained
+    model = network.build_model("fenet_tiny", 4, channels=16)
+    model.load_state_dict(torch.load(snapshot, weights_only=True)["model"])
+    keys = network.release_key_map(model)
+    torch.save({f"module.{theirs}": model.state_dict()[ours] for theirs, ours in keys.items()}, tmp_path / "bare.pth")
+    argv = ["--snapshot", str(tmp_path / "bare.pth"), "--data_root", str(data), "--save_dir", str(tmp_path / "out")]
+    assert evaluation.main(argv) == 2
+    assert evaluation.main([*argv, "--arch", "fenet_tiny", "--dataset", "folder"]) == 4  # its decoder is wider
+    assert demo_folder.main(["--demo_folder", str(data / "images" / "val"), *argv[:2], *argv[4:]]) == 2
+
+
+def test_split_without_labels_is_predicted_not_scored(trained, tmp_path):
+    snapshot, data = trained
+    root = tmp_path / "data"
+    shutil.copytree(data, root)
+    shutil.copytree(data / "images" / "val", root / "images" / "test")
+    argv = ["--snapshot", str(snapshot), "--data_root", str(root), "--save_dir", str(tmp_path / "out")]
+    assert evaluation.main([*argv, "--split", "test", "--num_workers", "0"]) == 0
+    assert len(list((tmp_path / "out" / "pred").glob("*.png"))) == 5
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_demo_skips_what_it_cannot_read(trained, tmp_path, capfd):
+    snapshot, data = trained
+    images = tmp_path / "images"
+    images.mkdir()
+    picture = Image.open(data / "images" / "val" / "000.png")
+    picture.save(images / "a.png")
+    picture.convert("L").save(images / "a.JPG")
+    picture.convert("RGBA").save(images / "b c.png")
+    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (images / "notes.txt").write_text("no image")
+    out = tmp_path / "out"
+    argv = ["--snapshot", str(snapshot), "--save_dir", str(out), "--demo_floder", str(images)]
+    assert demo_folder.main(argv) == 0
+    assert "3 of 4 images done" in (text := capfd.readouterr().out) and "broken.jpg" in text
+    names = {path.name for path in out.iterdir()}
+    assert names == {f"{kind}_{name}.png" for kind in ("color_mask", "overlay") for name in ("a_png", "a_JPG", "b c")}
+    colors = np.array(Image.open(out / "color_mask_b c.png")).reshape(-1, 3)
+    assert Image.open(out / "overlay_a_png.png").size == (64, 48) and len(np.unique(colors, axis=0)) <= 4
+
+
+def test_demo_exit_codes(trained, tmp_path):
+    snapshot, _ = trained
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert demo_folder.main(["--demo_folder", str(empty), "--snapshot", str(snapshot)]) == 3
+    assert demo_folder.main(["--demo_folder", str(tmp_path / "none"), "--snapshot", str(snapshot)]) == 3
+    (empty / "a.png").write_bytes(b"x")
+    argv = ["--demo_folder", str(empty), "--save_dir", str(tmp_path / "out")]
+    assert demo_folder.main([*argv, "--snapshot", str(snapshot)]) == 3
+    assert demo_folder.main([*argv, "--snapshot", str(tmp_path / "none.pth")]) == 4
+    assert demo_folder.main([*argv, "--snapshot", str(tmp_path)]) == 4

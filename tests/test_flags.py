@@ -1,0 +1,405 @@
+"""The command lines of the SFNet family, flag by flag: each is accepted, and lands where it says."""
+
+import dataclasses
+
+import pytest
+
+import config
+from utils.errors import OptionError
+
+R101 = "network.fenet_resnet_conv_2b_2d.DeepR101_FE_deeply_completely"
+SCALES = "0.5,0.75,1.0,1.25,1.5,1.75,2.0"
+THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
+
+# the releases' defaults that stay; what they left to us is not listed
+TRAIN_DEFAULTS = {
+    "dataset": "cityscapes",
+    "cv": 0,
+    "class_uniform_pct": 0.5,
+    "class_uniform_tile": 1024,
+    "max_cu_epoch": 100000,
+    "coarse_boost_classes": None,
+    "ohem": False,
+    "img_wt_loss": False,
+    "batch_weighting": False,
+    "wt_bound": 1.0,
+    "jointwtborder": False,
+    "strict_bdr_cls": (),
+    "rlx_off_epoch": -1,
+    "lr": 0.002,
+    "lr_schedule": "poly",
+    "poly_exp": 1.0,
+    "repoly": 1.5,
+    "rescale": 1.0,
+    "optimizer": "sgd",
+    "amsgrad": False,
+    "weight_decay": 1e-4,
+    "momentum": 0.9,
+    "max_epoch": 180,
+    "crop_size": 720,
+    "pre_size": None,
+    "scale_min": 0.5,
+    "scale_max": 2.0,
+    "color_aug": 0.25,
+    "gblur": True,
+    "bblur": False,
+    "bs_mult": 2,
+    "bs_mult_val": 1,
+    "amp": "off",
+    "syncbn": False,
+    "fix_bn": False,
+    "snapshot": None,
+    "restore_optimizer": False,
+    "freeze_trunk": False,
+    "exp": "default",
+    "ckpt": "logs/ckpt",
+    "tb_tag": "",
+    "evaluateF": False,
+    "eval_thresholds": THRESHOLDS,
+    "dump_augmentation_images": False,
+    "test_mode": False,
+}
+
+# arguments -> option and its value
+TRAIN_FLAGS = [
+    (["--arch", R101], "arch", R101),
+    (["--dataset", "camvid"], "dataset", "camvid"),
+    (["--dataset_dir", "some where"], "data_root", "some where"),
+    (["--cv", "2"], "cv", 2),
+    (["--class_uniform_pct", "0.25"], "class_uniform_pct", 0.25),
+    (["--class_uniform_tile", "512"], "class_uniform_tile", 512),
+    (["--max_cu_epoch", "150"], "max_cu_epoch", 150),
+    (["--ohem"], "ohem", True),
+    (["--aux"], "aux", True),
+    (["--img_wt_loss"], "img_wt_loss", True),
+    (["--batch_weighting"], "batch_weighting", True),
+    (["--wt_bound", "2.5"], "wt_bound", 2.5),
+    (["-wb", "2.5"], "wt_bound", 2.5),
+    (["--jointwtborder"], "jointwtborder", True),
+    (["--strict_bdr_cls", "5,6,7"], "strict_bdr_cls", (5, 6, 7)),
+    (["--strict_bdr_cls", ""], "strict_bdr_cls", ()),
+    (["--rlx_off_epoch", "100"], "rlx_off_epoch", 100),
+    (["--lr", "0.01"], "lr", 0.01),
+    (["--lr_schedule", "scl-poly"], "lr_schedule", "scl-poly"),
+    (["--poly_exp", "0.9"], "poly_exp", 0.9),
+    (["--repoly", "2"], "repoly", 2.0),
+    (["--rescale", "0.5"], "rescale", 0.5),
+    (["--sgd"], "optimizer", "sgd"),
+    (["--adam"], "optimizer", "adam"),
+    (["--sgd", "--adam"], "optimizer", "adam"),
+    (["--adam", "--sgd"], "optimizer", "sgd"),
+    (["--amsgrad"], "amsgrad", True),
+    (["--weight_decay", "5e-4"], "weight_decay", 5e-4),
+    (["--momentum", "0.8"], "momentum", 0.8),
+    (["--max_epoch", "300"], "max_epoch", 300),
+    (["--eval_epoch", "150"], "eval_epoch", 150),
+    (["--crop_size", "1024"], "crop_size", 1024),
+    (["--pre_size", "800"], "pre_size", 800),
+    (["--scale_min", "0.75"], "scale_min", 0.75),
+    (["--scale_max", "1.5"], "scale_max", 1.5),
+    (["--color_aug", "0"], "color_aug", 0.0),
+    (["--gblur"], "gblur", True),
+    (["--bblur"], "bblur", True),
+    (["--bs_mult", "1"], "bs_mult", 1),
+    (["--bs_mult_val", "4"], "bs_mult_val", 4),
+    (["--fp16"], "amp", "fp16"),
+    (["--syncbn"], "syncbn", True),
+    (["--fix_bn"], "fix_bn", True),
+    (["--snapshot", "a b.pth"], "snapshot", "a b.pth"),
+    (["--snapshot", "a.pth", "--restore_optimizer"], "restore_optimizer", True),
+    (["--freeze_trunk"], "freeze_trunk", True),
+    (["--exp", "first"], "exp", "first"),
+    (["--ckpt", "out/"], "ckpt", "out/"),
+    (["--tb_path", "tb/"], "tb_path", "tb/"),
+    (["--tb_tag", "tag"], "tb_tag", "tag"),
+    (["--evaluateF"], "evaluateF", True),
+    (["--eval_thresholds", "0.001,0.002"], "eval_thresholds", (0.001, 0.002)),
+    (["--dump_augmentation_images"], "dump_augmentation_images", True),
+    (["--test_mode"], "test_mode", True),
+]
+
+# flags that are on unless told otherwise, or that a script may have switched on before
+TRAIN_SWITCHES = [
+    "gblur", "bblur", "ohem", "aux", "img_wt_loss", "batch_weighting", "jointwtborder", "amsgrad", "syncbn", "fix_bn",
+    "freeze_trunk", "evaluateF", "dump_augmentation_images", "test_mode",
+]  # fmt: skip
+
+LOCAL_RANK = [["--local_rank", "3"], ["--local_rank=3"], ["--local-rank", "3"], ["--local-rank=3"]]
+TRAIN_MEANINGLESS = [
+    *LOCAL_RANK,
+    ["--apex"],
+    ["--fpn_dsn_loss"],
+    ["--start_epoch", "10"],
+    ["--trunk", "resnet101"],
+    ["--hardnm", "0"],
+    ["--maxSkip", "0"],
+    ["--scf"],
+    ["--edge_weight", "1.0"],
+    ["--seg_weight", "1.0"],
+    ["--att_weight", "1.0"],
+]
+
+EVAL_DEFAULTS = {
+    "split": "val",
+    "cv_split": 0,
+    "inference_mode": "whole",
+    "scales": (1.0,),
+    "flip": False,
+    "sliding_overlap": 1 / 3,
+    "crop_size": None,
+    "base_size": None,
+    "merge": "prob",
+    "dump_images": False,
+    "split_index": 0,
+    "split_count": 1,
+    "batch_size": 1,
+    "test_mode": False,
+}
+EVAL_FLAGS = [
+    (["--arch", R101], "arch", R101),
+    (["--snapshot", "a b.pth"], "snapshot", "a b.pth"),
+    (["--dataset", "camvid"], "dataset", "camvid"),
+    (["--dataset_dir", "some where"], "data_root", "some where"),
+    (["--data_root", "some where"], "data_root", "some where"),
+    (["--split", "test"], "split", "test"),
+    (["--cv_split", "1"], "cv_split", 1),
+    (["--inference_mode", "sliding"], "inference_mode", "sliding"),
+    (["-im", "sliding"], "inference_mode", "sliding"),
+    (["--inference_mode", "whole"], "inference_mode", "whole"),
+    (["--inference_mode", "pooling"], "inference_mode", "whole"),
+    (["-im", "pooling"], "inference_mode", "whole"),
+    (["--scales", "0.5,1.0,2.0"], "scales", (0.5, 1.0, 2.0)),
+    (["--scales", "0.5,1.0", "--single_scale"], "scales", (1.0,)),
+    (["--flip"], "flip", True),
+    (["--flip", "--no_flip"], "flip", False),
+    (["--flip", "--no-flip"], "flip", False),
+    (["--sliding_overlap", "0.5"], "sliding_overlap", 0.5),
+    (["--crop_size", "1024"], "crop_size", 1024),
+    (["--base_size", "2048"], "base_size", 2048),
+    (["--dump_images"], "dump_images", True),
+    (["--ckpt_path", "out put"], "save_dir", "out put"),
+    (["--save_dir", "out put"], "save_dir", "out put"),
+    (["--exp_name", "first"], "exp_name", "first"),
+    (["--split_count", "8", "--split_index", "7"], "split_index", 7),
+    (["--split_count", "8"], "split_count", 8),
+    (["--num_workers", "0"], "num_workers", 0),
+    (["--batch_size", "4"], "batch_size", 4),
+    (["--test_mode"], "test_mode", True),
+]
+EVAL_MEANINGLESS = [
+    *LOCAL_RANK,
+    ["--dataset_cls", "cityscapes"],
+    ["--mode", "fine"],
+    ["--resume"],
+    ["--dist_bn"],
+    ["--profile"],
+    ["--fixed_aspp_pool"],
+    ["--trunk", "resnet101"],
+]
+EVAL_NEEDED = ["--snapshot", "model.pth", "--save_dir", "out"]
+
+DEMO_NEEDED = ["--demo_folder", "in", "--snapshot", "model.pth"]
+DEMO_FLAGS = [
+    (["--demo_folder", "a b"], "demo_folder", "a b"),
+    (["--demo_floder", "a b"], "demo_folder", "a b"),
+    (["--snapshot", "other.pth"], "snapshot", "other.pth"),
+    (["--arch", R101], "arch", R101),
+    (["--save_dir", "out put"], "save_dir", "out put"),
+]
+
+
+def train(*argv: str) -> dict:
+    return config.parse_train(argv).flat()
+
+
+def evaluate(*argv: str) -> dict:
+    return dataclasses.asdict(config.parse_eval([*EVAL_NEEDED, *argv])[0])
+
+
+def name_of(argv: object) -> str | None:
+    return " ".join(argv) if isinstance(argv, list) else None
+
+
+@pytest.mark.parametrize(("option", "value"), TRAIN_DEFAULTS.items())
+def test_train_default(option, value):
+    assert train()[option] == value
+
+
+@pytest.mark.parametrize(("argv", "option", "value"), TRAIN_FLAGS, ids=name_of)
+def test_train_flag(argv, option, value):
+    parsed = config.parse_train(argv)
+    assert parsed.flat()[option] == value
+    assert type(parsed.flat()[option]) is type(value)
+    assert not parsed.notes
+
+
+@pytest.mark.parametrize("argv", TRAIN_FLAGS, ids=lambda row: name_of(row[0]))
+def test_train_flag_leaves_the_others_alone(argv):
+    flags, option, _ = argv
+    extra = {"restore_optimizer": {"snapshot"}}.get(option, set())
+    before, after = train(), train(*flags)
+    assert {name for name in before if before[name] != after[name]} <= {option} | extra
+
+
+@pytest.mark.parametrize("option", TRAIN_SWITCHES)
+@pytest.mark.parametrize("form", ["--no-{}", "--no_{}"])
+def test_train_switch_off(option, form):
+    assert train(f"--{option}", form.format(option))[option] is False
+    assert train(form.format(option), f"--{option}")[option] is True
+
+
+@pytest.mark.parametrize(
+    ("argv", "blur"), [([], "gaussian"), (["--bblur"], "bilateral"), (["--no-gblur"], "off"), (["--no_gblur"], "off")]
+)
+def test_blur(argv, blur):
+    assert config.parse_train(argv).augment.blur == blur
+
+
+@pytest.mark.parametrize(
+    ("argv", "name"),
+    [
+        ([], "ce"),
+        (["--ohem"], "ohem"),
+        (["--img_wt_loss"], "image_weighted"),
+        (["--jointwtborder"], "relaxed_boundary"),
+        (["--jointwtborder", "--ohem"], "relaxed_boundary"),
+    ],
+)
+def test_loss_that_the_flags_name(argv, name):
+    assert config.parse_train(argv).loss.name == name
+
+
+@pytest.mark.parametrize("argv", TRAIN_MEANINGLESS, ids=name_of)
+def test_train_meaningless_flag_leaves_one_note(argv):
+    parsed = config.parse_train(argv)
+    flag = argv[0].split("=")[0]
+    assert len(parsed.notes) == 1
+    assert parsed.notes[0].startswith(f"{flag} ")
+    assert parsed.flat() == train()
+
+
+def test_notes_of_one_parse_do_not_reach_the_next():
+    config.parse_train(["--apex", "--scf"])
+    assert config.parse_train([]).notes == []
+    assert len(config.parse_train(["--apex", "--scf"]).notes) == 2
+
+
+@pytest.mark.parametrize("flag", ["--joint_edgeseg_loss", "--icnet_loss"])
+def test_refused_with_the_reason(flag):
+    with pytest.raises(OptionError, match=f"{flag}: .*not part of this family"):
+        config.parse_train([flag])
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--no_such_option"], "--no_such_option"),
+        (["--crop"], "--crop"),  # an abbreviation
+        (["--lr", "fast"], "--lr.*fast"),
+        (["--lr_schedule", "cosine"], "--lr_schedule.*cosine"),
+        (["--max_epoch", "0"], "--max_epoch 0"),
+        (["--class_uniform_pct", "1.5"], "--class_uniform_pct 1.5"),
+        (["--crop_size", "1,2,3"], "--crop_size.*1,2,3"),
+        (["--restore_optimizer"], "--snapshot"),
+        (["--exp", "../elsewhere"], "--exp"),
+    ],
+)
+def test_train_refuses(argv, message):
+    with pytest.raises(OptionError, match=message):
+        config.parse_train(argv)
+
+
+@pytest.mark.parametrize(("option", "value"), EVAL_DEFAULTS.items())
+def test_eval_default(option, value):
+    assert evaluate()[option] == value
+
+
+@pytest.mark.parametrize(("argv", "option", "value"), EVAL_FLAGS, ids=name_of)
+def test_eval_flag(argv, option, value):
+    options, notes = config.parse_eval([*EVAL_NEEDED, *argv])
+    assert getattr(options, option) == value
+    assert not notes
+
+
+@pytest.mark.parametrize("argv", EVAL_MEANINGLESS, ids=name_of)
+def test_eval_meaningless_flag_leaves_one_note(argv):
+    options, notes = config.parse_eval([*EVAL_NEEDED, *argv])
+    assert len(notes) == 1
+    assert notes[0].startswith(f"{argv[0].split('=')[0]} ")
+    assert dataclasses.asdict(options) == evaluate()
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["--save_dir", "out"], "--snapshot"),
+        (["--snapshot", "model.pth"], "--save_dir"),
+        ([*EVAL_NEEDED, "--no_such_option"], "--no_such_option"),
+        ([*EVAL_NEEDED, "--inference_mode", "diagonal"], "--inference_mode.*diagonal"),
+        ([*EVAL_NEEDED, "--split_count", "2", "--split_index", "2"], "--split_index 2"),
+    ],
+)
+def test_eval_refuses(argv, message):
+    with pytest.raises(OptionError, match=message):
+        config.parse_eval(argv)
+
+
+@pytest.mark.parametrize(("argv", "option", "value"), DEMO_FLAGS, ids=name_of)
+def test_demo_flag(argv, option, value):
+    options, notes = config.parse_demo([*DEMO_NEEDED, *argv])
+    assert getattr(options, option) == value
+    assert not notes
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (DEMO_NEEDED[:2], "--snapshot"),
+        (DEMO_NEEDED[2:], "--demo_folder"),
+        ([*DEMO_NEEDED, "--no_such_option"], "--no_such_option"),
+    ],
+)
+def test_demo_refuses(argv, message):
+    with pytest.raises(OptionError, match=message):
+        config.parse_demo(argv)
+
+
+@pytest.mark.parametrize("launcher", [[], *LOCAL_RANK], ids=name_of)
+def test_training_line_in_the_field(launcher):
+    line = f"""--dataset cityscapes --cv 0 --arch {R101} --class_uniform_pct 0.5 --class_uniform_tile 1024 --lr 0.01
+        --lr_schedule poly --poly_exp 1.0 --repoly 1.5 --rescale 1.0 --syncbn --sgd --ohem --fpn_dsn_loss
+        --crop_size 1024 --scale_min 0.5 --scale_max 2.0 --color_aug 0.25 --gblur --max_epoch 300
+        --wt_bound 1.0 --bs_mult 1 --apex --exp NAME --ckpt DIR/ --tb_path DIR/"""
+    parsed = config.parse_train([*launcher, *line.split()])
+    changed = {
+        "arch": R101,
+        "lr": 0.01,
+        "syncbn": True,
+        "ohem": True,
+        "crop_size": 1024,
+        "max_epoch": 300,
+        "bs_mult": 1,
+        "exp": "NAME",
+        "ckpt": "DIR/",
+        "tb_path": "DIR/",
+    }
+    assert parsed.flat() == train() | changed
+    assert str(parsed.folder) == "DIR/NAME"
+    assert len(parsed.notes) == 2 + bool(launcher)  # --fpn_dsn_loss, --apex
+
+
+def test_submission_line_in_the_field():
+    line = f"""--dataset cityscapes --arch {R101} --inference_mode sliding --scales {SCALES} --split test --cv_split 0
+        --dump_images --ckpt_path OUT --snapshot FILE"""
+    options, notes = config.parse_eval(line.split())
+    assert not notes
+    assert dataclasses.asdict(options) == evaluate() | {
+        "dataset": "cityscapes",
+        "arch": R101,
+        "inference_mode": "sliding",
+        "scales": (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
+        "split": "test",
+        "dump_images": True,
+        "save_dir": "OUT",
+        "snapshot": "FILE",
+    }

@@ -1,0 +1,146 @@
+"""train.py end to end on small folders: what it leaves, and that an interrupted run ends in the same weights."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import eval as evaluation
+import train
+from engine.checkpoint import load_snapshot, weights_sha256
+from tests.conftest import ROOT, train_args
+
+
+def digest(text: str) -> str:
+    lines = [line for line in text.splitlines() if "final weights sha256: " in line]
+    assert len(lines) == 1, text
+    return lines[0].rsplit(" ", 1)[1]
+
+
+def run(capfd, *argv: str) -> str:
+    assert train.main(list(argv)) == 0
+    return capfd.readouterr().out
+
+
+def test_what_a_run_leaves(scenes, tmp_path, capfd):
+    out = run(capfd, *train_args(scenes, tmp_path))
+    folder = tmp_path / "run"
+    config = json.loads((folder / "config.json").read_text())
+    assert config["arch"] == "fenet_tiny" and config["lr"] == 0.01 and config["weight_decay"] == 1e-4
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(0, 4), (1, 8)]
+    assert set(lines[0]) == {
+        *("epoch", "step", "lr", "train_loss", "images_per_second"),
+        *("val_loss", "mean_iou", "pixel_accuracy", "per_class_iou"),
+    }
+    assert list(lines[0]["per_class_iou"]) == ["sky", "road", "car", "tree"]
+    assert 0 < lines[1]["lr"] < lines[0]["lr"] < 0.01
+    last, best = load_snapshot(folder / "last.pth"), load_snapshot(folder / "best.pth")
+    assert weights_sha256(last["model"]) == digest(out)
+    assert best["score"]["mean_iou"] == max(line["mean_iou"] for line in lines)
+    assert Image.open(next((folder / "pictures").glob("*.png"))).size == (3 * 64 + 8, 48)
+    assert list(folder.glob("events.out.tfevents.*")) and (folder / "log.txt").stat().st_size
+
+
+@pytest.mark.parametrize("ema", ["0", "0.9"])
+def test_logged_score_is_the_score_of_the_saved_file(scenes, tmp_path, ema):
+    assert train.main(train_args(scenes, tmp_path, "--ema", ema)) == 0
+    argv = ["--snapshot", str(tmp_path / "run" / "best.pth"), "--data_root", str(scenes), "--num_workers", "0"]
+    assert evaluation.main([*argv, "--save_dir", str(tmp_path / "eval"), "--device", "cpu"]) == 0
+    metrics = json.loads((tmp_path / "eval" / "metrics.json").read_text())
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert metrics["mean_iou"] == max(line["mean_iou"] for line in lines)
+
+
+@pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
+def test_interrupted_run_ends_in_the_same_weights(scenes, tmp_path, capfd, stop_at):
+    extra = ["--ema", "0.9", "--class_uniform_tile", "32", "--warmup_steps", "3", "--amsgrad", "--adam"]
+    whole = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
+    run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--max_steps", str(stop_at)))
+    out = run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--num_workers", "2"))
+    assert out.startswith(f"resuming at step {stop_at} from {tmp_path / 'b' / 'run' / 'last.pth'}\n")
+    assert digest(out) == whole
+    records = [(tmp_path / name / "run" / "metrics.jsonl").read_text().splitlines() for name in "ab"]
+    for straight, resumed in zip(*map(lambda lines: map(json.loads, lines), records), strict=True):
+        del straight["images_per_second"], resumed["images_per_second"]
+        assert straight == pytest.approx(resumed)
+
+
+def test_sigterm_saves_the_current_step(scenes, tmp_path):
+    command = [sys.executable, "train.py", *train_args(scenes, tmp_path, "--max_epoch", "500", "--eval_epoch", "499")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        for line in process.stdout:
+            if " step 3/" in line:
+                process.send_signal(signal.SIGTERM)
+                break
+        rest = process.stdout.read()
+        assert process.wait(60) == 0
+    step = load_snapshot(tmp_path / "run" / "last.pth")["training"]["state"]["step"]
+    assert 3 <= step < 40 and f"stopped at step {step}, saved" in rest and digest(rest)
+
+
+def test_seed_decides_everything(scenes, tmp_path, capfd):
+    digests = [
+        digest(run(capfd, *train_args(scenes, tmp_path / name, "--max_steps", "2", "--seed", seed)))
+        for name, seed in (("a", "1"), ("b", "1"), ("c", "2"))
+    ]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_accumulation_is_one_step(scenes, tmp_path, capfd):
+    frozen = ["--fix_bn", "--dropout", "0", "--no-aux", "--max_steps", "1", "--class_uniform_pct", "0"]
+    run(capfd, *train_args(scenes, tmp_path / "a", *frozen, "--bs_mult", "4"))
+    run(capfd, *train_args(scenes, tmp_path / "b", *frozen, "--bs_mult", "2", "--accumulate", "2"))
+    a, b = (load_snapshot(tmp_path / name / "run" / "last.pth")["model"] for name in "ab")
+    fresh = train.network.build_model("fenet_tiny", 4, channels=16).state_dict()
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
+    assert not torch.equal(a["head.3.weight"], fresh["head.3.weight"])
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        ("--ohem", "--ohem_min_kept", "100", "--boundary"),
+        ("--img_wt_loss", "--batch_weighting", "--adamw", "--no_decay_norm_bias"),
+        ("--jointwtborder", "--strict_bdr_cls", "1,2", "--rlx_off_epoch", "1", "--ohem", "--lr_schedule", "scl-poly"),
+        ("--amp", "bf16", "--no-channels_last", "--bblur"),
+        ("--fp16", "--freeze_trunk", "--deterministic"),
+    ],
+    ids=lambda extra: extra[0].strip("-"),
+)
+def test_options_run(scenes, tmp_path, extra):
+    assert train.main(train_args(scenes, tmp_path, "--test_mode", *extra)) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert len(lines) == 2 and all(np.isfinite(line["train_loss"]) for line in lines)
+
+
+def test_frozen_parts_stay(scenes, tmp_path):
+    assert train.main(train_args(scenes, tmp_path / "a", "--max_steps", "1", "--seed", "5")) == 0
+    start = tmp_path / "a" / "run" / "last.pth"
+    argv = train_args(scenes, tmp_path / "b", "--snapshot", str(start), "--freeze_trunk", "--fix_bn", "--max_steps", "2")
+    assert train.main(argv) == 0
+    before, after = load_snapshot(start)["model"], load_snapshot(tmp_path / "b" / "run" / "last.pth")["model"]
+    for name in before:
+        frozen = name.startswith("encoder.") or "running_" in name or name.endswith(("bn1.weight", "norm.bias"))
+        assert torch.equal(before[name], after[name]) or not frozen, name
+    assert not torch.equal(before["head.3.weight"], after["head.3.weight"])
+
+
+def test_start_from_a_snapshot_with_its_optimizer(scenes, tmp_path, capfd):
+    whole = digest(run(capfd, *train_args(scenes, tmp_path / "a")))
+    run(capfd, *train_args(scenes, tmp_path / "b", "--max_steps", "3"))
+    snapshot = str(tmp_path / "b" / "run" / "last.pth")
+    out = run(capfd, *train_args(scenes, tmp_path / "c", "--snapshot", snapshot, "--restore_optimizer"))
+    assert out.startswith("resuming at step 3 from") and digest(out) == whole
+
+
+def test_dump_augmentation_images(scenes, tmp_path):
+    assert train.main(train_args(scenes, tmp_path, "--max_steps", "1", "--dump_augmentation_images")) == 0
+    pictures = list((tmp_path / "run" / "augmented").glob("*.png"))
+    assert len(pictures) == 9 and Image.open(pictures[0]).size == (2 * 32 + 4, 32)

@@ -1,0 +1,78 @@
+"""The recipes that are built from the transforms, and normalisation."""
+
+import numpy as np
+import pytest
+import torch
+
+from transforms import IMAGENET_MEAN, IMAGENET_STD, build_eval_transform, build_train_transform, denormalize
+from utils.errors import OptionError
+
+
+def make_sample():
+    rng = np.random.default_rng(0)
+    return {
+        "image": rng.integers(0, 256, (30, 40, 3)).astype(np.uint8),
+        "label": rng.integers(0, 19, (30, 40)).astype(np.uint8),
+        "name": "x",
+    }
+
+
+def names(transform):
+    return [type(step).__name__ for step in transform.transforms]
+
+
+def test_evaluation_normalises_and_keeps_size_label_and_name():
+    sample = make_sample()
+    out = build_eval_transform()(sample, np.random.default_rng(0))
+    expected = (sample["image"] / 255 - np.array(IMAGENET_MEAN)) / np.array(IMAGENET_STD)
+    assert out["image"].dtype == torch.float32 and out["image"].is_contiguous()
+    assert np.abs(out["image"].numpy() - expected.transpose(2, 0, 1)).max() < 1e-6
+    assert out["label"].dtype == torch.int64 and np.array_equal(out["label"].numpy(), sample["label"])
+    assert out["name"] == "x"
+
+
+def test_denormalize_undoes_normalisation_for_every_value():
+    levels = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    for mean, std in ((IMAGENET_MEAN, IMAGENET_STD), ((0.5, 0.4, 0.3), (1.0, 0.5, 0.1))):
+        out = build_eval_transform(mean, std)({"image": levels}, np.random.default_rng(0))["image"]
+        assert np.array_equal(denormalize(out, mean, std), levels)
+
+
+def test_the_recipe_s_steps_can_be_switched_off():
+    default = ["RandomScaleCrop", "RandomHorizontalFlip", "ColorJitter", "RandomGaussianBlur", "Normalize"]
+    assert names(build_train_transform(crop_size=8)) == default
+    assert names(build_train_transform(crop_size=8, color_aug=0, blur="off")) == [*default[:2], "Normalize"]
+    assert "RandomBilateralBlur" in names(build_train_transform(crop_size=8, blur="bilateral"))
+
+
+def test_options_reach_the_steps():
+    transform = build_train_transform(crop_size=(8, 9), pre_size=7, scale_min=0.6, scale_max=0.7, color_aug=0.1)
+    crop, _, jitter = transform.transforms[:3]
+    assert (crop.crop_size, crop.pre_size, crop.scale_min, crop.scale_max) == ((8, 9), 7, 0.6, 0.7)
+    assert jitter.shifts == (-0.1, 0.1)
+
+
+@pytest.mark.parametrize("blur", ["gaussian", "bilateral", "off"])
+def test_training_samples_are_reproducible_and_leave_their_source_alone(blur):
+    sample = make_sample()
+    before = {key: np.copy(value) for key, value in sample.items()}
+    transform = build_train_transform(crop_size=16, blur=blur)
+    first, second, other = (transform(sample, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first["image"].shape == (3, 16, 16) and first["label"].shape == (16, 16)
+    assert torch.equal(first["image"], second["image"]) and torch.equal(first["label"], second["label"])
+    assert not torch.equal(first["image"], other["image"])
+    assert all(np.array_equal(before[key], sample[key]) for key in before)
+
+
+@pytest.mark.parametrize(
+    ("options", "flag"),
+    [
+        ({"blur": "median"}, "gaussian, bilateral, off"),
+        ({"color_aug": -1.0}, "--color_aug"),
+        ({"crop_size": -3}, "--crop_size"),
+        ({"scale_min": 3.0}, "--scale_min"),
+    ],
+)
+def test_values_out_of_range_name_the_flag(options, flag):
+    with pytest.raises(OptionError, match=flag):
+        build_train_transform(**({"crop_size": 8} | options))
