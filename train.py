@@ -21,7 +21,7 @@ from engine.checkpoint import load_snapshot, load_weights, newest_snapshot
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.trainer import RunPlan, Trainer
-from engine.training import Precision
+from engine.training import Precision, batch_norms
 from loss import build_loss
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
 from transforms import build_eval_transform, build_train_transform, denormalize
@@ -137,6 +137,9 @@ def build_model(config: TrainConfig, num_classes: int, process: Process) -> nn.M
         log.info("starting from random weights; see --pretrained and --snapshot")
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
+    if options.fix_bn:
+        for norm in batch_norms(model):
+            norm.requires_grad_(False)
     synchronised = process.world_size > 1 and process.device.type == "cuda"
     if synchronised:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
@@ -145,7 +148,7 @@ def build_model(config: TrainConfig, num_classes: int, process: Process) -> nn.M
     if config.optim.bs_mult == 1 and not synchronised and not options.fix_bn:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
-            " use --bs_mult 2 or more, --fix_bn, or several CUDA processes (synchronised norms)"
+            " use --bs_mult 2 or more, --fix_bn, or several CUDA processes (--syncbn)"
         )
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
     return model.to(process.device, memory_format=layout)

@@ -202,7 +202,7 @@ class Trainer:
         figures["images_per_second"] = self.images_per_second()
         if self.plan.validates(epoch):
             figures |= self.score()
-        state.epoch, state.step_in_epoch, state.seconds_in_epoch = epoch + 1, 0, 0.0
+        state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
         self.meter = LossMeter()
         self.recorder.epoch(figures)
         self.save()

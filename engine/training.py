@@ -33,14 +33,17 @@ def seed_step(seed: int, step: int, rank: int) -> None:
     torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
 
 
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """The batch norms of a model, plain or synchronised."""
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
 def set_train_mode(model: nn.Module, freeze_norms: bool) -> None:
-    """Training mode; with `freeze_norms` batch norms keep their statistics and scale."""
+    """Training mode; with `freeze_norms` batch norms keep using their saved statistics."""
     model.train()
     if freeze_norms:
-        for module in model.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
-                module.requires_grad_(False)
+        for norm in batch_norms(model):
+            norm.eval()
 
 
 def train_step(
