@@ -26,14 +26,14 @@ def draw_background(canvas: Canvas, rng: np.random.Generator) -> None:
 def draw_border(canvas: Canvas, rng: np.random.Generator, side: Side) -> None:
     """Houses, walls, fences and hedges along one side, far ones first; low ones have a second row behind."""
     cuts = np.array([3.0, 9.0, 17.0, 28.0, 45.0, 75.0]) + np.append(rng.uniform(-1.5, 1.5, 5), 0)
-    near, far = [0.22, 0.28, 0.34, 0.16], [0.5, 0.15, 0.2, 0.15]
+    near, far = [0.2, 0.27, 0.37, 0.16], [0.48, 0.14, 0.23, 0.15]
     for i in range(4, -1, -1):
         kind, length = rng.choice(4, p=near if i < 3 else far), cuts[i + 1] - cuts[i]
         if kind and rng.random() < 0.75:
             behind = building if rng.random() < 0.6 else hedge
             tall = rng.uniform(6, 14) if behind is building else rng.uniform(3, 8)
             _block(canvas, rng, behind, side.sign, side.line + rng.uniform(5, 12), cuts[i], length, tall)
-        maker, low, high = ((building, 7, 20), (wall, 1.7, 2.8), (fence, 1.5, 2.5), (hedge, 1.2, 3))[kind]
+        maker, low, high = ((building, 7, 20), (wall, 1.7, 2.8), (fence, 1.8, 2.7), (hedge, 1.2, 3))[kind]
         _block(canvas, rng, maker, side.sign, side.line, cuts[i], length, rng.uniform(low, high))
 
 
@@ -109,9 +109,9 @@ def fence(
 ) -> None:
     """Posts, rails and a lattice that lets the background through; all of it counts as fence."""
     face = Frame(canvas, LABEL_ID["fence"], x, z, heading)
-    color = (draw_grey(rng, 25, 55), draw_grey(rng, 190, 240), (45, 85, 60))[rng.choice(3)]
+    color = (draw_grey(rng, 200, 240), (40, 80, 58))[rng.choice(2)]
     face.mark(rect(0, length, 0.05, height))
-    canvas.blend(face.pixels(rect(0, length, 0.05, height)), color, 0.4)  # bars too fine to be drawn
+    canvas.blend(face.pixels(rect(0, length, 0.05, height)), color, 0.5)  # bars too fine to be drawn
     # evenly spaced in the image, so that the lattice neither closes up nor turns to moire in the distance
     ends = face.pixels(np.array([(0, 0), (length, 0)]))[:, 0]
     clipped = np.clip(ends, -0.2 * canvas.camera.width, 1.2 * canvas.camera.width)

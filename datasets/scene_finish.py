@@ -19,8 +19,8 @@ _TEXTURE = {
     "vegetation": (0.08, 0.45, 0, 0.12),
     "terrain": (0.06, 0, 0.42, 0.15),
     "sky": (0, 0, 0, 0),
-    "person": (0.04, 0.06, 0, 0.1),
-    "rider": (0.04, 0.06, 0, 0.1),
+    "person": (0.12, 0.12, 0, 0.1),
+    "rider": (0.03, 0, 0, 0.1),
 }
 _DEFAULT = (0.02, 0, 0, 0.10)
 _WEIGHTS = np.zeros((256, len(_FIELDS)), np.float32)

@@ -53,6 +53,7 @@ def bicycle(
     for a in (-0.55, 0.55):
         wheel = disc(a, radius, radius)
         bike.mark(wheel)
+        canvas.blend(bike.pixels(wheel), (60, 60, 62), 0.4)  # spokes too fine to be drawn
         bike.paint(wheel * (1, 1), (95, 95, 98)) if rng.random() < 0.15 else None
         spokes = np.stack([disc(a, radius, radius, 10), np.broadcast_to((a, radius), (10, 2))], 1)
         bike.stroke(spokes, STEEL, 0.012, mark=False)

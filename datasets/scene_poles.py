@@ -11,13 +11,16 @@ RED, BLUE, WHITE, YELLOW = (195, 30, 35), (30, 75, 165), (238, 238, 235), (240, 
 def pole(
     canvas: Canvas, rng: np.random.Generator, x: float, z: float, dark: float, tall: float, wide: float = 0.22
 ) -> Frame:
-    """A round post with a bright and a dark edge. Returns its frame."""
+    """A round post with a bright and a dark edge and rings of warning paint. Returns its frame."""
     post = Frame(canvas, LABEL_ID["pole"], x, z)
-    color = draw_grey(rng, *((40, 70), (135, 175))[rng.choice(2)], 4)
+    color = draw_grey(rng, *((45, 70), (135, 175))[rng.choice(2)], 4)
     post.shadow(0.4, 0.25, dark)
     post.fill(rect(-wide / 2, wide / 2, 0, tall), color)
-    post.paint(rect(-wide / 2, -wide / 5, 0, tall), scaled(color, 1.5))
-    post.paint(rect(wide / 5, wide / 2, 0, tall), scaled(color, 0.5))
+    rings = np.array([rect(-wide / 2, wide / 2, y, y + 0.3) for y in np.arange(0.5, min(tall, 3.2) - 0.3, 0.6)])
+    if len(rings):
+        post.paint(rings, YELLOW if color[0] < 100 else (200, 60, 50))
+    canvas.blend(post.pixels(rect(-wide / 2, -wide / 6, 0, tall)), (255, 255, 255), 0.45)
+    canvas.blend(post.pixels(rect(wide / 6, wide / 2, 0, tall)), (0, 0, 0), 0.5)
     post.fill(rect(-wide * 0.8, wide * 0.8, 0, 0.35), scaled(color, 0.7))
     return post
 
@@ -32,12 +35,11 @@ def street_lamp(canvas: Canvas, rng: np.random.Generator, x: float, z: float, da
 
 
 def traffic_light(canvas: Canvas, rng: np.random.Generator, x: float, z: float, dark: float) -> None:
-    """A dark box with three lamps, one of them lit, on a post."""
+    """A dark box with a bright rim and three lamps, one of them lit, on a post."""
     top = min(rng.uniform(2.9, 3.6), _ceiling(canvas, z))
     pole(canvas, rng, x, z, dark, top - 0.9)
     box = Frame(canvas, canvas.new_id("traffic light"), x, z)
-    if rng.random() < 0.5:
-        box.fill(rect(-0.36, 0.36, top - 1.4, top + 0.1), WHITE)
+    box.fill(rect(-0.36, 0.36, top - 1.4, top + 0.1), (WHITE, YELLOW)[rng.choice(2)])
     box.fill(rect(-0.27, 0.27, top - 1.3, top), (26, 28, 30))
     lit = rng.choice(3)
     for i, color in enumerate(((245, 45, 35), (250, 180, 40), (40, 225, 120))):

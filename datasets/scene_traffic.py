@@ -76,10 +76,10 @@ class Traffic:
 
     def _furniture(self) -> None:
         kinds = (
-            (traffic_light, 0.75, 5.5, 12),
-            (traffic_light, 0.4, 6, 16),
-            (traffic_sign, 0.85, 5, 11),
-            (traffic_sign, 0.5, 6, 15),
+            (traffic_light, 0.85, 5.5, 12),
+            (traffic_light, 0.6, 6, 16),
+            (traffic_sign, 0.9, 5, 11),
+            (traffic_sign, 0.65, 6, 15),
         )
         kinds += (
             (street_lamp, 0.7, 5.5, 14),
