@@ -8,7 +8,8 @@ import numpy as np
 from datasets.cityscapes import CLASSES
 from datasets.scene_colors import Mood
 
-# how strongly each field below modulates a class's brightness, in 0..1; the last row is for ignored pixels
+# how strongly each field below modulates a class's brightness, in 0..1; classes not named, and ignored pixels,
+# have the default
 _FIELDS = ("grain", "leaf", "blade", "stain")
 _TEXTURE = {
     "road": (0.10, 0, 0, 0.10),

@@ -7,7 +7,7 @@ import numpy as np
 from datasets.scene_canvas import LABEL_ID, Canvas, Color
 from datasets.scene_colors import Mood, draw_grey, mixed, scaled
 
-FAR = 3000.0  # metres; the ground ends here, less than a pixel below the horizon
+FAR = 3000.0  # metres; the ground ends here, about a pixel below the horizon
 
 
 @dataclass(frozen=True)

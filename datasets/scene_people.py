@@ -54,7 +54,8 @@ def bicycle(
         wheel = disc(a, radius, radius)
         bike.mark(wheel)
         canvas.blend(bike.pixels(wheel), (60, 60, 62), 0.4)  # spokes too fine to be drawn
-        bike.paint(wheel * (1, 1), (95, 95, 98)) if rng.random() < 0.15 else None
+        if rng.random() < 0.15:  # a disc wheel
+            bike.paint(wheel, (95, 95, 98))
         spokes = np.stack([disc(a, radius, radius, 10), np.broadcast_to((a, radius), (10, 2))], 1)
         bike.stroke(spokes, STEEL, 0.012, mark=False)
         bike.stroke(np.concatenate([wheel, wheel[:1]]), RUBBER, 0.075)

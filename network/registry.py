@@ -8,6 +8,7 @@ from torch import nn
 from network.fenet import FENet
 from network.layers import NormLayer
 from network.resnet import BasicBlock, Bottleneck, DeepStemResNet
+from network.sfnet import SFNet, SFNetLite
 from utils.errors import OptionError
 
 RESNETS = {
@@ -18,24 +19,32 @@ RESNETS = {
 }
 
 
-def _build_fenet(encoder: str, *, norm_layer: NormLayer = nn.BatchNorm2d, **options) -> nn.Module:
+def _build(model: type[nn.Module], encoder: str, *, norm_layer: NormLayer = nn.BatchNorm2d, **options) -> nn.Module:
     backbone = DeepStemResNet(norm_layer=norm_layer, **RESNETS[encoder])
-    return FENet(encoder=backbone, norm_layer=norm_layer, **options)
+    return model(encoder=backbone, norm_layer=norm_layer, **options)
 
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "fenet_tiny": partial(_build_fenet, "tiny", channels=64),  # ours, for laptops, tests and the quickstart
-    "fenet_r18": partial(_build_fenet, "r18", channels=128),
-    "fenet_r50": partial(_build_fenet, "r50", channels=256),
-    "fenet_r101": partial(_build_fenet, "r101", channels=256),
+    "fenet_tiny": partial(_build, FENet, "tiny", channels=64),  # ours, for laptops, tests and the quickstart
+    "fenet_r18": partial(_build, FENet, "r18", channels=128),
+    "fenet_r50": partial(_build, FENet, "r50", channels=256),
+    "fenet_r101": partial(_build, FENet, "r101", channels=256),
+    "sfnet_r18": partial(_build, SFNet, "r18", channels=128),
+    "sfnet_r50": partial(_build, SFNet, "r50", channels=256),
+    "sfnet_r101": partial(_build, SFNet, "r101", channels=256),
+    "sfnet_lite_r18": partial(_build, SFNetLite, "r18", channels=128),
 }
 
-_FENET = "network.fenet_resnet_conv_2b_2d."
+_FENET, _SFNET = "network.fenet_resnet_conv_2b_2d.", "network.sfnet_resnet."
 ALIASES: dict[str, tuple[str, dict]] = {
     f"{_FENET}DeepR18_FE_deeply": ("fenet_r18", {"aux": False}),
     f"{_FENET}DeepR18_FE_deeply_completely": ("fenet_r18", {}),
     f"{_FENET}DeepR50_FE_deeply_completely": ("fenet_r50", {}),
     f"{_FENET}DeepR101_FE_deeply_completely": ("fenet_r101", {}),
+    f"{_SFNET}DeepR18_SF_deeply": ("sfnet_r18", {}),
+    f"{_SFNET}DeepR50_SF_deeply": ("sfnet_r50", {}),
+    f"{_SFNET}DeepR101_SF_deeply": ("sfnet_r101", {}),
+    f"{_SFNET}DeepR18_SFV2_deeply_dsn_FA_Atten": ("sfnet_lite_r18", {}),
 }
 
 

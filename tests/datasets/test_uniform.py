@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -93,6 +94,13 @@ def test_images_and_centroids_come_round_once_before_any_repeats():
     assert realised_histogram(plan, 3).tolist() == [6, 0, 6]
 
 
+def test_both_kinds_of_draws_are_mixed():
+    plan = epoch_plan(200, load_centroids(random_split(), 16), 0.5, seed=0, epoch=0)
+    for quarter in range(4):
+        uniform_draws = sum(draw.class_id is not None for draw in plan[50 * quarter : 50 * quarter + 50])
+        assert 10 < uniform_draws < 40
+
+
 def test_share_zero_and_no_class_at_all_give_a_permutation():
     empty = [np.empty((0, 3), np.int64)] * 3
     for centroids, pct in ((None, 0.0), (load_centroids(random_split(), 16), 0.0), (empty, 0.5)):
@@ -179,6 +187,19 @@ def test_a_cache_that_can_t_be_written_only_warns(tmp_path):
     with pytest.warns(UserWarning, match="not cached"):
         centroids = load_centroids(split, 16, tmp_path / "file" / "centroids.json")
     assert same(centroids, load_centroids(split, 16))
+
+
+def test_the_cache_appears_by_one_rename_of_a_whole_file(tmp_path, monkeypatch):
+    path, renamed = tmp_path / "centroids.json", []
+
+    def refuse(source, target):
+        renamed.append((json.loads(Path(source).read_text())["tile"], Path(source).parent, target))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(uniform.os, "replace", refuse)
+    with pytest.warns(UserWarning, match="No space left"):
+        load_centroids(random_split(3), 16, path)
+    assert renamed == [(16, tmp_path, path)] and not list(tmp_path.iterdir())
 
 
 def test_a_crash_while_writing_leaves_the_old_cache(tmp_path, monkeypatch):

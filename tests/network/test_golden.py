@@ -1,5 +1,7 @@
 """The networks reach the reference figures of tests/golden in float64, weights loaded through the release's keys."""
 
+from math import prod
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,16 +11,18 @@ import network
 from loss import OhemCrossEntropy
 from tests.golden_vectors import load, vectors
 
-RELEASES = load("fenet")
-PREFIX = "network.fenet_resnet_conv_2b_2d."
+MODULES = {"fenet": "network.fenet_resnet_conv_2b_2d.", "sfnet": "network.sfnet_resnet."}
+RELEASES = {MODULES[file] + name: row for file in MODULES for name, row in load(file).items()}
 SIZE = (128, 256)
+TRAINED = (".weight", ".bias")
 
 
 def build(name: str) -> nn.Module:
     row = RELEASES[name]
-    model = network.build_model(PREFIX + name, 19).double()
+    model = network.build_model(name, 19).double()
     key_map = network.release_key_map(model)
-    state = {key_map[key]: torch.tensor(vectors.fill(key, tuple(shape), 0)) for key, shape in row["keys"].items()}
+    shapes = row["keys"]
+    state = {ours: torch.tensor(vectors.fill(key, tuple(shapes[key]), 0)) for key, ours in key_map.items()}
     model.load_state_dict(state)
     for module in model.modules():
         if isinstance(module, nn.Dropout2d):
@@ -29,12 +33,14 @@ def build(name: str) -> nn.Module:
 @pytest.mark.parametrize("name", RELEASES)
 def test_keys_shapes_and_parameter_count(name):
     row = RELEASES[name]
-    model = network.build_model(PREFIX + name, 19)
+    model = network.build_model(name, 19)
     key_map = network.release_key_map(model)
     state = model.state_dict()
-    assert {key: list(state[ours].shape) for key, ours in key_map.items()} == row["keys"]
+    used = {key: shape for key, shape in row["keys"].items() if not key.startswith(model.release_unused)}
+    assert {key: list(state[ours].shape) for key, ours in key_map.items()} == used
     assert sorted(key_map.values()) == sorted(state)
-    assert sum(parameter.numel() for parameter in model.parameters()) == row["params"]
+    unused = sum(prod(row["keys"][key]) for key in row["keys"].keys() - used.keys() if key.endswith(TRAINED))
+    assert sum(parameter.numel() for parameter in model.parameters()) == row["params"] - unused
 
 
 @pytest.mark.parametrize("name", RELEASES)
@@ -62,4 +68,4 @@ def test_logits_and_gradients(name):
     for theirs, ours in network.release_key_map(model).items():
         if theirs in row["train"]["grad_l2"]:
             assert norms[ours] == pytest.approx(row["train"]["grad_l2"][theirs], rel=1e-6, abs=1e-10), theirs
-    assert len(row["train"]["grad_l2"]) == len(norms)
+    assert len(norms) == sum(not key.startswith(model.release_unused) for key in row["train"]["grad_l2"])
