@@ -1,14 +1,14 @@
 # make quickstart: train a small FENet on synthetic scenes and look at the result     make test: the tests
-# Each target sets up $(VENV) by itself. PYTHON=... and VENV=... choose another interpreter or folder.
+# Each target sets up $(VENV) by itself. PYTHON=... and VENV=... choose another interpreter or folder, TESTS=... some tests.
 
 VENV ?= .venv
 # the first Python that is new enough and can make virtual environments
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	"$$p" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo "$$p" && break; done)
-ARGS ?=
+TESTS ?= tests
 
 CORE := requirements.txt
-DEV := requirements.txt requirements-dev.txt
+DEV := requirements.txt requirements-extras.txt requirements-dev.txt
 BENCHMARKS := train-step loss hpf infer
 
 .PHONY: quickstart test lint bench bench-gpu clean
@@ -18,7 +18,7 @@ quickstart: $(VENV)/.core.stamp
 	@PYTHON="$(VENV)/bin/python" sh scripts/quickstart.sh
 
 test: $(VENV)/.dev.stamp
-	"$(VENV)/bin/python" -m pytest -q tests $(ARGS)
+	"$(VENV)/bin/python" -m pytest -q $(TESTS)
 
 lint: $(VENV)/.dev.stamp
 	"$(VENV)/bin/python" -m ruff check .

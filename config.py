@@ -265,7 +265,9 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         add_options(parser, group)
     short = parser.add_argument_group("short forms")
     for name in ("sgd", "adam", "adamw"):
-        short.add_argument(f"--{name}", action="store_const", dest="optimizer", const=name, help=f"= --optimizer {name}")
+        short.add_argument(
+            f"--{name}", action="store_const", dest="optimizer", const=name, help=f"= --optimizer {name}"
+        )
     short.add_argument("--fp16", action="store_const", dest="amp", const="fp16", help="= --amp fp16")
     short.add_argument("--dataset_dir", dest="data_root", help="= --data_root")
     for flag, reason in REFUSED.items():
@@ -291,7 +293,13 @@ class EvalOptions:
     cv_split: int = option(0, "cross-validation split", flags=("--cv",))
     save_dir: str | None = option(None, "output folder", flags=("--ckpt_path",))
     exp_name: str = option("", "subfolder of --save_dir")
-    inference_mode: str = option("whole", "how an image is cut up", choices=("whole", "sliding"), flags=("-im",))
+    inference_mode: str = option(
+        "whole",
+        "how an image is cut up; the releases' pooling is whole",
+        choices=("whole", "sliding"),
+        flags=("-im",),
+        parse=lambda text: "whole" if text == "pooling" else text,
+    )
     scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
     flip: bool = option(False, "also run each piece mirrored")
     merge: str = option("prob", "how scores are merged", choices=("prob", "logit", "exp_softmax"))
@@ -338,8 +346,6 @@ EVAL_OLD_FLAGS = [
 def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
     """The command line of eval.py -> options, and notes about flags that mean nothing any more."""
     parser = Parser(prog="eval.py", description="Score a snapshot on a split, alone or under torchrun.")
-    argv = ["whole" if argv[i - 1 : i] in (["--inference_mode"], ["-im"]) and a == "pooling" else a
-            for i, a in enumerate(argv)]
     add_options(parser, EvalOptions)
     short = parser.add_argument_group("short forms")
     short.add_argument("--dataset_dir", dest="data_root", help="= --data_root")
@@ -386,10 +392,13 @@ def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
 
 
 def data_root(dataset: str, given: str | None) -> Path:
-    """`--data_root`, or `$FENET_DATA/<dataset>`, or `./data/<dataset>`."""
+    """`--data_root`, or `$FENET_DATA/<dataset>` if there is such a folder, or `./data/<dataset>`."""
     if given is not None:
         return Path(given)
-    return Path(os.environ.get("FENET_DATA", "data")) / dataset
+    shared = os.environ.get("FENET_DATA")
+    if shared and (Path(shared) / dataset).is_dir():
+        return Path(shared) / dataset
+    return Path("data") / dataset
 
 
 def _at_least(flag: str, value: int | None, least: int) -> None:

@@ -62,7 +62,7 @@ def build(options: DemoOptions) -> tuple[Callable[[np.ndarray], Tensor], ClassTa
         classes = ClassTable.from_description(header["classes"])
     if classes.num_classes != model.config["num_classes"]:
         raise OptionError(
-            f"--dataset {options.dataset}: has {classes.num_classes} classes, the snapshot {model.config['num_classes']}"
+            f"--dataset {options.dataset}: {classes.num_classes} classes; snapshot: {model.config['num_classes']}"
         )
     predictor = build_predictor(model.to(device, memory_format=torch.channels_last), base_size=options.base_size)
     transform = build_eval_transform(model.encoder.mean, model.encoder.std)

@@ -1,7 +1,7 @@
 """Train a segmentation model: alone, or on several processes under torchrun. `python train.py --help`."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ import network
 from config import IGNORE_LABEL, TrainConfig, data_root, parse_train
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset, TrainingDataset
-from datasets.loader import build_eval_loader, build_train_loader
-from datasets.sampler import EpochSampler, evaluation_indices
-from datasets.uniform import epoch_plan, load_centroids, realised_histogram
-from engine.checkpoint import load_snapshot, load_weights, newest_snapshot
+from datasets.epochs import TrainingEpochs
+from datasets.loader import build_eval_loader
+from datasets.sampler import evaluation_indices
+from engine.boundary import evaluate_boundaries
+from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.trainer import RunPlan, Trainer
@@ -34,7 +35,7 @@ from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
 PICTURES = 4  # validation images drawn at each best epoch
-TEST_MODE_SAMPLES = 8
+TEST_MODE_BATCHES, TEST_MODE_IMAGES = 4, 8
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,6 +53,9 @@ def train(argv: Sequence[str]) -> None:
         resumed = find_snapshot(config)
         for note in config.notes:
             log.info(note)
+        if config.run.evaluateF:
+            score_boundaries(config, process)
+            return
         trainer = build_trainer(config, process)
         if process.is_main:
             write_json(config.folder / "config.json", config.flat())
@@ -97,7 +101,7 @@ def build_trainer(config: TrainConfig, process: Process) -> Trainer:
         optim.amsgrad,
         no_decay_norm_bias=optim.no_decay_norm_bias,
     )
-    make_loader, steps_per_epoch = build_training_data(config, process, train_split, model.encoder)
+    epochs = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
     validate, draw = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
@@ -109,11 +113,11 @@ def build_trainer(config: TrainConfig, process: Process) -> Trainer:
         average=ModelAverage(model, optim.ema) if optim.ema else None,
         precision=precision,
         process=process,
-        plan=build_plan(config, steps_per_epoch),
+        plan=build_plan(config, epochs.batches // optim.accumulate),
         header={"config": model.config, "classes": classes.describe(config.data.dataset)},
         folder=config.folder,
         tensorboard=tensorboard_folder(config),
-        make_loader=make_loader,
+        make_loader=epochs,
         validate=validate,
         draw=draw,
     )
@@ -222,11 +226,9 @@ def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
     )
 
 
-def build_training_data(
-    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
-) -> tuple[Callable[[int, int], Iterable[dict]], int]:
-    """(epoch, batches to skip) -> this rank's loader, and the number of optimizer steps per epoch."""
-    data, augment, optim, seed = config.data, config.augment, config.optim, config.run.seed
+def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> TrainingEpochs:
+    """The training data of all epochs."""
+    data, augment, run = config.data, config.augment, config.run
     transform = build_train_transform(
         crop_size=augment.crop_size,
         pre_size=augment.pre_size,
@@ -237,38 +239,31 @@ def build_training_data(
         mean=encoder.mean,
         std=encoder.std,
     )
-    dataset = TrainingDataset(split, transform, seed)
-    centroids = None
-    if data.class_uniform_pct > 0:
-        cache = config.folder / "centroids.json"
-        centroids = distributed.first_rank_first(lambda: load_centroids(split, data.class_uniform_tile, cache))
-
-    def plan(epoch: int) -> list:
-        share = data.class_uniform_pct if epoch <= data.max_cu_epoch else 0.0
-        draws = epoch_plan(len(split), centroids, share, seed, epoch)
-        return draws[: TEST_MODE_SAMPLES * process.world_size] if config.run.test_mode else draws
-
-    def make_loader(epoch: int, start: int) -> Iterable[dict]:
-        draws = plan(epoch)
-        if start == 0 and centroids is not None:
-            counts = dict(zip(split.classes.names, realised_histogram(draws, split.classes.num_classes), strict=True))
-            get_logger().info(f"epoch {epoch} crops centred on a class: {', '.join(f'{k} {v}' for k, v in counts.items())}")
-        sampler = EpochSampler(draws, process.rank, process.world_size, optim.bs_mult, start)
-        return build_train_loader(dataset, sampler, data.num_workers, pin_memory=process.device.type == "cuda")
-
-    batches = len(EpochSampler(plan(0), process.rank, process.world_size, optim.bs_mult))
-    if batches < optim.accumulate:
-        raise OptionError(f"--accumulate {optim.accumulate}: an epoch has only {batches} batches; lower it or --bs_mult")
-    if config.run.dump_augmentation_images and process.is_main:
-        dump_augmented(dataset, plan(0), split, config.folder / "augmented")
-    return make_loader, batches // optim.accumulate
+    epochs = TrainingEpochs(
+        TrainingDataset(split, transform, run.seed),
+        process,
+        batch_size=config.optim.bs_mult,
+        class_uniform_pct=data.class_uniform_pct,
+        class_uniform_tile=data.class_uniform_tile,
+        max_cu_epoch=data.max_cu_epoch,
+        cache=config.folder / "centroids.json",
+        num_workers=data.num_workers,
+        limit=TEST_MODE_BATCHES if run.test_mode else None,
+    )
+    accumulate = config.optim.accumulate
+    if epochs.batches < accumulate:
+        raise OptionError(f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it or --bs_mult")
+    if run.dump_augmentation_images and process.is_main:
+        dump_augmented(epochs, config.folder / "augmented")
+    return epochs
 
 
-def dump_augmented(dataset: TrainingDataset, draws: list, split: Split, folder: Path, count: int = 32) -> None:
+def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> None:
     """Write the first augmented samples of the run, image beside label."""
-    for draw in draws[:count]:
+    dataset = epochs.dataset
+    for draw in epochs.plan(0)[:count]:
         sample = dataset[draw]
-        colors = split.classes.colorize(sample["label"].numpy().astype(np.uint8))
+        colors = dataset.split.classes.colorize(sample["label"].numpy().astype(np.uint8))
         save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(sample["image"]), colors]))
     get_logger().info(f"augmented samples are in {folder}")
 
@@ -279,7 +274,7 @@ def build_validation(
     """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
     data, optim, run = config.data, config.optim, config.run
     dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
-    count = min(len(split), TEST_MODE_SAMPLES) if run.test_mode else len(split)
+    count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 
     def validate(model: nn.Module) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
@@ -305,6 +300,31 @@ def build_validation(
         return pictures
 
     return validate, draw
+
+
+def score_boundaries(config: TrainConfig, process: Process) -> None:
+    """--evaluateF: boundary F-scores of --snapshot on the validation split, in `boundary_f_scores.json`."""
+    if config.model.snapshot is None:
+        raise OptionError("--evaluateF: name the weights to score with --snapshot")
+    split, run = build_split(config, config.data.val_split), config.run
+    model, _, report = load_model(config.model.snapshot, network.build_model, num_classes=split.classes.num_classes)
+    get_logger().info(str(report))
+    dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
+    indices = evaluation_indices(len(split), process.rank, process.world_size)
+    result = evaluate_boundaries(
+        build_predictor(model.to(process.device), base_size=run.base_size),
+        build_eval_loader(dataset, indices, 1, config.data.num_workers),
+        split.classes.names,
+        IGNORE_LABEL,
+        run.eval_thresholds,
+        process.device,
+        Precision.build(run.amp, process.device).dtype,
+        progress=process.is_main,
+    )
+    for threshold, row in result.items():
+        get_logger().info(f"boundary F-score at {threshold}: {row['mean_f']}")
+    if process.is_main:
+        write_json(config.folder / "boundary_f_scores.json", result)
 
 
 def tensorboard_folder(config: TrainConfig) -> Path:

@@ -1,17 +1,17 @@
-"""The data sets by name. Adding one = one file with a `build_split` and one line below."""
+"""The data sets by name. Adding one = one file with `build_split` (and `CLASSES`, if fixed) and one line below."""
 
-from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from datasets import camvid, cityscapes, folder, synthetic
-from datasets.base import Split
+from datasets.base import ClassTable, Split
 from utils.errors import OptionError
 
-_REGISTRY: dict[str, Callable[..., Split]] = {
-    "camvid": camvid.build_split,
-    "cityscapes": cityscapes.build_split,
-    "folder": folder.build_split,
-    "synthetic": synthetic.build_split,
+_REGISTRY: dict[str, ModuleType] = {
+    "camvid": camvid,
+    "cityscapes": cityscapes,
+    "folder": folder,
+    "synthetic": synthetic,
 }
 
 
@@ -27,6 +27,24 @@ def build_split(name: str, root: str | Path, split: str, cv: int = 0) -> Split:
         OptionError: Unknown data set, split or cross-validation split; the message names what there is.
         DataError: `root` does not hold the data set, or not completely.
     """
+    return _module(name).build_split(Path(root), split, cv)
+
+
+def class_table(name: str) -> ClassTable:
+    """The classes of a data set, without its data.
+
+    Raises:
+        OptionError: Unknown data set, or one whose classes are known from its data only.
+    """
+    module = _module(name)
+    if not hasattr(module, "CLASSES"):
+        raise OptionError(
+            f"--dataset {name}: its classes are those of your data; use a snapshot of ours, which holds them"
+        )
+    return module.CLASSES
+
+
+def _module(name: str) -> ModuleType:
     if name not in _REGISTRY:
         raise OptionError(f"--dataset {name}: unknown data set; choose one of {', '.join(list_datasets())}")
-    return _REGISTRY[name](Path(root), split, cv)
+    return _REGISTRY[name]

@@ -130,7 +130,9 @@ def load_model(
         CheckpointError: As `load_weights`.
     """
     content = read_archive(path)
-    header = {key: content[key] for key in ("config", "classes", "score") if key in content} if is_snapshot(content) else {}
+    header = (
+        {key: content[key] for key in ("config", "classes", "score") if key in content} if is_snapshot(content) else {}
+    )
     config = header.get("config", {})
     if not config and (arch is None or num_classes is None):
         raise OptionError(f"--snapshot {path}: holds bare weights; name --arch and --dataset as well")

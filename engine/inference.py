@@ -60,9 +60,7 @@ def build_predictor(
         if value is not None and value < 1:
             raise OptionError(f"{flag} {value}: must be at least 1")
     pad_value = tuple(pad_value) if pad_value is not None else BLACK
-    return Predictor(
-        model, mode, crop_size, base_size, overlap, tuple(scales), flip, merge, pad_value, window_batch
-    )
+    return Predictor(model, mode, crop_size, base_size, overlap, tuple(scales), flip, merge, pad_value, window_batch)
 
 
 @dataclass

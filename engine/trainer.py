@@ -279,7 +279,7 @@ class Trainer:
         except (RuntimeError, ValueError, KeyError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
-                f"{path}: of another model or optimizer ({reason}); give the options it was made with, or --resume never"
+                f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"
             ) from error
         self.precision.scaler.load_state_dict(training["scaler"])
         if self.average is not None:

@@ -21,9 +21,7 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     xs = torch.linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
     size = torch.tensor([width, height], dtype=flow.dtype, device=flow.device)
-    return F.grid_sample(
-        x.to(flow.dtype), grid + flow.permute(0, 2, 3, 1) / size, mode="bilinear", align_corners=True
-    )
+    return F.grid_sample(x.to(flow.dtype), grid + flow.permute(0, 2, 3, 1) / size, mode="bilinear", align_corners=True)
 
 
 class FlowAlignment(nn.Module):
@@ -55,6 +53,8 @@ class GatedDualFlowAlignment(nn.Module):
         """See the class."""
         projected = up(self.project_high(high), low.shape[-2:])
         flow = self.flow(torch.cat([projected, self.project_low(low)], dim=1))
-        pooled = [x.mean(1, keepdim=True) for x in (projected, low)] + [x.amax(1, keepdim=True) for x in (projected, low)]
+        pooled = [x.mean(1, keepdim=True) for x in (projected, low)] + [
+            x.amax(1, keepdim=True) for x in (projected, low)
+        ]
         gate = torch.sigmoid(self.gate(torch.cat(pooled, dim=1)))
         return gate * warp(high, flow[:, :2]) + (1 - gate) * warp(low, flow[:, 2:])

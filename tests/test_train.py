@@ -123,7 +123,9 @@ def test_options_run(scenes, tmp_path, extra):
 def test_frozen_parts_stay(scenes, tmp_path):
     assert train.main(train_args(scenes, tmp_path / "a", "--max_steps", "1", "--seed", "5")) == 0
     start = tmp_path / "a" / "run" / "last.pth"
-    argv = train_args(scenes, tmp_path / "b", "--snapshot", str(start), "--freeze_trunk", "--fix_bn", "--max_steps", "2")
+    argv = train_args(
+        scenes, tmp_path / "b", "--snapshot", str(start), "--freeze_trunk", "--fix_bn", "--max_steps", "2"
+    )
     assert train.main(argv) == 0
     before, after = load_snapshot(start)["model"], load_snapshot(tmp_path / "b" / "run" / "last.pth")["model"]
     for name in before:
@@ -144,3 +146,14 @@ def test_dump_augmentation_images(scenes, tmp_path):
     assert train.main(train_args(scenes, tmp_path, "--max_steps", "1", "--dump_augmentation_images")) == 0
     pictures = list((tmp_path / "run" / "augmented").glob("*.png"))
     assert len(pictures) == 9 and Image.open(pictures[0]).size == (2 * 32 + 4, 32)
+
+
+def test_boundary_scores_only(scenes, tmp_path):
+    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "1")) == 0
+    argv = train_args(scenes, tmp_path / "f", "--evaluateF", "--eval_thresholds", "0.01,0.1")
+    assert train.main(argv) == 2
+    assert train.main([*argv, "--snapshot", str(tmp_path / "run" / "best.pth")]) == 0
+    result = json.loads((tmp_path / "f" / "run" / "boundary_f_scores.json").read_text())
+    assert list(result) == ["0.01", "0.1"] and list(result["0.1"]["per_class"]) == ["sky", "road", "car", "tree"]
+    assert 0 <= result["0.01"]["mean_f"] <= result["0.1"]["mean_f"] <= 1
+    assert not (tmp_path / "f" / "run" / "last.pth").exists()

@@ -45,5 +45,7 @@ def as_fault(error: BaseException) -> FENetError | None:
     if isinstance(error, torch.distributed.DistError) or any(mark in text for mark in LOST_PEER):
         return PeerLostError(f"another process of this job failed or stopped answering ({text.splitlines()[0][:200]})")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
-        return EnvironmentFault(f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output")
+        return EnvironmentFault(
+            f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output"
+        )
     return None

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from utils.errors import EnvironmentFault
 
-
 T = TypeVar("T")
 
 

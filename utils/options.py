@@ -77,7 +77,9 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
         if kinds[0] is bool:
             group.add_argument(*names, action="store_true", **common)
             off = [f"--no-{item.name}", f"--no_{item.name}"]
-            group.add_argument(*off, action="store_false", dest=item.name, default=argparse.SUPPRESS, help="the opposite")
+            group.add_argument(
+                *off, action="store_false", dest=item.name, default=argparse.SUPPRESS, help="the opposite"
+            )
         else:
             parse = item.metadata["parse"] or kinds[0]
             group.add_argument(*names, type=parse, choices=item.metadata["choices"], **common)

@@ -1,6 +1,7 @@
 """The shell scripts, run with stubs in the place of torchrun and python that record how they were called."""
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -200,7 +201,7 @@ def test_the_launcher_of_the_environment_is_found(place):
 
 
 # like torchrun it handles these itself, whatever it inherits; it saves, and ends with a status of its own
-SAVING_STUB = f"""#!{sys.executable}
+SAVING = """
 import signal, sys, time
 asked = []
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -221,7 +222,8 @@ sys.exit(9)
     ids=["queue", "queue warning", "Ctrl-C", "terminal closes"],
 )
 def test_a_signal_reaches_the_launcher_once(place, shell, number, to_all):
-    place.stub("torchrun", SAVING_STUB)
+    program = place.stub("saving.py", SAVING)
+    place.stub("torchrun", f"#!/bin/sh\nexec {shlex.quote(sys.executable)} {shlex.quote(str(program))}\n")
     command = place.command("train_cityscapes_fenet_res18.sh", shell=shell)
     log = place.root / "results" / "cityscapes_fenet_res18" / "console.log"
     options = {"cwd": place.caller, "env": place.env, "stdout": subprocess.PIPE, "text": True}

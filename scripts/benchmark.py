@@ -1,0 +1,254 @@
+"""Time our code against its plain formulation, in alternating rounds in one process.
+
+Usage: python scripts/benchmark.py WHAT --json FILE [options]      WHAT: train-step, loss, hpf, infer
+
+Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
+ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
+plain / arm (higher is faster), `peak_memory_ratio` is arm / plain (CUDA only). Plain is eager float32 PyTorch in NCHW
+layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
+TF32 convolutions.
+"""
+
+import argparse
+import copy
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import network
+from engine.inference import build_predictor
+from engine.training import Precision, train_step
+from loss import OhemCrossEntropy, SegmentationLoss
+from loss.plain import PlainOhemCrossEntropy
+from network.enhancement import FeatureFilter
+from network.plain import make_plain, plain_filter
+from utils.cli import run_main
+from utils.distributed import choose_device
+from utils.errors import NumericsError
+from utils.files import write_json
+from utils.options import Parser, numbers
+
+Arms = dict[str, Callable[[], torch.Tensor]]
+LAST = torch.channels_last
+
+
+def build_loss_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """One head at stride 4: loss and the gradient of its logits."""
+    height, width = options.size
+    logits = 3 * torch.randn(options.batch, 19, height // 4, width // 4, device=device)
+    labels = torch.randint(0, 19, (options.batch, height, width), device=device)
+    labels[:, : height // 10] = 255
+
+    def arm(criterion: torch.nn.Module) -> Callable[[], torch.Tensor]:
+        def run() -> torch.Tensor:
+            x = logits.detach().requires_grad_()
+            criterion(x, labels).backward()
+            return x.grad
+
+        return run
+
+    return {"plain": arm(PlainOhemCrossEntropy()), "ours": arm(OhemCrossEntropy())}
+
+
+def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """The 9x9 filter at stride 4, C = 128, forward alone and with its backward."""
+    height, width = options.size
+    x = torch.randn(options.batch, 128, height // 4, width // 4, device=device)
+    layer = FeatureFilter(128).to(device)
+
+    def arm(call: Callable, layout: torch.memory_format, backward: bool) -> Callable[[], torch.Tensor]:
+        source = x.to(memory_format=layout)
+
+        def run() -> torch.Tensor:
+            if not backward:
+                with torch.no_grad():
+                    return call(source)
+            leaf = source.detach().requires_grad_()
+            layer.weight.grad = None
+            call(leaf).square().mean().backward()
+            return leaf.grad
+
+        return run
+
+    def plain(y: torch.Tensor) -> torch.Tensor:
+        return plain_filter(layer, y)
+
+    return {
+        "plain": arm(plain, torch.contiguous_format, True),
+        "folded": arm(layer, LAST, True),
+        "plain_forward": arm(plain, torch.contiguous_format, False),
+        "folded_forward": arm(layer, LAST, False),
+    }
+
+
+def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """Image on the device -> labels on the device."""
+    images = torch.randn(options.batch, 3, *options.size, device=device)
+    model = network.build_model(options.arch, 19).to(device).eval()
+    reference = make_plain(copy.deepcopy(model))
+    predictor = build_predictor(model.to(memory_format=LAST), merge="logit")
+    dtype = Precision.build(options.amp, device).dtype
+
+    @torch.no_grad()
+    def plain() -> torch.Tensor:
+        logits = reference(images)["logits"]
+        return F.interpolate(logits, options.size, mode="bilinear", align_corners=True).argmax(1)
+
+    def ours() -> torch.Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            return predictor(images.to(memory_format=LAST)).argmax(1)
+
+    return {"plain": plain, "ours": ours}
+
+
+def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """One optimizer step with OHEM on all heads; what is compared is the loss of the first one."""
+    labels = torch.randint(0, 19, (options.batch, *options.size))
+    batch = {"image": torch.randn(options.batch, 3, *options.size), "label": labels}
+    model = network.build_model(options.arch, 19, dropout=0.0)
+    reference = make_plain(copy.deepcopy(model)).to(device)
+    model = model.to(device, memory_format=LAST)
+
+    def arm(net: torch.nn.Module, criterion: torch.nn.Module, amp: str, layout: torch.memory_format) -> Callable:
+        optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
+        precision, terms = Precision.build(amp, device), SegmentationLoss(criterion)
+
+        def run() -> torch.Tensor:
+            return train_step(net.train(), terms, optimizer, [batch], precision, device, layout)["total"]
+
+        return run
+
+    return {
+        "plain": arm(reference, PlainOhemCrossEntropy(), "off", torch.contiguous_format),
+        "ours": arm(model, OhemCrossEntropy(), options.amp, LAST),
+    }
+
+
+BUILDERS = {
+    "train-step": build_train_arms,
+    "loss": build_loss_arms,
+    "hpf": build_hpf_arms,
+    "infer": build_infer_arms,
+}
+
+
+def reference_of(arm: str) -> str:
+    """The plain arm that `arm` is compared with: of the same kind, as `plain_forward` for `folded_forward`."""
+    return "plain_forward" if arm.endswith("_forward") else "plain"
+
+
+def errors_of(arms: Arms) -> dict[str, float]:
+    """Per arm: share of labels that differ from the plain arm's, or the largest relative difference of values."""
+    results = {name: run().detach().clone() for name, run in arms.items()}
+    errors = {}
+    for name, value in results.items():
+        plain = results[reference_of(name)]
+        if value.dtype == torch.int64:
+            errors[name] = float((value != plain).double().mean())
+        else:
+            errors[name] = float((value - plain).abs().max() / plain.abs().max())
+    return errors
+
+
+def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dict[str, dict]:
+    """Seconds of each arm in alternating rounds, and its peak memory where the device counts it."""
+    seconds: dict[str, list[float]] = {name: [] for name in arms}
+    peaks: dict[str, int] = {}
+    cuda = device.type == "cuda"
+    for turn in range(warmup + rounds):
+        for name, run in arms.items():
+            if cuda:
+                torch.cuda.reset_peak_memory_stats()
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            run()
+            if cuda:
+                torch.cuda.synchronize()
+                peaks[name] = torch.cuda.max_memory_allocated()
+            if turn >= warmup:
+                seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(values) for name, values in seconds.items()}
+    rows = {}
+    for name, values in seconds.items():
+        quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
+        rows[name] = {"median": medians[name], "spread": quartiles[2] - quartiles[0]}
+        rows[name]["ratio"] = medians[reference_of(name)] / medians[name]
+        if cuda:
+            rows[name]["peak_memory_ratio"] = peaks[name] / peaks[reference_of(name)]
+    return rows
+
+
+def hardware(device: torch.device) -> dict:
+    """What ran."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {"device": device.type, "name": name, "threads": torch.get_num_threads()}
+
+
+def body(argv: Sequence[str]) -> None:
+    """Parse, check, time, write."""
+    parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=tuple(BUILDERS))
+    parser.add_argument("--json", required=True, help="result file")
+    parser.add_argument("--arch", default="fenet_r18", help="model")
+    parser.add_argument(
+        "--size", type=numbers(int), help="height,width; unset: 1024 or 1024,2048 on CUDA, 256,512 on CPU"
+    )
+    parser.add_argument("--batch", type=int, help="images; unset: 2 in training, else 1")
+    parser.add_argument("--amp", choices=("off", "bf16", "fp16"), help="of our arm; unset: bf16 on CUDA, off on a CPU")
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device")
+    parser.add_argument("--rounds", type=int, default=11, help="rounds that count")
+    parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
+    parser.add_argument(
+        "--tolerance", type=float, default=None, help="largest max_error; unset: 1e-4, or 0.05 with amp"
+    )
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    options = parser.parse_args(argv)
+    device = choose_device(options.device)
+    cuda = device.type == "cuda"
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = True
+    square = options.what == "train-step"
+    options.size = options.size or ((1024, 1024 if square else 2048) if cuda else (256, 256 if square else 512))
+    options.batch = options.batch or (2 if square else 1)
+    options.amp = options.amp or ("bf16" if cuda else "off")
+    torch.manual_seed(0)
+    arms = BUILDERS[options.what](options, device)
+    errors = errors_of(arms)
+    tolerance = options.tolerance or (1e-4 if options.amp == "off" and not cuda else 0.05)
+    if max(errors.values()) > tolerance:
+        raise NumericsError(f"{options.what}: results differ from the plain formulation by {errors}, over {tolerance}")
+    rows = time_arms(arms, options.rounds, options.warmup, device)
+    best = max(
+        row["ratio"] for name, row in rows.items() if not name.startswith("plain") and reference_of(name) == "plain"
+    )
+    result = {
+        "what": options.what,
+        "ratio": best,
+        "max_error": max(errors.values()),
+        "arms": rows,
+        "sizes": {"size": list(options.size), "batch": options.batch, "arch": options.arch, "amp": options.amp},
+        "hardware": hardware(device),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "rounds": options.rounds,
+    }
+    write_json(options.json, result)
+    for name, row in rows.items():
+        print(f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}")
+    print(f"max error {result['max_error']:.2e}; written to {options.json}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_main(body, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+import json
+
+import pytest
+import torch
+
+from loss import OhemCrossEntropy
+from loss.plain import PlainOhemCrossEntropy
+from scripts import benchmark
+from tests.golden_vectors import load, vectors
+
+
+@pytest.mark.parametrize("what", ["loss", "hpf", "infer", "train-step"])
+def test_writes_checked_figures(what, tmp_path):
+    out = tmp_path / "a.json"
+    argv = [what, "--json", str(out), "--arch", "fenet_tiny", "--size", "64,64", "--rounds", "2", "--warmup", "1"]
+    assert benchmark.main([*argv, "--device", "cpu", "--batch", "2"]) == 0
+    result = json.loads(out.read_text())
+    assert result["max_error"] < 1e-4 and result["arms"]["plain"]["ratio"] == 1
+    assert result["ratio"] == max(row["ratio"] for name, row in result["arms"].items() if name in ("ours", "folded"))
+
+
+def test_wrong_result_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "OhemCrossEntropy", lambda: OhemCrossEntropy(thresh=0.1, min_kept=10))
+    argv = ["loss", "--json", str(tmp_path / "a.json"), "--size", "64,64", "--rounds", "1", "--device", "cpu"]
+    assert benchmark.main(argv) == 6
+    assert not (tmp_path / "a.json").exists()
+
+
+@pytest.mark.parametrize("row", [row for row in load("losses")["cases"] if row["kind"] == "ohem_cross_entropy"])
+def test_plain_loss_reaches_the_figures(row):
+    logits = torch.tensor(vectors.logits(*row["shape"], row["seed"], row["scale"]))
+    labels = torch.tensor(vectors.labels(row["shape"][0], *row["shape"][2:], row["seed"]))
+    loss = PlainOhemCrossEntropy(row["thresh"], row["min_kept"])(logits, labels)
+    assert loss.item() == pytest.approx(row["loss"], rel=1e-5)  # computed in float32

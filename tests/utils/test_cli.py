@@ -1,0 +1,99 @@
+import argparse
+import errno
+import os
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from utils import distributed
+from utils.cli import run_main
+from utils.drawing import error_map, overlay, save_png, side_by_side
+from utils.errors import CheckpointError, DataError, EnvironmentFault, NumericsError, OptionError, PeerLostError
+from utils.files import file_sha256, write_atomically, write_json
+from utils.options import Parser
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OptionError("a"), 2),
+        (DataError("a"), 3),
+        (CheckpointError("a"), 4),
+        (EnvironmentFault("a"), 5),
+        (NumericsError("a"), 6),
+        (PeerLostError("a"), 7),
+        (OSError(errno.ENOSPC, "No space left on device"), 5),
+        (torch.OutOfMemoryError("CUDA out of memory"), 5),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory"), 5),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40000"), 7),
+        (KeyboardInterrupt(), 130),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_exit_codes(error, code, capfd):
+    def body(argv):
+        raise error
+
+    assert run_main(body, []) == code
+    lines = capfd.readouterr().err.splitlines()
+    assert len(lines) == 1 and lines[0].startswith("error: ")
+
+
+def test_our_own_mistakes_keep_their_traceback():
+    def body(argv):
+        raise RuntimeError("shape mismatch")
+
+    with pytest.raises(RuntimeError, match="shape"):
+        run_main(body, [])
+
+
+def test_parser_accepts_no_abbreviations():
+    parser = Parser(prog="x")
+    parser.add_argument("--snapshot")
+    assert parser.parse_args(["--snapshot", "a"]) == argparse.Namespace(snapshot="a")
+    with pytest.raises(OptionError, match="--snap"):
+        parser.parse_args(["--snap", "a"])
+
+
+def test_write_is_complete_or_absent(tmp_path):
+    path = tmp_path / "deep" / "a.json"
+    write_json(path, {"a": 1})
+    before = file_sha256(path)
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(EnvironmentFault, match="a.json"):
+        write_atomically(path, fail)
+    assert file_sha256(path) == before and os.listdir(path.parent) == ["a.json"]
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": float("nan")})
+    assert file_sha256(path) == before and os.listdir(path.parent) == ["a.json"]
+
+
+def test_drawing(tmp_path):
+    image, colors = np.full((4, 6, 3), 100, np.uint8), np.full((4, 6, 3), 200, np.uint8)
+    assert (overlay(image, colors, 0.25) == 125).all()
+    label = np.zeros((4, 6), np.uint8)
+    label[0] = 255
+    prediction = label.copy()
+    prediction[:, 0] = 1
+    picture = error_map(image, prediction, label, 255)
+    assert (picture[0] == 0).all() and (picture[1:, 0] == (230, 40, 40)).all() and (picture[1:, 1:] == 90).all()
+    row = side_by_side([image, colors], gap=2)
+    assert row.shape == (4, 14, 3) and (row[:, 6:8] == 255).all()
+    save_png(tmp_path / "a.png", row)
+    assert (np.array(Image.open(tmp_path / "a.png")) == row).all()
+
+
+def test_one_process_needs_no_group(monkeypatch):
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    process = distributed.start("cpu")
+    assert (process.rank, process.world_size, process.is_main) == (0, 1, True)
+    total = torch.tensor([2**53 + 1])
+    assert distributed.sum_over_ranks(total).item() == 2**53 + 1
+    assert distributed.any_rank(True) and not distributed.any_rank(False)
+    assert distributed.gather_objects("a") == ["a"] and distributed.first_rank_first(lambda: 3) == 3
