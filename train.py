@@ -273,6 +273,8 @@ def build_validation(
 ) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
     """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
     data, optim, run = config.data, config.optim, config.run
+    if not split.has_labels:
+        raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to validate with")
     dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
     count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 

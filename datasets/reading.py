@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.errors import DataError
 
@@ -25,6 +25,8 @@ def _open(path: Path) -> Image.Image:
         return picture
     except DataError:
         raise
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: not an image, or of an unknown format; replace the file") from error
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise DataError(f"{path}: not a readable image ({error or type(error).__name__}); replace the file") from error
 

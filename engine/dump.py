@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from utils.drawing import error_map, overlay, save_png, side_by_side
+from utils.drawing import error_map, overlay, save_png
 
 
 class PredictionWriter:
@@ -37,12 +37,6 @@ class PredictionWriter:
             if "label" in batch:
                 truth = batch["label"][i].numpy().astype(np.uint8)
                 self._save("diff", name, error_map(image, labels, truth, self.ignore_label))
-
-    def comparison(self, batch: dict, predictions: Tensor, i: int) -> np.ndarray:
-        """Image, truth and prediction of sample `i` side by side, (H,3W+gaps,3) uint8."""
-        image = self.to_picture(batch["image"][i])
-        truth = self.classes.colorize(batch["label"][i].numpy().astype(np.uint8))
-        return side_by_side([image, truth, self.classes.colorize(predictions[i].numpy().astype(np.uint8))])
 
     def _save(self, kind: str, name: str, picture: np.ndarray) -> None:
         save_png(self.folder / kind / f"{name}.png", picture)

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -209,15 +210,13 @@ class Trainer:
 
     def score(self) -> dict:
         """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
-        broadcast_buffers(self.model)
-        self.model.eval()
-        if self.average is None:
-            return self._score_present()
-        with self.average.applied_to(self.model):
+        with self.average.applied_to(self.model) if self.average is not None else nullcontext():
             return self._score_present()
 
     def _score_present(self) -> dict:
         state, names = self.state, self.header["classes"]["names"]
+        broadcast_buffers(self.model)  # rank 0's are saved, so all ranks score with them
+        self.model.eval()
         evaluation = self.validate(self.model)
         result = scores(evaluation.confusion, names)
         iou = result["mean_iou"]

@@ -29,9 +29,10 @@ def test_two_processes_train_like_one(tmp_path):
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
 
 
-def test_two_processes_score_what_one_scores(tmp_path):
+@pytest.mark.parametrize("ema", ["0", "0.5"])
+def test_two_processes_score_what_one_scores(tmp_path, ema):
     data = make_scenes(tmp_path / "data", 14, ignore=True)  # 7 images to validate: they don't divide
-    first = launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--bs_mult", "2")], processes=2)
+    first = launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--ema", ema)], processes=2)
     assert first.returncode == 0, first.stderr
     logged = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
     matrices = []
