@@ -47,6 +47,7 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         _at_least("--channels", self.channels, 1)
+        _at_least("--filter_kernel", self.filter_kernel, 1)
         if not 0 <= self.dropout < 1:
             raise OptionError(f"--dropout {self.dropout}: must be at least 0 and less than 1")
         if self.restore_optimizer and not self.snapshot:
@@ -177,6 +178,7 @@ class RunOptions:
     tb_path: str | None = option(None, "TensorBoard folder; unset: the experiment's own")
     tb_tag: str = option("", "appended to the name of the TensorBoard run")
     resume: str = option("auto", "auto: go on where this experiment stopped; never; or a snapshot to go on from")
+    resume_override: bool = option(False, "go on although options that decide the result changed")
     seed: int = option(0, "seed of everything random")
     deterministic: bool = option(False, "only deterministic kernels; an operation without one is refused")
     device: str = option("auto", "device", choices=DEVICES)
@@ -201,8 +203,8 @@ class RunOptions:
             _at_least(f"--{flag}", getattr(self, flag), 1)
         for flag in ("log_every", "val_every"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
-        if self.seed < 0:
-            raise OptionError(f"--seed {self.seed}: must not be negative")
+        if not 0 <= self.seed < 2**63:
+            raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")
         if Path(self.exp).is_absolute() or ".." in Path(self.exp).parts:
             raise OptionError(f"--exp {self.exp}: a name below --ckpt, without ..")
 
@@ -223,6 +225,20 @@ class TrainConfig:
     def folder(self) -> Path:
         """Where the run leaves its results."""
         return Path(self.run.ckpt) / self.run.exp
+
+    def __post_init__(self) -> None:
+        if self.model.boundary and self.loss.boundary_weight == 0:
+            raise OptionError("--boundary_weight 0: a head without a loss learns nothing; leave --boundary out")
+
+    def settings(self, world_size: int) -> dict:
+        """What decides a run's result, for comparison when it is resumed: batches count over all processes."""
+        free = {item.name for item in dataclasses.fields(RunOptions)} - {"seed", "amp", "deterministic"}
+        free |= {"num_workers", "data_root", "bs_mult", "accumulate", "bs_mult_val", "aux", "snapshot", "pretrained"}
+        free |= {"restore_optimizer", "partial", "arch", "val_split"}
+        kept = {name: value for name, value in self.flat().items() if name not in free}
+        global_batch = self.optim.bs_mult * self.optim.accumulate * world_size
+        # a snapshot's tuples come back as tuples; JSON's and argparse's spellings are made equal by repr
+        return {name: repr(value) for name, value in kept.items()} | {"global_batch": repr(global_batch)}
 
     def flat(self) -> dict:
         """Every option by name, as plain data."""

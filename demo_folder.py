@@ -16,14 +16,13 @@ from engine.checkpoint import load_model
 from engine.demo import find_images, run_demo
 from engine.evaluation import predict_batch
 from engine.inference import build_predictor
+from engine.training import AUTOCAST
 from transforms import build_eval_transform
 from utils.cli import run_main
 from utils.distributed import choose_device
-from utils.errors import DataError, OptionError
+from utils.errors import DataError
 from utils.files import make_folder
-from utils.logging import Progress, setup_logging
-
-PRECISION = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+from utils.logging import setup_logging
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,9 +39,7 @@ def run(argv: Sequence[str]) -> None:
     images = find_images(options.demo_folder, IMAGE_SUFFIXES)
     predict, classes = build(options)
     folder = make_folder(options.save_dir, "--save_dir")
-    done, failures = run_demo(
-        Progress(images, "demo", True), read_image, predict, classes.colorize, folder, options.opacity
-    )
+    done, failures = run_demo(images, read_image, predict, classes.colorize, folder, options.opacity)
     for failure in failures:
         log.warning(f"skipped: {failure}")
     log.info(f"{done} of {len(images)} images done; pictures are in {folder}")
@@ -54,23 +51,17 @@ def build(options: DemoOptions) -> tuple[Callable[[np.ndarray], Tensor], ClassTa
     """A function RGB (H,W,3) uint8 -> train ids (H,W) int64, and the classes."""
     device = choose_device(options.device)
     classes = datasets.class_table(options.dataset) if options.dataset else None
-    count = classes.num_classes if classes else None
-    model, header, _ = load_model(options.snapshot, network.build_model, options.arch, count)
+    names = classes.names if classes else None
+    model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
-        if "classes" not in header:
-            raise OptionError(f"--snapshot {options.snapshot}: doesn't say its classes; name --dataset")
         classes = ClassTable.from_description(header["classes"])
-    if classes.num_classes != model.config["num_classes"]:
-        raise OptionError(
-            f"--dataset {options.dataset}: {classes.num_classes} classes; snapshot: {model.config['num_classes']}"
-        )
     predictor = build_predictor(model.to(device, memory_format=torch.channels_last), base_size=options.base_size)
     transform = build_eval_transform(model.encoder.mean, model.encoder.std)
 
     def predict(image: np.ndarray) -> Tensor:
         sample = transform({"image": image}, np.random.default_rng(0))
         batch = {"image": sample["image"][None], "name": ["image"]}
-        return predict_batch(predictor, batch, device, PRECISION[options.amp])[0].argmax(0).cpu()
+        return predict_batch(predictor, batch, device, AUTOCAST[options.amp])[0].argmax(0).cpu()
 
     return predict, classes
 

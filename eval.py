@@ -14,20 +14,19 @@ from datasets.base import Split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
-from engine.checkpoint import load_model
+from engine.checkpoint import check_classes, load_model
 from engine.dump import PredictionWriter
 from engine.evaluation import evaluate, predict_split
 from engine.inference import build_predictor
+from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
-from utils.errors import CheckpointError, OptionError
 from utils.files import file_sha256, make_folder, write_json
 from utils.logging import get_logger, setup_logging
 from utils.metrics import scores
 
-PRECISION = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 TEST_MODE_SAMPLES = 4
 
 
@@ -52,7 +51,7 @@ def run(argv: Sequence[str]) -> None:
         if split.has_labels:
             score(options, process, split, predictor, loader, on_batch, folder)
         else:
-            predict_split(predictor, loader, process.device, on_batch, PRECISION[options.amp], progress=process.is_main)
+            predict_split(predictor, loader, process.device, on_batch, AUTOCAST[options.amp], progress=process.is_main)
             log.info(f"split {split.split} has no labels, so there is no score; predictions are in {folder / 'pred'}")
     finally:
         distributed.stop()
@@ -60,21 +59,13 @@ def run(argv: Sequence[str]) -> None:
 
 def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Tensor], Split, tuple, tuple]:
     """The predictor, the split, and the mean and std of the encoder's images."""
-    classes = None
-    if options.dataset is not None:
-        split = build_split(options, options.dataset)
-        classes = split.classes.num_classes
-    model, header, report = load_model(options.snapshot, network.build_model, options.arch, classes, options.partial)
+    split = build_split(options, options.dataset) if options.dataset else None
+    names = split.classes.names if split else None
+    model, header, report = load_model(options.snapshot, network.build_model, options.arch, names, options.partial)
     get_logger().info(str(report))
-    if options.dataset is None:
-        if "classes" not in header:
-            raise OptionError(f"--snapshot {options.snapshot}: doesn't say its data set; name it with --dataset")
+    if split is None:
         split = build_split(options, header["classes"]["dataset"])
-    if model.config["num_classes"] != split.classes.num_classes:
-        raise CheckpointError(
-            f"{options.snapshot}: has {model.config['num_classes']} classes, data set {split.dataset}"
-            f" {split.classes.num_classes}; name the data set it was trained on with --dataset"
-        )
+        check_classes(header, split.classes.names, options.snapshot)
     model = model.to(process.device, memory_format=torch.channels_last)
     mean, std = model.encoder.mean, model.encoder.std
     predictor = build_predictor(
@@ -122,7 +113,7 @@ def score(
         split.classes.num_classes,
         IGNORE_LABEL,
         process.device,
-        amp=PRECISION[options.amp],
+        amp=AUTOCAST[options.amp],
         on_batch=on_batch,
         progress=process.is_main,
     )

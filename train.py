@@ -1,5 +1,6 @@
 """Train a segmentation model: alone, or on several processes under torchrun. `python train.py --help`."""
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot
+from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.trainer import RunPlan, Trainer
@@ -46,37 +47,57 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(argv: Sequence[str]) -> None:
     """Parse, build, run."""
     config = parse_train(argv)
+    if config.run.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     process = distributed.start(config.run.device)
     try:
         make_folder(config.folder, "--ckpt or --exp")
-        log = setup_logging(process.is_main, config.folder / "log.txt")
-        resumed = find_snapshot(config)
-        for note in config.notes:
-            log.info(note)
+        setup_logging(process.is_main, config.folder / "log.txt")
         if config.run.evaluateF:
             score_boundaries(config, process)
-            return
-        trainer = build_trainer(config, process)
-        if process.is_main:
-            write_json(config.folder / "config.json", config.flat())
-        if resumed is not None:
-            trainer.load(*resumed)
-        trainer.run()
+        else:
+            prepare(config, process).run()
     finally:
         distributed.stop()
 
 
+def prepare(config: TrainConfig, process: Process) -> Trainer:
+    """The trainer, where the run is to start or go on, with `config.json` written."""
+    resumed = find_snapshot(config)
+    for note in config.notes:
+        get_logger().info(note)
+    trainer = build_trainer(config, process, fresh=resumed is None)
+    if resumed is not None:
+        trainer.load(*resumed, config.run.resume_override)
+    distributed.barrier()  # every rank has read what it needs
+    if process.is_main:
+        tidy_folder(config.folder, resumed[1] if resumed else None)
+        write_json(config.folder / "config.json", resolved_options(config, trainer))
+    return trainer
+
+
+def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
+    """Every option, with what was left open filled in."""
+    model, data = trainer.model, config.data
+    return config.flat() | {
+        "arch": model.config["arch"],
+        "aux": len(model.aux_heads) > 0,
+        "data_root": str(data_root(data.dataset, data.data_root)),
+        "device": str(trainer.process.device),
+        "tb_path": str(tensorboard_folder(config)),
+        "processes": trainer.process.world_size,
+    }
+
+
 def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     """The snapshot that --resume asks for, said in the log; None for a fresh start."""
-    log = get_logger()
-    if config.model.restore_optimizer:
-        found = Path(config.model.snapshot), load_snapshot(config.model.snapshot)
-    elif config.run.resume == "never":
-        return None
-    elif config.run.resume == "auto":
+    log, found = get_logger(), None
+    if config.run.resume == "auto":
         found = newest_snapshot(config.folder, log.warning)
-    else:
+    elif config.run.resume != "never":
         found = Path(config.run.resume), load_snapshot(config.run.resume)
+    if found is None and config.model.restore_optimizer:
+        found = Path(config.model.snapshot), load_snapshot(config.model.snapshot)
     if found is None:
         return None
     path, snapshot = found
@@ -84,13 +105,13 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     return snapshot, path
 
 
-def build_trainer(config: TrainConfig, process: Process) -> Trainer:
-    """Everything a run needs, handed to the `Trainer`."""
+def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
     train_split, val_split = (build_split(config, split) for split in (config.data.train_split, config.data.val_split))
     classes = train_split.classes
-    model = build_model(config, classes.num_classes, process)
+    model = build_model(config, classes.num_classes, process, fresh)
     optim = config.optim
     optimizer = build_optimizer(
         model,
@@ -120,6 +141,8 @@ def build_trainer(config: TrainConfig, process: Process) -> Trainer:
         make_loader=epochs,
         validate=validate,
         draw=draw,
+        settings=config.settings(process.world_size)
+        | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
     )
 
 
@@ -129,16 +152,26 @@ def build_split(config: TrainConfig, split: str) -> Split:
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
 
 
-def build_model(config: TrainConfig, num_classes: int, process: Process) -> nn.Module:
-    """The model with the weights it starts from, on its device."""
+def load_start(config: TrainConfig, model: nn.Module) -> None:
+    """The weights that a run starts from, said in the log."""
     options, log = config.model, get_logger()
-    model = network.build_model(options.arch, num_classes, **options.build_options())
     if options.pretrained:
-        log.info(f"encoder weights: {network.load_pretrained(model, options.pretrained, options.partial)}")
-    if options.snapshot and not options.restore_optimizer:
+        report = distributed.first_rank_first(
+            lambda: network.load_pretrained(model, options.pretrained, options.partial)
+        )
+        log.info(f"encoder weights: {report}")
+    if options.snapshot:
         log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
     if not (options.pretrained or options.snapshot):
         log.info("starting from random weights; see --pretrained and --snapshot")
+
+
+def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
+    """The model on its device, norms and frozen parts as the options say."""
+    options = config.model
+    model = network.build_model(options.arch, num_classes, **options.build_options())
+    if fresh:
+        load_start(config, model)
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
     if options.fix_bn:
@@ -148,7 +181,9 @@ def build_model(config: TrainConfig, num_classes: int, process: Process) -> nn.M
     if synchronised:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     elif options.syncbn:
-        log.info("--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run")
+        get_logger().info(
+            "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
+        )
     if config.optim.bs_mult == 1 and not synchronised and not options.fix_bn:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
@@ -246,7 +281,7 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
         class_uniform_pct=data.class_uniform_pct,
         class_uniform_tile=data.class_uniform_tile,
         max_cu_epoch=data.max_cu_epoch,
-        cache=config.folder / "centroids.json",
+        cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
         limit=TEST_MODE_BATCHES if run.test_mode else None,
     )
@@ -309,7 +344,10 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     if config.model.snapshot is None:
         raise OptionError("--evaluateF: name the weights to score with --snapshot")
     split, run = build_split(config, config.data.val_split), config.run
-    model, _, report = load_model(config.model.snapshot, network.build_model, num_classes=split.classes.num_classes)
+    if not split.has_labels:
+        raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
+    path, names = config.model.snapshot, split.classes.names
+    model, _, report = load_model(path, network.build_model, config.model.arch, names, config.model.partial)
     get_logger().info(str(report))
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)

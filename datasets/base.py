@@ -141,7 +141,7 @@ class Split:
         """SHA-256 (hex) over what identifies the samples; equal on every rank that sees the same data."""
         ids = str(sorted(self.classes.id_to_train.items()))
         text = "\n".join([self.dataset, self.split, *self.names, *self.classes.names, ids])
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -186,8 +186,8 @@ class FileSplit(Split):
 
     def fingerprint(self) -> str:
         """See `Split.fingerprint`; file sizes count too."""
-        digest = hashlib.sha256(super().fingerprint().encode())
+        digest = hashlib.sha256(super().fingerprint().encode("utf-8", "surrogateescape"))
         for item in self.items:
             for path in (item.image, item.label):
-                digest.update(str(path.stat().st_size if path else 0).encode())
+                digest.update(str(path.stat().st_size if path else 0).encode("utf-8", "surrogateescape"))
         return digest.hexdigest()

@@ -109,7 +109,8 @@ def _split_cities(root: Path, images: Path, split: str, cv: int) -> list[Path]:
     cities = val + cities_of("train")
     if split == "trainval":
         return cities
-    fold = {cities[(cv * len(val) + i) % len(cities)] for i in range(len(val))}
+    first = cv * len(cities) // NUM_FOLDS
+    fold = {cities[(first + i) % len(cities)] for i in range(len(val))}
     return [city for city in cities if (city in fold) == (split == "val")]
 
 

@@ -20,7 +20,7 @@ class TrainingEpochs:
         class_uniform_pct: Share of crops centred on class centroids, 0 to 1.
         class_uniform_tile: Tile of the centroids, pixels.
         max_cu_epoch: Last epoch with class-uniform sampling.
-        cache: File that keeps the centroids.
+        cache_folder: Keeps the centroids, in a file named after the data and the tile.
         num_workers: Loader processes.
         limit: Batches per epoch at most; None: all.
 
@@ -38,7 +38,7 @@ class TrainingEpochs:
         class_uniform_pct: float,
         class_uniform_tile: int,
         max_cu_epoch: int,
-        cache: Path,
+        cache_folder: Path,
         num_workers: int,
         limit: int | None = None,
     ) -> None:
@@ -46,6 +46,9 @@ class TrainingEpochs:
         self.class_uniform_pct, self.max_cu_epoch, self.limit = class_uniform_pct, max_cu_epoch, limit
         self.centroids = None
         if class_uniform_pct > 0:
+            cache = cache_folder / f"centroids_{dataset.split.fingerprint()[:16]}_{class_uniform_tile}.json"
+            if not cache.exists():
+                get_logger().info(f"looking for the classes in {len(dataset)} label maps, once: {cache}")
             self.centroids = first_rank_first(lambda: load_centroids(dataset.split, class_uniform_tile, cache))
         self.batches = len(self._sampler(self.plan(0), 0))
 
@@ -57,12 +60,14 @@ class TrainingEpochs:
 
     def __call__(self, epoch: int, start: int) -> FaultLoader:
         """See the class; says in the log what class-uniform sampling drew."""
-        draws = self.plan(epoch)
+        draws = self.plan(epoch)[: self.batches * self.batch_size * self.process.world_size]
         if start == 0 and self.centroids is not None:
             names = self.dataset.split.classes.names
-            counts = zip(names, realised_histogram(draws, len(names)).tolist(), strict=True)
-            text = ", ".join(f"{name} {count}" for name, count in counts)
-            get_logger().info(f"epoch {epoch} crops centred on a class: {text}")
+            counts = realised_histogram(draws, len(names)).tolist()
+            text = ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+            wanted = self.class_uniform_pct if epoch <= self.max_cu_epoch else 0
+            share = f"{sum(counts)} of {len(draws)} crops centred on a class ({wanted:.0%} wanted)"
+            get_logger().info(f"epoch {epoch}: {share}: {text}")
         pin_memory = self.process.device.type == "cuda"
         return build_train_loader(self.dataset, self._sampler(draws, start), self.num_workers, pin_memory)
 

@@ -151,8 +151,14 @@ def _pool_items(root: Path, split: str) -> list[FileItem]:
         return items
     if len(items) < 2:
         raise DataError(f"{image_folder}: one image can't be divided into train and val; add more (set --data_root)")
-    hashes = {item.name: int(hashlib.sha256(item.name.encode()).hexdigest()[:8], 16) / 2**32 for item in items}
+    hashes = {item.name: _share_of(item.name) for item in items}
     below = sum(value < VAL_SHARE for value in hashes.values())
     count = min(max(below, 1), len(items) - 1)  # neither side is empty
     val = set(sorted(hashes, key=lambda name: hashes[name])[:count])
     return [item for item in items if (item.name in val) == (split == "val")]
+
+
+def _share_of(name: str) -> float:
+    """A number in [0, 1) that depends on the name only."""
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+    return int(digest[:8], 16) / 2**32

@@ -57,11 +57,24 @@ def list_folders(folder: Path) -> list[Path]:
 
 
 def _entries(folder: Path, nested: bool = False) -> list[Path]:
+    paths, seen = [], set()
+
+    def walk(place: Path) -> None:
+        if place.resolve() in seen:  # links in a loop
+            return
+        seen.add(place.resolve())
+        for path in place.iterdir():
+            if not path.name.startswith("."):
+                paths.append(path)
+                if nested and path.is_dir():
+                    walk(path)
+
     try:
-        paths = sorted(folder.rglob("*") if nested else folder.iterdir())
+        walk(folder)
     except OSError as error:
-        raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
-    return [path for path in paths if not path.name.startswith(".")]
+        where = error.filename or folder
+        raise DataError(f"{where}: cannot be listed ({error.strerror}); check its permissions") from error
+    return sorted(paths)
 
 
 def pair_files(images: dict[str, Path], labels: dict[str, Path], label_folder: Path) -> list[FileItem]:

@@ -12,7 +12,7 @@ MAX_PIXELS = 2**27  # refuses decompression bombs before anything is decoded
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, upright: bool = False) -> Image.Image:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
@@ -22,7 +22,7 @@ def _open(path: Path) -> Image.Image:
         if picture.width * picture.height > MAX_PIXELS:
             raise DataError(f"{path}: {picture.width}x{picture.height} is more than {MAX_PIXELS} pixels; scale it down")
         picture.load()
-        return picture
+        return ImageOps.exif_transpose(picture) if upright else picture
     except DataError:
         raise
     except UnidentifiedImageError as error:
@@ -37,7 +37,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         DataError: The file is missing, truncated, not an image, or larger than `MAX_PIXELS`.
     """
-    picture = ImageOps.exif_transpose(_open(path))
+    picture = _open(path, upright=True)
     if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
         values = np.asarray(picture).astype(np.int64)
         gray = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)

@@ -66,12 +66,13 @@ class SyntheticSplit(Split):
 
     def _scene(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         index = range(len(self))[index]
-        if index not in self._scenes:
+        scene = self._scenes.get(index)
+        if scene is None:
             scene = draw_scene(stream(self.split, self.seed), index, self.height, self.width)[:2]
             while self._scenes and (len(self._scenes) + 1) * self.height * self.width * 4 > CACHE_BYTES:
                 self._scenes.popitem(last=False)
             self._scenes[index] = scene
-        return self._scenes[index]
+        return scene
 
 
 def stream(split: str, seed: int) -> int:

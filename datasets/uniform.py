@@ -8,6 +8,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,9 +70,11 @@ def tile_centroids(label: np.ndarray, tile: int) -> list[tuple[int, int, int]]:
 def extract_centroids(split: Split, tile: int) -> Centroids:
     """Centroids of a whole split, read from all its label maps."""
     rows: list[list[tuple[int, int, int]]] = [[] for _ in range(split.classes.num_classes)]
-    for image in range(len(split)):
-        for class_id, x, y in tile_centroids(split.load_label(image), tile):
-            rows[class_id].append((image, x, y))
+    # threads: decoding and counting release the interpreter's lock
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for image, found in enumerate(pool.map(lambda i: tile_centroids(split.load_label(i), tile), range(len(split)))):
+            for class_id, x, y in found:
+                rows[class_id].append((image, x, y))
     return [np.array(row, np.int64).reshape(-1, 3) for row in rows]
 
 

@@ -5,10 +5,14 @@ A snapshot is a dict: `format`, `model` (state dict), `average` (state dict of t
 `training` (optimizer, progress) in `last.pth`, `score` in `best.pth`.
 """
 
+import errno
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -41,14 +45,30 @@ def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False)
     """
     path = Path(path)
     content = seal({**snapshot, "format": FORMAT})
-    if not keep_previous or not path.exists():
-        write_atomically(path, lambda file: torch.save(content, file))
-        return
-    staged = path.with_name(f".{path.name}.new")
-    write_atomically(staged, lambda file: torch.save(content, file))
-    os.replace(path, previous_path(path))
+    staged = path.with_name(f".{path.name}.new.tmp")
+    write_atomically(staged, lambda file: _write(content, file))
+    if keep_previous and path.exists():
+        _replace_by_link(path, previous_path(path))
     os.replace(staged, path)
     sync_folder(path.parent)
+
+
+def _write(content: dict, file: BinaryIO) -> None:
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:  # its zip writer hides a full disk behind one
+        raise OSError(errno.EIO, str(error).splitlines()[0]) from error
+
+
+def _replace_by_link(source: Path, target: Path) -> None:
+    """Make `target` another name of `source`, so that at no moment either is absent."""
+    link = target.with_name(f".{target.name}.link.tmp")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(source, link)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(source, link)
+    os.replace(link, target)
 
 
 def previous_path(path: Path) -> Path:
@@ -90,6 +110,27 @@ def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Pa
     return None
 
 
+def tidy_folder(folder: Path, resumed: Path | None) -> None:
+    """Before a run writes: sweep what a killed one left, and move snapshots aside that it won't go on from.
+
+    Args:
+        folder: The run's folder.
+        resumed: The snapshot that the run goes on from; None for a fresh start, which moves all of them aside.
+    """
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
+    last = folder / "last.pth"
+    stale = [last] if resumed == previous_path(last) else []  # damaged: its successor must not replace the good one
+    if resumed is None:
+        stale = [last, previous_path(last), folder / "best.pth"]
+    stale = [path for path in stale if path.exists()]
+    if stale:
+        number = next(n for n in itertools.count(1) if not (folder / f"replaced_{n}").exists())
+        (folder / f"replaced_{number}").mkdir()
+        for path in stale:
+            os.replace(path, folder / f"replaced_{number}" / path.name)
+
+
 def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> LoadReport:
     """Load a file's weights into `model`: our snapshots, safetensors, the releases' `.pth` with their own keys.
 
@@ -110,38 +151,62 @@ def load_model(
     path: str | Path,
     build_model: Callable[..., nn.Module],
     arch: str | None = None,
-    num_classes: int | None = None,
+    classes: Sequence[str] | None = None,
     partial: bool = False,
 ) -> tuple[nn.Module, dict, LoadReport]:
     """Rebuild a snapshot's model for evaluation: without heads for training, in evaluation mode.
 
     Args:
-        path: A snapshot, or bare weights together with `arch` and `num_classes`.
+        path: A snapshot, or bare weights together with `arch` and `classes`.
         build_model: (arch, num_classes, **options) -> model.
-        arch: Overrides the snapshot's.
-        num_classes: For bare weights.
+        arch: Needed for bare weights; of a snapshot it overrides the architecture.
+        classes: Class names of the data; needed for bare weights, and a snapshot has to have the same ones.
         partial: See `load_weights`.
 
     Returns:
-        The model, the snapshot's content without its tensors (`config`, `classes`; empty for bare weights), the report.
+        The model, the snapshot's description (`config`, `classes`, `score`; empty for bare weights), the report.
 
     Raises:
-        OptionError: Bare weights without `arch` and `num_classes`.
-        CheckpointError: As `load_weights`.
+        OptionError: Bare weights without `arch` and `classes`.
+        CheckpointError: As `load_weights`, or the snapshot's classes are others.
     """
     content = read_archive(path)
-    header = (
-        {key: content[key] for key in ("config", "classes", "score") if key in content} if is_snapshot(content) else {}
-    )
-    config = header.get("config", {})
-    if not config and (arch is None or num_classes is None):
+    known = is_snapshot(content)
+    header = {key: content[key] for key in ("config", "classes", "score") if known and key in content}
+    if not header and (arch is None or classes is None):
         raise OptionError(f"--snapshot {path}: holds bare weights; name --arch and --dataset as well")
-    options = config.get("options", {}) if arch is None else {}
-    options = {**options, "aux": False} | ({"boundary": False} if "boundary" in options else {})
-    model = build_model(arch or config["arch"], config.get("num_classes", num_classes), **options)
+    if header and classes is not None:
+        check_classes(header, classes, path)
     weights = find_weights(content, path)
+    model = _build_like(header.get("config"), build_model, arch, len(classes or ()))
     report = fit_weights(model, _own_keys(model, weights), str(path), partial)
     return model.eval(), header, report
+
+
+def _build_like(
+    config: dict | None, build_model: Callable[..., nn.Module], arch: str | None, num_classes: int
+) -> nn.Module:
+    """The snapshot's model with its options; with fresh options where `arch` names another one."""
+    if config is None:
+        return build_model(arch, num_classes, aux=False)
+    if arch is not None:
+        model = build_model(arch, config["num_classes"], aux=False)
+        if model.config["arch"] != config["arch"]:
+            return model
+    options = {**config["options"], "aux": False}
+    options.pop("boundary", None)
+    return build_model(config["arch"], config["num_classes"], **options)
+
+
+def check_classes(snapshot: dict, names: Sequence[str], path: str | Path) -> None:
+    """Raises `CheckpointError` if `snapshot` was trained on other classes than `names`."""
+    trained = snapshot["classes"]["names"]
+    if list(trained) == list(names):
+        return
+    raise CheckpointError(
+        f"{path}: was trained on {len(trained)} classes ({', '.join(trained[:3])}, ...), the data has {len(names)}"
+        f" ({', '.join(names[:3])}, ...) or another order; name the data set it was trained on with --dataset"
+    )
 
 
 def _own_keys(model: nn.Module, weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from utils.drawing import overlay, save_png
 from utils.errors import DataError
+from utils.logging import Progress
 
 
 def find_images(folder: str | Path, suffixes: Iterable[str]) -> list[Path]:
@@ -33,7 +34,7 @@ def output_names(images: list[Path]) -> list[str]:
 
 
 def run_demo(
-    images: Iterable[Path],
+    images: list[Path],
     read: Callable[[Path], np.ndarray],
     predict: Callable[[np.ndarray], Tensor],
     colorize: Callable[[np.ndarray], np.ndarray],
@@ -54,8 +55,7 @@ def run_demo(
         The number of images done, and a line for each one that could not be read.
     """
     done, failures = 0, []
-    images = list(images)
-    for path, name in zip(images, output_names(images), strict=True):
+    for path, name in Progress(list(zip(images, output_names(images), strict=True)), "demo", True):
         try:
             image = read(path)
         except DataError as error:

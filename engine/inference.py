@@ -36,7 +36,7 @@ def build_predictor(
     Args:
         model: Maps (N,3,h,w) to a dict with `logits` at any stride.
         mode: `whole` (each scale in one piece) or `sliding` (square windows).
-        crop_size: Side of a window; None: the image's short side.
+        crop_size: Side of a window at every scale; None: the short side of the images as they come.
         base_size: Long side at scale 1; None: the image's own.
         overlap: Share of a window that its neighbour repeats, in [0, 1).
         scales: Scales whose scores are merged.
@@ -85,7 +85,7 @@ class Predictor:
         total = None
         for scale in self.scales:
             scaled = _resize(images, scaled_size(size, self.base_size, scale))
-            scores = self._piece(scaled) if self.mode == "whole" else self._sliding(scaled)
+            scores = self._piece(scaled) if self.mode == "whole" else self._sliding(scaled, self.crop_size or min(size))
             scores = _resize(scores, size)
             total = scores if total is None else total.add_(scores)
         return total / len(self.scales)
@@ -106,9 +106,8 @@ class Predictor:
         logits = _resize(logits, x.shape[-2:])
         return logits if self.merge == "logit" else logits.softmax(dim=1)
 
-    def _sliding(self, images: Tensor) -> Tensor:
+    def _sliding(self, images: Tensor, crop: int) -> Tensor:
         height, width = images.shape[-2:]
-        crop = self.crop_size or min(height, width)
         rows, columns = (window_starts(length, crop, self.overlap) for length in (height, width))
         padded = self._pad(images, rows[-1] + crop, columns[-1] + crop)
         places = [(y, x) for y in rows for x in columns]

@@ -26,7 +26,7 @@ class Recorder:
         self.active = active
         if active:
             self._drop_from(epoch)
-            self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else None)
+            self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else 0)
 
     def _drop_from(self, epoch: int) -> None:
         lines = self.path.read_text().splitlines() if self.path.exists() else []
@@ -48,7 +48,8 @@ class Recorder:
         for name, value in figures.items():
             if name == "per_class_iou":
                 for label, iou in value.items():
-                    self._writer.add_scalar(f"iou/{label}", iou if iou is not None else 0.0, figures["step"])
+                    if iou is not None:
+                        self._writer.add_scalar(f"iou/{label}", iou, figures["step"])
             elif name not in ("epoch", "step") and value is not None:
                 self._writer.add_scalar(f"epoch/{name}", value, figures["step"])
         self._writer.flush()

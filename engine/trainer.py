@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from engine.signals import StopRequest
 from engine.training import Criterion, LossMeter, Precision, grouped, seed_step, set_train_mode, train_step
 from utils.distributed import Process, barrier, broadcast_buffers
 from utils.drawing import save_png
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, OptionError
 from utils.logging import Progress, get_logger
 from utils.metrics import scores
 
@@ -83,6 +83,7 @@ class Trainer:
         make_loader: (epoch, batches to skip) -> loader of this rank.
         validate: Model in evaluation mode -> its evaluation.
         draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
+        settings: What decides the result, as plain data; a resumed run has to have the same.
     """
 
     def __init__(
@@ -103,11 +104,13 @@ class Trainer:
         make_loader: Callable[[int, int], Iterable[dict]],
         validate: Callable[[nn.Module], Evaluation],
         draw: Callable[[nn.Module], dict[str, np.ndarray]],
+        settings: dict,
     ) -> None:
         self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
         self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
         self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
+        self.settings = settings
         self.state = RunState()
         self.log = get_logger()
 
@@ -115,7 +118,7 @@ class Trainer:
         """Train to the end, to `max_steps`, or until a signal asks to stop; every way out is saved."""
         state = self.state
         self.recorder = Recorder(self.folder, self.tensorboard, self.process.is_main, state.epoch, state.step)
-        with StopRequest() as stop:
+        with closing(self.recorder), StopRequest() as stop:
             while self.state.epoch < self.plan.max_epoch:
                 finished = self.train_epoch(stop)
                 if not finished:
@@ -124,7 +127,6 @@ class Trainer:
                     self.log.info(f"{reason} at step {self.state.step}, saved")
                     break
                 self.end_epoch()
-        self.recorder.close()
         self.log.info(f"final weights sha256: {weights_sha256(self.model.state_dict())}")
 
     def train_epoch(self, stop: StopRequest) -> bool:
@@ -202,6 +204,7 @@ class Trainer:
         figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means["total"]}
         figures["images_per_second"] = self.images_per_second()
         if self.plan.validates(epoch):
+            self.save()  # a fault in validation costs no training
             figures |= self.score()
         state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
         self.meter = LossMeter()
@@ -256,22 +259,31 @@ class Trainer:
                 "scaler": self.precision.scaler.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
                 "state": vars(self.state) | {"loss_sums": sums},
-                "world_size": self.process.world_size,
+                "settings": self.settings,
             }
             average = self.average.state_dict()["shadow"] if self.average else None
             snapshot = {**self.header, "model": self.model.state_dict(), "average": average, "training": training}
             save_snapshot(self.folder / "last.pth", snapshot, keep_previous=True)
         barrier()
 
-    def load(self, snapshot: dict, path: Path) -> None:
+    def load(self, snapshot: dict, path: Path, override: bool = False) -> None:
         """Go on from a training snapshot.
 
+        Args:
+            snapshot: What `load_snapshot` returned.
+            path: Its file, for messages.
+            override: Go on although settings changed, with the new ones.
+
         Raises:
+            OptionError: Settings that decide the result are not those of the snapshot.
             CheckpointError: It is of another model or optimizer, or holds no training state.
         """
         training = snapshot.get("training")
         if training is None:
             raise CheckpointError(f"{path}: holds weights only, nothing to go on from; start from it with --snapshot")
+        check_settings(training["settings"], self.settings, path, override)
+        kept = ("params", "lr")  # the present rate is the snapshot's; the base rate, initial_lr, is this run's
+        wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
         try:
             self.model.load_state_dict(snapshot["model"])
             self.optimizer.load_state_dict(training["optimizer"])
@@ -280,10 +292,11 @@ class Trainer:
             raise CheckpointError(
                 f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"
             ) from error
-        self.precision.scaler.load_state_dict(training["scaler"])
-        if self.average is not None:
-            if training["average"] is None:
-                raise CheckpointError(f"{path}: holds no weight average; leave --ema out, or --resume never")
+        for group, options in zip(self.optimizer.param_groups, wanted, strict=True):
+            group.update(options)
+        if training["scaler"] and self.precision.scaler.is_enabled():
+            self.precision.scaler.load_state_dict(training["scaler"])
+        if self.average is not None and training["average"] is not None:
             self.average.load_state_dict(training["average"])
         self.state = RunState(**training["state"])
         if not self.process.is_main:  # the sums are of all ranks already
@@ -291,6 +304,28 @@ class Trainer:
 
     def _at_max_steps(self) -> bool:
         return self.plan.max_steps is not None and self.state.step >= self.plan.max_steps
+
+
+MODEL_SETTINGS = ("arch", "classes", "channels", "aux", "boundary", "filter_kernel", "optimizer")
+
+
+def check_settings(saved: dict, present: dict, path: Path, override: bool) -> None:
+    """Compare the settings of a snapshot with those of the run that wants to go on from it.
+
+    Raises:
+        CheckpointError: It is of another model, other classes or another optimizer.
+        OptionError: Something else changed and `override` is False.
+    """
+    changed = {name: f"{name} was {saved.get(name)}, is {present[name]}" for name in present}
+    changed = {name: text for name, text in changed.items() if saved.get(name) != present[name]}
+    of_model = [text for name, text in changed.items() if name in MODEL_SETTINGS]
+    if of_model:
+        raise CheckpointError(f"{path}: of another model: {', '.join(of_model)}; give its options, or --resume never")
+    if changed and not override:
+        raise OptionError(
+            f"{path}: was trained with other options: {', '.join(changed.values())}; give the old ones,"
+            " --resume_override to go on with the new ones, or --resume never"
+        )
 
 
 def _percent(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""One optimizer step, one epoch."""
+"""One optimizer step and what it needs."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from utils.distributed import sum_over_ranks
 from utils.errors import NumericsError
 
+AUTOCAST = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
 Criterion = Callable[[dict, Tensor], dict[str, Tensor]]
 
 
@@ -24,7 +25,7 @@ class Precision:
     @classmethod
     def build(cls, name: str, device: torch.device) -> "Precision":
         """`off`, `bf16` or `fp16`."""
-        dtype = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+        dtype = AUTOCAST[name]
         return cls(dtype, torch.amp.GradScaler(device.type, enabled=dtype == torch.float16))
 
 

@@ -16,12 +16,14 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
 
     Bilinear, zero outside, align_corners=True; the regular grid spans [-1, 1].
     """
+    dtype = torch.promote_types(flow.dtype, torch.float32)  # half precision can't tell neighbouring grid points apart
     height, width = flow.shape[-2:]
-    ys = torch.linspace(-1, 1, height, dtype=flow.dtype, device=flow.device)
-    xs = torch.linspace(-1, 1, width, dtype=flow.dtype, device=flow.device)
+    ys = torch.linspace(-1, 1, height, dtype=dtype, device=flow.device)
+    xs = torch.linspace(-1, 1, width, dtype=dtype, device=flow.device)
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
-    size = torch.tensor([width, height], dtype=flow.dtype, device=flow.device)
-    return F.grid_sample(x.to(flow.dtype), grid + flow.permute(0, 2, 3, 1) / size, mode="bilinear", align_corners=True)
+    size = torch.tensor([width, height], dtype=dtype, device=flow.device)
+    grid = grid + flow.to(dtype).permute(0, 2, 3, 1) / size
+    return F.grid_sample(x.to(dtype), grid, mode="bilinear", align_corners=True).to(x.dtype)
 
 
 class FlowAlignment(nn.Module):

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.layers import NormLayer, ResidualBlock, conv_bn_relu, up
+from utils.errors import OptionError
 
 FILTER_PADDINGS = {"zeros": "constant", "reflect": "reflect"}
 
@@ -28,9 +29,9 @@ class FeatureFilter(nn.Module):
     def __init__(self, channels: int, kernel_size: int = 9, padding: str = "zeros", smooth: bool = False) -> None:
         super().__init__()
         if padding not in FILTER_PADDINGS:
-            raise ValueError(f"padding is {padding!r}; allowed: {', '.join(FILTER_PADDINGS)}")
-        if kernel_size % 2 != 1:
-            raise ValueError(f"kernel_size is {kernel_size}; it must be odd")
+            raise ValueError(f"filter_padding is {padding!r}; allowed: {', '.join(FILTER_PADDINGS)}")
+        if kernel_size % 2 != 1 or kernel_size < 1:
+            raise ValueError(f"filter_kernel is {kernel_size}; it must be odd and positive")
         self.padding, self.smooth = padding, smooth
         self.weight = nn.Parameter(torch.full((channels, 1, kernel_size, kernel_size), 1 / kernel_size**2))
 
@@ -49,6 +50,11 @@ class FeatureFilter(nn.Module):
         radius = self.weight.shape[-1] // 2
         if self.padding == "zeros":
             return F.conv2d(x, self.kernel(), padding=radius, groups=x.shape[1])
+        if min(x.shape[-2:]) <= radius:
+            raise OptionError(
+                f"--filter_padding reflect: a map of {x.shape[-2]}x{x.shape[-1]} is too small for a kernel of"
+                f" {self.weight.shape[-1]}; enlarge the images or --crop_size, or use --filter_padding zeros"
+            )
         return F.conv2d(F.pad(x, [radius] * 4, mode="reflect"), self.kernel(), groups=x.shape[1])
 
 

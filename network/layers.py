@@ -14,6 +14,27 @@ def up(x: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
+def adaptive_average(x: Tensor, bins: int) -> Tensor:
+    """Adaptive average pooling of (N,C,h,w) to (N,C,bins,bins).
+
+    Two products with constant matrices: exact, deterministic on every device, and plain operators for exporters.
+    """
+    if bins == 1:
+        return x.mean(dim=(2, 3), keepdim=True)
+    rows, columns = (_bin_matrix(length, bins, x) for length in x.shape[-2:])
+    return rows @ x @ columns.T
+
+
+def _bin_matrix(length: int, bins: int, like: Tensor) -> Tensor:
+    """(bins,length): row i averages pixels floor(i length / bins) up to ceil((i + 1) length / bins)."""
+    starts = [i * length // bins for i in range(bins)]
+    ends = [-((i + 1) * length // -bins) for i in range(bins)]
+    matrix = torch.zeros(bins, length, dtype=like.dtype)
+    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        matrix[i, start:end] = 1 / (end - start)
+    return matrix.to(like.device)
+
+
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, norm_layer: NormLayer) -> nn.Sequential:
     """Convolution without bias ("same" padding), norm, ReLU: SPEC's CBR k."""
     return nn.Sequential(
@@ -62,5 +83,5 @@ class PyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         size = x.shape[-2:]
-        pooled = [up(cbr(F.adaptive_avg_pool2d(x, n)), size) for n, cbr in zip(self.bins, self.branches, strict=True)]
+        pooled = [up(cbr(adaptive_average(x, n)), size) for n, cbr in zip(self.bins, self.branches, strict=True)]
         return self.dropout(self.fuse(torch.cat([x, *pooled], dim=1)))

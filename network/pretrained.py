@@ -11,7 +11,7 @@ from utils.weights import LoadReport, find_weights, fit_weights, read_archive
 
 # encoders of exactly these keys and shapes, by depth; ResNet-18 with a 128-wide stem has none
 TIMM_TWINS = {50: "resnet50s.gluon_in1k", 101: "resnet101s.gluon_in1k"}
-TORCHVISION = {18: "resnet18", 50: "resnet50", 101: "resnet101"}  # an ordinary stem: everything but the stem fits
+TORCHVISION = {18: "resnet18", 50: "resnet50", 101: "resnet101"}  # but for the stem and layer1's first block
 SOURCES = ("imagenet", "timm", "torchvision")
 
 
@@ -58,7 +58,7 @@ def _from_timm(depth: int) -> dict[str, Tensor]:
     if depth not in TIMM_TWINS:
         raise OptionError(
             f"--pretrained: timm has no twin of the deep-stem ResNet-{depth} (only of {sorted(TIMM_TWINS)});"
-            " use --pretrained torchvision --partial (everything but the stem), a file, or leave the option out"
+            " use --pretrained torchvision --partial (all but stem and first block), a file, or leave the option out"
         )
     import_torchvision()  # timm imports it; mends mixed installs
     try:

@@ -7,12 +7,11 @@ Accurate Semantic Segmentation via Semantic Flow, IJCV 2024.
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.alignment import FlowAlignment, GatedDualFlowAlignment
 from network.heads import auxiliary_head
-from network.layers import NormLayer, conv_bn_relu, up
+from network.layers import NormLayer, adaptive_average, conv_bn_relu, up
 from network.release_keys import encoder_rules, map_keys
 
 
@@ -36,7 +35,7 @@ class PlainPyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         size = x.shape[-2:]
-        pooled = [up(cb(F.adaptive_avg_pool2d(x, n)), size) for n, cb in zip(self.bins, self.branches, strict=True)]
+        pooled = [up(cb(adaptive_average(x, n)), size) for n, cb in zip(self.bins, self.branches, strict=True)]
         return self.dropout(self.fuse(torch.cat([*pooled, x], dim=1)))
 
 

@@ -39,10 +39,10 @@ limited() {
 # smoke: a few steps of training, then evaluation and demo with the weights that they left
 smoke() {
     limited 200 "$python" train.py --arch fenet_r18 --dataset synthetic --crop_size 512 --bs_mult 4 --ohem \
-        --device cuda --amp bf16 --max_steps 8 --resume never --ckpt "$work" --exp smoke &&
-        limited 200 "$python" eval.py --snapshot "$work/smoke/last.pth" --split val --save_dir "$work/smoke" \
+        --device cuda --amp bf16 --test_mode --resume never --ckpt "$work" --exp smoke &&
+        limited 200 "$python" eval.py --snapshot "$work/smoke/best.pth" --split val --save_dir "$work/smoke" \
             --device cuda --amp bf16 --test_mode --dump_images &&
-        limited 200 "$python" demo_folder.py --demo_folder "$work/smoke/overlay" --snapshot "$work/smoke/last.pth" \
+        limited 200 "$python" demo_folder.py --demo_folder "$work/smoke/overlay" --snapshot "$work/smoke/best.pth" \
             --save_dir "$work/smoke/demo" --device cuda --amp bf16
 }
 

@@ -89,6 +89,8 @@ def build_receipt(options: argparse.Namespace) -> dict:
     run, folder = Path(options.run), Path(options.eval)
     metrics = json.loads((folder / "metrics.json").read_text())
     config = json.loads((run / "config.json").read_text())
+    if metrics["snapshot_sha256"] != file_sha256(run / "best.pth"):
+        raise DataError(f"{folder / 'metrics.json'}: scores other weights than {run / 'best.pth'}; evaluate these")
     split = datasets.build_split(metrics["dataset"], options.data_root, metrics["split"])
     matrices = count_images(split, folder)
     if matrices.sum(0).tolist() != metrics["confusion_matrix"]:

@@ -16,8 +16,8 @@ if [ -e "$owned" ] && [ ! -e "$venv/.core.stamp" ]; then
     rm -rf "$venv"
 fi
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    if [ -e "$venv" ] && [ ! -e "$venv/pyvenv.cfg" ] && [ "$(basename "$venv")" != .venv ]; then
-        echo "error: $venv exists and is not a virtual environment; remove it or name another: make VENV=..." >&2
+    if [ -e "$venv" ] && [ ! -e "$owned" ]; then
+        echo "error: $venv exists and has no working pip; remove it or name another: make VENV=..." >&2
         exit 5
     fi
     echo "making the virtual environment $venv"

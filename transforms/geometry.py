@@ -103,7 +103,7 @@ def _nearest_window(label: np.ndarray, scaled: tuple[int, ...], window: list[sli
         (2 * np.arange(part.start, part.stop) + 1) * side // (2 * length)
         for part, side, length in zip(window, label.shape, scaled, strict=True)
     )
-    return label[rows][:, columns]
+    return label[np.ix_(rows, columns)]
 
 
 def _place(rng: np.random.Generator, length: int, crop: int, point: int | None) -> int:

@@ -10,7 +10,8 @@ import torch
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
 
-LOST_PEER = ("Connection closed by peer", "Connection reset by peer", "Socket Timeout", "timed out", "wait timeout")
+LOST_PEER = ("connection closed by peer", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
+OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
 
 
 def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
@@ -39,11 +40,12 @@ def as_fault(error: BaseException) -> FENetError | None:
     """The fault a user can do something about, or None where the exception is a mistake of ours."""
     if isinstance(error, FENetError):
         return error
-    text = str(error)
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "not enough memory" in text:
-        return EnvironmentFault("out of memory; lower --crop_size or --bs_mult, or turn on --amp bf16")
+    text = str(error).lower()
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(mark in text for mark in OUT_OF_MEMORY):
+        return EnvironmentFault("out of memory; lower the crop, image or batch size, or turn on --amp bf16")
     if isinstance(error, torch.distributed.DistError) or any(mark in text for mark in LOST_PEER):
-        return PeerLostError(f"another process of this job failed or stopped answering ({text.splitlines()[0][:200]})")
+        reason = str(error).splitlines()[0][:200]
+        return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
         return EnvironmentFault(
             f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output"

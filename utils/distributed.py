@@ -56,7 +56,10 @@ def start(device_name: str, timeout_s: float = 600) -> Process:
         return Process(0, 1, device)
     if not dist.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        try:
+            dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
+        except (ValueError, KeyError) as error:
+            raise EnvironmentFault(f"WORLD_SIZE={world_size}: {error}; start processes with torchrun") from error
     return Process(dist.get_rank(), world_size, device)
 
 

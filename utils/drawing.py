@@ -1,4 +1,4 @@
-"""Pictures of predictions: overlays, error maps, legends; all RGB (H,W,3) uint8."""
+"""Pictures of predictions: overlays, error maps, rows of them; all RGB (H,W,3) uint8."""
 
 import io
 from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import math
 from dataclasses import MISSING, dataclass, field
 from typing import Any, TypeVar, get_args, get_type_hints
 
@@ -26,11 +27,23 @@ def option(default: Any, help: str, *, flags: tuple[str, ...] = (), choices: tup
     return field(default=default, metadata=metadata)
 
 
+def finite(text: str) -> float:
+    """Text -> float; raises ValueError for nan and inf."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+finite.__name__ = "finite number"
+
+
 def numbers(kind: type) -> Any:
     """Parser of comma-separated numbers: '0.5,1.0' -> (0.5, 1.0)."""
+    convert = finite if kind is float else kind
 
     def parse(text: str) -> tuple:
-        return tuple(kind(part) for part in text.split(",") if part.strip())
+        return tuple(convert(part) for part in text.split(",") if part.strip())
 
     parse.__name__ = f"comma-separated {kind.__name__} list"
     return parse
@@ -81,7 +94,7 @@ def add_options(parser: argparse.ArgumentParser, cls: type) -> None:
                 *off, action="store_false", dest=item.name, default=argparse.SUPPRESS, help="the opposite"
             )
         else:
-            parse = item.metadata["parse"] or kinds[0]
+            parse = item.metadata["parse"] or (finite if kinds[0] is float else kinds[0])
             group.add_argument(*names, type=parse, choices=item.metadata["choices"], **common)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -14,6 +15,9 @@ from torch import Tensor, nn
 
 from utils.errors import CheckpointError
 
+# a release's file may hold its score as a NumPy float beside the weights; these build nothing but numbers
+NUMPY_SCALARS = [np._core.multiarray.scalar, (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np.dtype]
+NUMPY_SCALARS += [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
 TRAINING_HEADS = ("aux_heads.", "boundary_head.", "dsn.")  # ours and the releases'; evaluation has no use for them
 
 
@@ -56,7 +60,8 @@ def read_archive(path: str | Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about foreign pickles; they are refused in one line below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with torch.serialization.safe_globals(NUMPY_SCALARS):
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for damaged files, none of which is our mistake
         if "weights_only" in str(error) or "Weights only" in str(error):
             reason = "it is damaged, or holds more than tensors and plain data, which is never executed"

@@ -59,6 +59,12 @@ def test_folds_rotate_over_sorted_val_then_sorted_train_cities(tmp_path):
         assert cityscapes.build_split(tmp_path, "trainval", cv).names == trainval_names(tmp_path)
 
 
+def test_folds_begin_a_third_of_the_cities_further(tmp_path):
+    trees.make_cityscapes(tmp_path, {"train": list("cdefghi"), "val": ["a", "b"], "test": ["t"]})
+    folds = [cities_of(cityscapes.build_split(tmp_path, "val", cv)) for cv in range(3)]
+    assert folds == [{"a", "b"}, {"d", "e"}, {"g", "h"}]
+
+
 def trainval_names(root):
     return cityscapes.build_split(root, "trainval").names
 
