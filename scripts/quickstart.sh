@@ -6,9 +6,14 @@ cd "$(dirname "$0")/.."
 
 python=${PYTHON:-.venv/bin/python}
 out=runs/quickstart
-model="--arch fenet_tiny --dataset synthetic"
-recipe="--crop_size 192,256 --bs_mult 8 --max_epoch 6 --sgd --lr 0.02 --no-gblur"
+model="--arch fenet_tiny --no-aux --dataset synthetic"
+recipe="--crop_size 192,256 --scale_min 0.75 --scale_max 1.5 --color_aug 0.1 --no-gblur --class_uniform_tile 256
+--adamw --lr 0.003 --weight_decay 0.01 --warmup_steps 30 --ema 0.98
+--bs_mult 8 --max_epoch 11 --val_every 11 --num_workers 0"
 
+# glibc: keep freed memory instead of asking the kernel for it in every step
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000
+rm -rf "$out"
 # shellcheck disable=SC2086  # the variables hold several words each
 "$python" train.py $model --ckpt "$(dirname "$out")" --exp "$(basename "$out")" --resume never $recipe "$@"
 "$python" eval.py --snapshot "$out/best.pth" --split val --save_dir "$out" --dump_images

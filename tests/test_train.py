@@ -158,3 +158,14 @@ def test_boundary_scores_only(scenes, tmp_path):
     assert list(result) == ["0.01", "0.1"] and list(result["0.1"]["per_class"]) == ["sky", "road", "car", "tree"]
     assert 0 <= result["0.01"]["mean_f"] <= result["0.1"]["mean_f"] <= 1
     assert not (tmp_path / "f" / "run" / "last.pth").exists()
+
+
+def test_resume_with_other_options_is_refused_unless_told(scenes, tmp_path, capfd):
+    run(capfd, *train_args(scenes, tmp_path, "--max_steps", "1"))
+    argv = train_args(scenes, tmp_path, "--max_steps", "2", "--momentum", "0.5")
+    assert train.main(argv) == 2
+    assert "momentum was 0.9, is 0.5" in capfd.readouterr().err
+    run(capfd, *argv, "--resume_override")
+    optimizer = load_snapshot(tmp_path / "run" / "last.pth")["training"]["optimizer"]
+    assert optimizer["param_groups"][0]["momentum"] == 0.5
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["momentum"] == 0.5

@@ -169,3 +169,20 @@ def test_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
         save_snapshot(path, {"model": {"w": torch.tensor(2)}}, keep_previous=True)
     assert load_snapshot(path)["model"]["w"] == 1
     assert [item.name for item in tmp_path.iterdir()] == ["last.pth"]
+
+
+def test_naming_the_architecture_keeps_the_snapshots_options(tmp_path):
+    model = tiny(filter_padding="reflect", boundary=True)
+    names = ["a", "b", "c"]
+    save_snapshot(tmp_path / "a.pth", snapshot_of(model) | {"classes": {"names": names}})
+    for arch in (None, "fenet_tiny"):
+        rebuilt, _, _ = load_model(tmp_path / "a.pth", network.build_model, arch, names)
+        assert rebuilt.fem_d[0].filter.padding == "reflect" and rebuilt.boundary_head is None
+    with pytest.raises(CheckpointError, match="--dataset"):
+        load_model(tmp_path / "a.pth", network.build_model, None, ["b", "a", "c"])
+
+
+def test_a_release_file_may_hold_a_numpy_score(tmp_path):
+    np = pytest.importorskip("numpy")
+    torch.save({"state_dict": tiny().state_dict(), "mean_iu": np.float64(0.8), "iu": np.float32(1)}, tmp_path / "a.pth")
+    assert load_weights(tiny(), tmp_path / "a.pth").complete
