@@ -16,7 +16,8 @@ if [ -e "$owned" ] && [ ! -e "$venv/.core.stamp" ]; then
     rm -rf "$venv"
 fi
 if ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
-    if [ -e "$venv" ] && [ ! -e "$owned" ]; then
+    # of .venv, remains without a pyvenv.cfg are nobody's environment and are replaced; anything else is left alone
+    if [ -e "$venv" ] && [ ! -e "$owned" ] && { [ -e "$venv/pyvenv.cfg" ] || [ "$(basename "$venv")" != .venv ]; }; then
         echo "error: $venv exists and has no working pip; remove it or name another: make VENV=..." >&2
         exit 5
     fi
