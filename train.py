@@ -22,7 +22,8 @@ from engine.boundary import evaluate_boundaries
 from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
-from engine.trainer import RunPlan, Trainer
+from engine.plan import RunPlan
+from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr

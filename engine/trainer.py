@@ -4,7 +4,6 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from contextlib import closing, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,55 +12,15 @@ from torch import nn
 
 from engine.checkpoint import save_snapshot, weights_sha256
 from engine.evaluation import Evaluation
+from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
 from engine.signals import StopRequest
 from engine.training import Criterion, LossMeter, Precision, grouped, seed_step, set_train_mode, train_step
 from utils.distributed import Process, barrier, broadcast_buffers
 from utils.drawing import save_png
-from utils.errors import CheckpointError, OptionError
+from utils.errors import CheckpointError
 from utils.logging import Progress, get_logger
 from utils.metrics import scores
-
-
-@dataclass(frozen=True)
-class RunPlan:
-    """How long a run is and what happens when; steps are optimizer steps."""
-
-    max_epoch: int
-    steps_per_epoch: int
-    seed: int
-    accumulate: int = 1
-    max_steps: int | None = None
-    save_every: int | None = None
-    log_every: int = 20
-    eval_epoch: int = 0
-    val_every: int = 1
-    freeze_norms: bool = False
-    memory_format: torch.memory_format = torch.contiguous_format
-    batch_images: int = 1  # per process and batch
-
-    @property
-    def total_steps(self) -> int:
-        """The schedule's horizon."""
-        return self.max_epoch * self.steps_per_epoch
-
-    def validates(self, epoch: int) -> bool:
-        """True if this epoch (from 0) ends with a validation."""
-        last = epoch == self.max_epoch - 1
-        return last or (epoch >= self.eval_epoch and (epoch + 1) % self.val_every == 0)
-
-
-@dataclass
-class RunState:
-    """Where a run is; plain data that a snapshot holds."""
-
-    step: int = 0
-    epoch: int = 0
-    step_in_epoch: int = 0
-    best_iou: float = -1.0
-    best_epoch: int = -1
-    seconds_in_epoch: float = 0.0
-    loss_sums: dict[str, float] = field(default_factory=dict)
 
 
 class Trainer:
@@ -304,28 +263,6 @@ class Trainer:
 
     def _at_max_steps(self) -> bool:
         return self.plan.max_steps is not None and self.state.step >= self.plan.max_steps
-
-
-MODEL_SETTINGS = ("arch", "classes", "channels", "aux", "boundary", "filter_kernel", "optimizer")
-
-
-def check_settings(saved: dict, present: dict, path: Path, override: bool) -> None:
-    """Compare the settings of a snapshot with those of the run that wants to go on from it.
-
-    Raises:
-        CheckpointError: It is of another model, other classes or another optimizer.
-        OptionError: Something else changed and `override` is False.
-    """
-    changed = {name: f"{name} was {saved.get(name)}, is {present[name]}" for name in present}
-    changed = {name: text for name, text in changed.items() if saved.get(name) != present[name]}
-    of_model = [text for name, text in changed.items() if name in MODEL_SETTINGS]
-    if of_model:
-        raise CheckpointError(f"{path}: of another model: {', '.join(of_model)}; give its options, or --resume never")
-    if changed and not override:
-        raise OptionError(
-            f"{path}: was trained with other options: {', '.join(changed.values())}; give the old ones,"
-            " --resume_override to go on with the new ones, or --resume never"
-        )
 
 
 def _percent(value: float | None) -> str:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from engine.checkpoint import previous_path, save_snapshot, tidy_folder
-from engine.trainer import RunPlan, check_settings
+from engine.plan import RunPlan, check_settings
 from utils.errors import CheckpointError, OptionError
 
 PATH = Path("last.pth")
