@@ -35,6 +35,14 @@ from utils.options import Parser
 BOOTSTRAPS = 2000
 
 
+def read_json(path: Path) -> dict:
+    """The content of a JSON file. Raises `DataError` if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); train or evaluate again") from error
+
+
 def count_images(split: Split, folder: Path) -> np.ndarray:
     """Confusion matrix of each image (N,C,C) int64, from dumped label ids."""
     rows = []
@@ -84,11 +92,10 @@ def build_receipt(options: argparse.Namespace) -> dict:
     """The receipt as plain data.
 
     Raises:
-        DataError: The dumped predictions don't give the matrix in metrics.json.
+        DataError: A file is missing, or the dumped predictions don't give the matrix in metrics.json.
     """
     run, folder = Path(options.run), Path(options.eval)
-    metrics = json.loads((folder / "metrics.json").read_text())
-    config = json.loads((run / "config.json").read_text())
+    metrics, config = read_json(folder / "metrics.json"), read_json(run / "config.json")
     if metrics["snapshot_sha256"] != file_sha256(run / "best.pth"):
         raise DataError(f"{folder / 'metrics.json'}: scores other weights than {run / 'best.pth'}; evaluate these")
     split = datasets.build_split(metrics["dataset"], options.data_root, metrics["split"])
