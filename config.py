@@ -191,6 +191,7 @@ class RunOptions:
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     channels_last: bool = option(True, "memory layout of images and weights")
     max_steps: int | None = option(None, "stop after this many optimizer steps in all")
+    max_skipped_steps: int = option(10, "steps in a row whose loss or gradient isn't finite, at which a run gives up")
     save_every: int | None = option(None, "steps between snapshots, besides the one each epoch")
     log_every: int = option(20, "steps between figures in the log")
     eval_epoch: int = option(0, "first epoch that is validated")
@@ -207,7 +208,7 @@ class RunOptions:
     def __post_init__(self) -> None:
         for flag in ("max_steps", "save_every", "base_size"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
-        for flag in ("log_every", "val_every"):
+        for flag in ("log_every", "val_every", "max_skipped_steps"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
         if not 0 <= self.seed < 2**63:
             raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")

@@ -256,6 +256,7 @@ def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
         log_every=run.log_every,
         eval_epoch=0 if run.test_mode else run.eval_epoch,
         val_every=run.val_every,
+        max_skipped_steps=run.max_skipped_steps,
         freeze_norms=config.model.fix_bn,
         memory_format=torch.channels_last if run.channels_last else torch.contiguous_format,
         batch_images=optim.bs_mult,

@@ -24,6 +24,7 @@ class RunPlan:
     log_every: int = 20
     eval_epoch: int = 0
     val_every: int = 1
+    max_skipped_steps: int = 10
     freeze_norms: bool = False
     memory_format: torch.memory_format = torch.contiguous_format
     batch_images: int = 1  # per process and batch
@@ -50,6 +51,8 @@ class RunState:
     best_epoch: int = -1
     seconds_in_epoch: float = 0.0
     loss_sums: dict[str, float] = field(default_factory=dict)
+    skipped_in_epoch: int = 0  # steps without an update, because loss or gradient was not finite
+    skipped_in_row: int = 0
 
 
 def check_settings(saved: dict, present: dict, path: Path, override: bool) -> None:

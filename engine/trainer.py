@@ -15,10 +15,19 @@ from engine.evaluation import Evaluation
 from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
 from engine.signals import StopRequest
-from engine.training import Criterion, LossMeter, Precision, grouped, seed_step, set_train_mode, train_step
+from engine.training import (
+    Criterion,
+    LossMeter,
+    Precision,
+    describe_skipped,
+    grouped,
+    seed_step,
+    set_train_mode,
+    train_step,
+)
 from utils.distributed import Process, barrier, broadcast_buffers
 from utils.drawing import save_png
-from utils.errors import CheckpointError
+from utils.errors import CheckpointError, NumericsError
 from utils.logging import Progress, get_logger
 from utils.metrics import scores
 
@@ -93,7 +102,7 @@ class Trainer:
         state, plan = self.state, self.plan
         self.criterion.set_progress(state.epoch)
         set_train_mode(self.model, plan.freeze_norms)
-        self.meter = LossMeter(state.loss_sums, state.step_in_epoch)
+        self.meter = LossMeter(state.loss_sums, state.step_in_epoch - state.skipped_in_epoch)
         loader = self.make_loader(state.epoch, state.step_in_epoch * plan.accumulate)
         bar = Progress(
             grouped(loader, plan.accumulate),
@@ -108,7 +117,7 @@ class Trainer:
         for batches in bar:
             terms, rate = self.step(batches)
             state.seconds_in_epoch = time.monotonic() - started
-            if state.step % plan.log_every == 0:
+            if state.step % plan.log_every == 0 and terms is not None:
                 self.report(bar, terms, rate)
             if stop.on_any_rank() or self._at_max_steps():
                 return False
@@ -116,12 +125,12 @@ class Trainer:
                 self.save()
         return True
 
-    def step(self, batches: list[dict]) -> tuple[dict, float]:
-        """One optimizer step; returns its loss terms on the device, and its learning rate."""
+    def step(self, batches: list[dict]) -> tuple[dict | None, float]:
+        """One optimizer step; returns its loss terms on the device (None: the step was skipped) and its rate."""
         state, plan = self.state, self.plan
         rate = self.set_rate(state.step, plan.total_steps)
         seed_step(plan.seed, state.step, self.process.rank)
-        terms = train_step(
+        terms, applied = train_step(
             self.parallel,
             self.criterion,
             self.optimizer,
@@ -130,12 +139,36 @@ class Trainer:
             self.process.device,
             plan.memory_format,
         )
+        state.step += 1
+        state.step_in_epoch += 1
+        if not applied:
+            self.skip(batches, terms)
+            return None, rate
+        state.skipped_in_row = 0
         if self.average is not None:
             self.average.update(self.model)
         self.meter.add(terms)
-        state.step += 1
-        state.step_in_epoch += 1
         return terms, rate
+
+    def skip(self, batches: list[dict], terms: dict) -> None:
+        """Count a step whose loss or gradient was not finite.
+
+        Raises:
+            NumericsError: It was one too many in a row.
+        """
+        state = self.state
+        state.skipped_in_epoch += 1
+        state.skipped_in_row += 1
+        samples = [name for batch in batches for name in batch["name"]]
+        blamed = describe_skipped({name: float(value) for name, value in terms.items()}, samples)
+        message = f"step {state.step}: loss or gradient not finite ({blamed})"
+        if state.skipped_in_row >= self.plan.max_skipped_steps:
+            raise NumericsError(
+                f"{message}, as in the {state.skipped_in_row} steps up to it (--max_skipped_steps);"
+                " lower --lr, check the labels, or use --amp off"
+            )
+        if self.process.is_main:
+            self.log.warning(f"{message}; skipped, {state.skipped_in_row} in a row")
 
     def report(self, bar: Progress, terms: dict, rate: float) -> None:
         """Figures of the current step, to the bar, the log and TensorBoard; waits for the device."""
@@ -160,12 +193,15 @@ class Trainer:
         state, epoch = self.state, self.state.epoch
         means = self.meter.means(self.process.world_size, f"epoch {epoch}")
         rate = self.optimizer.param_groups[0]["lr"]
-        figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means["total"]}
+        figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means.get("total")}
+        if state.skipped_in_epoch:
+            figures["skipped_steps"] = state.skipped_in_epoch
         figures["images_per_second"] = self.images_per_second()
         if self.plan.validates(epoch):
             self.save()  # a fault in validation costs no training
             figures |= self.score()
         state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
+        state.skipped_in_epoch = 0
         self.meter = LossMeter()
         self.recorder.epoch(figures)
         self.save()

@@ -1,5 +1,6 @@
 """One optimizer step and what it needs."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from utils.distributed import sum_over_ranks
+from utils.distributed import gather_objects, sum_over_ranks
 from utils.errors import NumericsError
 
 AUTOCAST = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
@@ -55,7 +56,7 @@ def train_step(
     precision: Precision,
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], bool]:
     """One optimizer step over `batches`, whose gradients are averaged.
 
     Args:
@@ -67,10 +68,15 @@ def train_step(
         device: Where to compute.
         memory_format: Layout of the images.
 
+    A loss or gradient that isn't finite leaves weights, optimizer and the norms' statistics as they were. All
+    processes decide alike, because a loss that isn't finite makes the gradients that they share not finite.
+
     Returns:
-        The named terms, detached, averaged over `batches`; reading them waits for the device.
+        The named terms, detached, averaged over `batches`, and whether the weights were updated.
     """
     terms: dict[str, Tensor] = {}
+    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    before = torch._foreach_add(statistics, 0.0) if statistics else []
     optimizer.zero_grad(set_to_none=True)
     for i, batch in enumerate(batches):
         images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
@@ -79,12 +85,39 @@ def train_step(
         with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
             with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
                 losses = criterion(model(images), labels)
-            precision.scaler.scale(losses["total"] / len(batches)).backward()
+            total = losses["total"] * torch.where(losses["total"].detach().isfinite(), 1.0, math.nan)
+            precision.scaler.scale(total / len(batches)).backward()
         for name, value in losses.items():
             terms[name] = terms.get(name, 0) + value.detach() / len(batches)
-    precision.scaler.step(optimizer)
+    finite = gradients_are_finite(optimizer)
+    if finite or precision.scaler.is_enabled():  # the scaler sees it too, skips by itself and lowers its scale
+        precision.scaler.step(optimizer)
     precision.scaler.update()
-    return terms
+    if not finite:
+        for buffer, value in zip(statistics, before, strict=True):
+            buffer.copy_(value)
+    return terms, finite
+
+
+def gradients_are_finite(optimizer: torch.optim.Optimizer) -> bool:
+    """False if any gradient holds nan or inf; waits for the device."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return bool(torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all())
+
+
+def describe_skipped(terms: dict[str, float], samples: list[str]) -> str:
+    """In words, the same on all ranks: whose loss terms and samples a skipped step had.
+
+    Where every loss is finite a gradient wasn't, and all samples may be to blame.
+    """
+    ranks = gather_objects((terms, samples))
+    guilty = [rank for rank, (values, _) in enumerate(ranks) if not all(map(math.isfinite, values.values()))]
+    lines = []
+    for rank in guilty or range(len(ranks)):
+        values, names = ranks[rank]
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        lines.append(f"rank {rank}: {shown}, samples {', '.join(names)}")
+    return "; ".join(lines)
 
 
 def grouped(loader: Iterable[dict], size: int) -> Iterator[list[dict]]:

@@ -122,7 +122,7 @@ def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
         precision, terms = Precision.build(amp, device), SegmentationLoss(criterion)
 
         def run() -> torch.Tensor:
-            return train_step(net.train(), terms, optimizer, [batch], precision, device, layout)["total"]
+            return train_step(net.train(), terms, optimizer, [batch], precision, device, layout)[0]["total"]
 
         return run
 
