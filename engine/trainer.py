@@ -215,7 +215,10 @@ class Trainer:
         state, names = self.state, self.header["classes"]["names"]
         broadcast_buffers(self.model)  # rank 0's are saved, so all ranks score with them
         self.model.eval()
-        evaluation = self.validate(self.model)
+        try:
+            evaluation = self.validate(self.model)
+        except NumericsError as error:
+            raise NumericsError(f"validation of epoch {state.epoch}: {error}; or lower --lr and train anew") from error
         result = scores(evaluation.confusion, names)
         iou = result["mean_iou"]
         self.log.info(f"epoch {state.epoch} mIoU {_percent(iou)} pixel accuracy {_percent(result['pixel_accuracy'])}")
