@@ -14,12 +14,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-import torch
 from torch import Tensor, nn
 
-from utils.errors import CheckpointError, OptionError
+from utils.errors import CheckpointError, EnvironmentFault, OptionError
 from utils.files import sync_folder, write_atomically
-from utils.weights import LoadReport, find_weights, fit_weights, is_snapshot, read_archive, seal, tensor_sha256
+from utils.weights import (
+    LoadReport,
+    find_weights,
+    fit_weights,
+    is_snapshot,
+    named_tensors,
+    read_archive,
+    seal,
+    tensor_sha256,
+    write_archive,
+)
 
 FORMAT = 1
 
@@ -45,6 +54,7 @@ def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False)
     """
     path = Path(path)
     content = seal({**snapshot, "format": FORMAT})
+    _check_space(path.parent, content)
     staged = path.with_name(f".{path.name}.new.tmp")
     write_atomically(staged, lambda file: _write(content, file))
     if keep_previous and path.exists():
@@ -55,9 +65,21 @@ def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False)
 
 def _write(content: dict, file: BinaryIO) -> None:
     try:
-        torch.save(content, file)
+        write_archive(content, file)
     except RuntimeError as error:  # its zip writer hides a full disk behind one
         raise OSError(errno.EIO, str(error).splitlines()[0]) from error
+
+
+def _check_space(folder: Path, content: dict) -> None:
+    """Raises `EnvironmentFault` before anything is written to a disk that is too full for `content`."""
+    needed = sum(tensor.numel() * tensor.element_size() for _, tensor in named_tensors(content)) + (1 << 20)
+    folder.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise EnvironmentFault(
+            f"{folder}: a snapshot needs {needed >> 20} MiB and {free >> 20} MiB are free; free disk space, or move"
+            " the run's folder and --ckpt to another disk"
+        )
 
 
 def _replace_by_link(source: Path, target: Path) -> None:

@@ -39,9 +39,9 @@ def write_handout(
     """
     folder = make_folder(folder, "--out")
     weights = {name: tensor.contiguous() for name, tensor in find_weights(snapshot, source).items()}
-    sealed = seal({"model": weights})
     header = {key: snapshot[key] for key in HEADER if snapshot.get(key) is not None}
-    metadata = {METADATA_KEY: json.dumps({**header, "format": snapshot["format"], "sha256": sealed["sha256"]})}
+    sealed = seal({**header, "format": snapshot["format"], "average": None, "model": weights})
+    metadata = {METADATA_KEY: json.dumps({key: value for key, value in sealed.items() if key != "model"})}
     write_atomically(folder / WEIGHTS, lambda file: file.write(save(weights, metadata)))
     if options is not None:
         write_json(folder / OPTIONS, options)

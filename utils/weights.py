@@ -2,11 +2,14 @@
 
 import hashlib
 import json
+import os
+import struct
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -19,6 +22,8 @@ from utils.errors import CheckpointError
 # a release's file may hold its score as a NumPy float beside the weights; these build nothing but numbers
 NUMPY_SCALARS = [np._core.multiarray.scalar, (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np.dtype]
 NUMPY_SCALARS += [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
+MAX_ITEMS = 1_000_000  # of nested containers in a file; a snapshot of the largest model has some thousands
+COMMENT = b"sha256:"  # of our archives: what precedes the digest of all bytes before the comment
 METADATA_KEY = "fenet"  # in a safetensors file's metadata: a snapshot without its tensors, as JSON
 TRAINING_HEADS = ("aux_heads.", "boundary_head.", "dsn.")  # ours and the releases'; evaluation has no use for them
 
@@ -31,16 +36,29 @@ def tensor_sha256(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
-def named_tensors(value: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in nested dicts and lists, with its place."""
-    if isinstance(value, Tensor):
-        yield path, value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from named_tensors(item, f"{path}/{key}")
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            yield from named_tensors(item, f"{path}/{index}")
+def named_leaves(content: Any) -> Iterator[tuple[str, Any]]:
+    """Every tensor and plain value in nested dicts and lists, with its place.
+
+    Raises:
+        ValueError: There are more than `MAX_ITEMS`; containers that hold each other many times multiply.
+    """
+    waiting, seen = [("", content)], 0
+    while waiting:
+        path, value = waiting.pop()
+        seen += 1
+        if seen > MAX_ITEMS:
+            raise ValueError(f"holds more than {MAX_ITEMS} values")
+        if isinstance(value, Mapping):
+            waiting += [(f"{path}/{key}", item) for key, item in value.items()]
+        elif isinstance(value, (list, tuple)):
+            waiting += [(f"{path}/{index}", item) for index, item in enumerate(value)]
+        else:
+            yield path, value
+
+
+def named_tensors(content: Any) -> Iterator[tuple[str, Tensor]]:
+    """The tensors among `named_leaves`."""
+    return ((path, value) for path, value in named_leaves(content) if isinstance(value, Tensor))
 
 
 def read_archive(path: str | Path) -> Any:
@@ -54,9 +72,17 @@ def read_archive(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: no such file; check --snapshot")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if is_snapshot(content):
-        _check_tensors(path, content)
+    safetensors = path.suffix == ".safetensors"
+    try:
+        protected = not safetensors and _check_archive(path)
+        content = _read_safetensors(path) if safetensors else _read_torch(path)
+        _check_sizes(content)
+        if is_snapshot(content):
+            _check_digests(content)
+            if "plain_sha256" in content and not (safetensors or protected):
+                raise ValueError("its end, with the SHA-256 of its bytes, is missing")
+    except ValueError as error:
+        raise CheckpointError(f"{path}: damaged: {error}; take another snapshot") from error
     return content
 
 
@@ -91,18 +117,74 @@ def is_snapshot(content: Any) -> bool:
 
 
 def seal(content: dict) -> dict:
-    """`content` with a SHA-256 for each of its tensors under `sha256`."""
-    return {**content, "sha256": {name: tensor_sha256(tensor) for name, tensor in named_tensors(content)}}
+    """`content` with a SHA-256 for each of its tensors under `sha256`, and one of all the rest under `plain_sha256`."""
+    digests = {name: tensor_sha256(tensor) for name, tensor in named_tensors(content)}
+    return {**content, "sha256": digests, "plain_sha256": _plain_sha256(content)}
 
 
-def _check_tensors(path: Path, content: dict) -> None:
+def _plain_sha256(content: dict) -> str:
+    """SHA-256 (hex) over the places and values of everything that isn't a tensor."""
+    plain = sorted(f"{path} {value!r}" for path, value in named_leaves(content) if not isinstance(value, Tensor))
+    return hashlib.sha256("\n".join(plain).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _check_digests(content: dict) -> None:
+    """Raises `ValueError` if a snapshot's content isn't what was sealed."""
     expected = content["sha256"]
-    found = dict(named_tensors({key: value for key, value in content.items() if key != "sha256"}))
+    sealed = {key: value for key, value in content.items() if key not in ("sha256", "plain_sha256")}
+    found = dict(named_tensors(sealed))
     if set(found) != set(expected):
-        raise CheckpointError(f"{path}: damaged: its list of tensors doesn't fit its content; take another snapshot")
+        raise ValueError("its list of tensors doesn't fit its content")
     for name, tensor in found.items():
         if tensor_sha256(tensor) != expected[name]:
-            raise CheckpointError(f"{path}: damaged: tensor {name} fails its SHA-256; take another snapshot")
+            raise ValueError(f"tensor {name} fails its SHA-256")
+    if "plain_sha256" in content and _plain_sha256(sealed) != content["plain_sha256"]:
+        raise ValueError("its plain data fails its SHA-256")
+
+
+def _check_sizes(content: Any) -> None:
+    """Raises `ValueError` for a tensor that claims more elements than are stored: copying it could fill the memory."""
+    for name, tensor in named_tensors(content):
+        if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+            raise ValueError(f"tensor {name} is larger than what is stored of it")
+
+
+def write_archive(content: Any, file: BinaryIO) -> None:
+    """`torch.save` with the SHA-256 of all its bytes as the archive's comment; `file` can be read and written."""
+    torch.save(content, file)
+    file.seek(-2, os.SEEK_END)  # the archive ends with the length of its comment, which is empty
+    file.write(struct.pack("<H", len(COMMENT) + 64))
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0, os.SEEK_END)
+    file.write(COMMENT + digest.encode())
+
+
+def _check_archive(path: Path) -> bool:
+    """True for a zip archive that ends with the SHA-256 of its bytes.
+
+    Raises:
+        ValueError: Its bytes changed, or it would unpack to more than it is: torch never compresses.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return False
+        with zipfile.ZipFile(path) as archive:
+            unpacked, comment = sum(entry.file_size for entry in archive.infolist()), archive.comment
+    except (zipfile.BadZipFile, NotImplementedError, OSError, struct.error) as error:
+        raise ValueError(f"its archive can't be read ({error})") from error
+    if unpacked > path.stat().st_size:
+        raise ValueError("its parts are larger than the file")
+    if not comment.startswith(COMMENT):
+        return False
+    digest, left = hashlib.sha256(), path.stat().st_size - len(comment)
+    with open(path, "rb") as file:
+        while left and (block := file.read(min(left, 1 << 20))):
+            digest.update(block)
+            left -= len(block)
+    if COMMENT + digest.hexdigest().encode() != comment:
+        raise ValueError("its bytes fail their SHA-256")
+    return True
 
 
 def find_weights(content: Any, path: str | Path) -> dict[str, Tensor]:

@@ -1,6 +1,8 @@
 import pickle
+import shutil
 import zipfile
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,6 +18,7 @@ from engine.checkpoint import (
     weights_sha256,
 )
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
+from utils.weights import seal
 
 
 def tiny(**options):
@@ -99,8 +102,10 @@ def test_bare_weights_need_arch_and_classes(tmp_path):
 
 
 def test_every_flipped_byte_in_a_tensor_is_found(tmp_path):
-    path = tmp_path / "a.pth"
-    save_snapshot(path, {"config": {}, "model": {"w": torch.arange(64.0)}, "average": None})
+    path = tmp_path / "a.pth"  # written by hand: only the tensors' own digests protect it
+    content = seal({"format": 1, "config": {}, "model": {"w": torch.arange(64.0)}, "average": None})
+    del content["plain_sha256"]
+    torch.save(content, path)
     with zipfile.ZipFile(path) as archive:
         entry = next(info for info in archive.infolist() if info.filename.endswith("data/0"))
     data = bytearray(path.read_bytes())
@@ -109,10 +114,65 @@ def test_every_flipped_byte_in_a_tensor_is_found(tmp_path):
         damaged = bytearray(data)
         damaged[start + offset] ^= 4
         path.write_bytes(damaged)
-        with pytest.raises(CheckpointError, match="damaged"):
+        with pytest.raises(CheckpointError, match="tensor /model/w fails its SHA-256"):
             load_snapshot(path)
     path.write_bytes(data)
     assert load_snapshot(path)["model"]["w"][5] == 5
+
+
+def test_every_flipped_bit_and_zeroed_block_is_found(tmp_path):
+    path = tmp_path / "a.pth"
+    save_snapshot(path, snapshot_of(tiny(), training={"state": {"step": 3}, "names": ["a", "b"]}))
+    data = path.read_bytes()
+    random = np.random.default_rng(0)
+    places = [*range(40), *range(len(data) - 160, len(data)), *random.integers(0, len(data), 60).tolist()]
+    for i, place in enumerate(places):
+        damaged = bytearray(data)
+        if i % 3:
+            damaged[place] ^= 1 << (i % 8)
+        else:
+            damaged[place : place + 512] = bytes(len(damaged[place : place + 512]))
+        if damaged == data:
+            continue
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            load_snapshot(path)
+    path.write_bytes(data)
+    assert load_snapshot(path)["training"]["state"]["step"] == 3
+
+
+@pytest.mark.parametrize("change", [{"score": {"mean_iou": 1.0}}, {"config": {"arch": "fenet_r18"}}])
+def test_changed_plain_data_is_found(tmp_path, change):
+    save_snapshot(tmp_path / "a.pth", snapshot_of(tiny()))
+    content = torch.load(tmp_path / "a.pth", weights_only=True)
+    torch.save({**content, **change}, tmp_path / "b.pth")
+    with pytest.raises(CheckpointError, match="plain data fails its SHA-256"):
+        load_snapshot(tmp_path / "b.pth")
+
+
+def test_archives_that_would_fill_the_memory_are_refused(tmp_path):
+    save_snapshot(tmp_path / "a.pth", snapshot_of(tiny()))
+    with zipfile.ZipFile(tmp_path / "bomb.pth", "w", zipfile.ZIP_DEFLATED) as bomb:
+        bomb.writestr("archive/data.pkl", bytes(50_000_000))
+    with pytest.raises(CheckpointError, match="larger than the file"):
+        load_weights(tiny(), tmp_path / "bomb.pth")
+    torch.save({"w": torch.zeros(1).expand(10**12)}, tmp_path / "expanded.pth")
+    with pytest.raises(CheckpointError, match="larger than what is stored"):
+        load_weights(tiny(), tmp_path / "expanded.pth")
+    laughs: list = [torch.zeros(1)]
+    for _ in range(40):
+        laughs = [laughs, laughs]
+    torch.save({"w": laughs}, tmp_path / "laughs.pth")
+    with pytest.raises(CheckpointError, match="more than"):
+        load_weights(tiny(), tmp_path / "laughs.pth")
+
+
+def test_a_disk_that_is_too_full_is_said_before_writing(tmp_path, monkeypatch):
+    save_snapshot(tmp_path / "last.pth", {"model": {"w": torch.tensor(1)}})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10, 9, 1))
+    with pytest.raises(EnvironmentFault, match="0 MiB are free"):
+        save_snapshot(tmp_path / "last.pth", {"model": {"w": torch.tensor(2)}}, keep_previous=True)
+    assert load_snapshot(tmp_path / "last.pth")["model"]["w"] == 1
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 broken"])
