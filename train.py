@@ -1,6 +1,7 @@
 """Train a segmentation model: alone, or on several processes under torchrun. `python train.py --help`."""
 
 import os
+import platform
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,9 +20,17 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
+from engine.checkpoint import (
+    load_model,
+    load_snapshot,
+    load_weights,
+    newest_snapshot,
+    tidy_folder,
+    weights_sha256,
+)
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
+from engine.lock import RunLock
 from engine.plan import RunPlan
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
@@ -32,7 +41,7 @@ from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
 from utils.drawing import save_png, side_by_side
-from utils.errors import OptionError
+from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
@@ -51,14 +60,17 @@ def train(argv: Sequence[str]) -> None:
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
     process = distributed.start(config.run.device)
+    lock = RunLock(config.folder)
     try:
         make_folder(config.folder, "--ckpt or --exp")
         setup_logging(process.is_main, config.folder / "log.txt")
         if config.run.evaluateF:
             score_boundaries(config, process)
         else:
+            distributed.on_main_rank(lock.acquire)
             prepare(config, process).run()
     finally:
+        lock.release()
         distributed.stop()
 
 
@@ -70,11 +82,29 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     trainer = build_trainer(config, process, fresh=resumed is None)
     if resumed is not None:
         trainer.load(*resumed, config.run.resume_override)
-    distributed.barrier()  # every rank has read what it needs
-    if process.is_main:
+    compare_ranks(config, trainer)
+
+    def take_over() -> None:
         tidy_folder(config.folder, resumed[1] if resumed else None)
         write_json(config.folder / "config.json", resolved_options(config, trainer))
+
+    distributed.on_main_rank(take_over)
     return trainer
+
+
+def compare_ranks(config: TrainConfig, trainer: Trainer) -> None:
+    """Refuse to start where the processes don't agree on options, data, versions or weights."""
+    if trainer.process.world_size == 1:
+        return
+    own = ("data_root", "num_workers", "ckpt", "tb_path", "device", "debug", "snapshot", "pretrained", "resume")
+    options = {name: repr(value) for name, value in config.flat().items() if name not in own}
+    splits = {split: build_split(config, split) for split in (config.data.train_split, config.data.val_split)}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    weights = {"step": trainer.state.step, "sha256": weights_sha256(trainer.model.state_dict())}
+    distributed.check_equal(options, "options", OptionError)
+    distributed.check_equal({name: split.fingerprint() for name, split in splits.items()}, "data", DataError)
+    distributed.check_equal(versions, "versions", EnvironmentFault)
+    distributed.check_equal(weights, "starting point", CheckpointError)
 
 
 def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:

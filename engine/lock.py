@@ -19,40 +19,42 @@ NAME = ".lock"
 
 
 class RunLock:
-    """Context manager that holds `folder` for this process.
+    """Holds a run's folder for one process.
 
-    The lock is a POSIX record lock on `.lock`, which names the holder. Processes forked from this one don't inherit it,
-    and it works across hosts where the file system does. Where there are no such locks, a line in the log says so.
-
-    Raises:
-        EnvironmentFault: Another process holds the folder; the message names it.
+    A POSIX record lock on `.lock`, which names the holder. The system releases it however the process ends; processes
+    forked from this one don't inherit it. Where there are no such locks, a line in the log says so.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = Path(folder) / NAME
         self._file: TextIO | None = None
 
-    def __enter__(self) -> "RunLock":
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises:
+            EnvironmentFault: Another process holds it; the message names it.
+        """
         if fcntl is None:
-            return self
+            return
         self._file = open(self.path, "a+", encoding="utf-8")
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             holder = _holder(self._file)
-            self.__exit__()
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                get_logger().warning(f"{self.path}: cannot be locked ({error.strerror}); start one run per folder only")
-                return self
-            raise EnvironmentFault(
-                f"{self.path.parent}: {holder} is writing here; wait for it, stop it, or choose another --exp"
-            ) from error
+            self.release()
+            if error.errno in (errno.EACCES, errno.EAGAIN):
+                raise EnvironmentFault(
+                    f"{self.path.parent}: {holder} is writing here; wait for it, stop it, or choose another --exp"
+                ) from error
+            get_logger().warning(f"{self.path}: cannot be locked ({error.strerror}); start one run per folder only")
+            return
         self._file.truncate(0)
         json.dump({"pid": os.getpid(), "host": socket.gethostname()}, self._file)
         self._file.flush()
-        return self
 
-    def __exit__(self, *_: object) -> None:
+    def release(self) -> None:
+        """Give it back; without it, a no-op."""
         if self._file is not None:
             self._file.close()
             self._file = None

@@ -25,7 +25,7 @@ from engine.training import (
     set_train_mode,
     train_step,
 )
-from utils.distributed import Process, barrier, broadcast_buffers
+from utils.distributed import Process, broadcast_buffers, on_main_rank
 from utils.drawing import save_png
 from utils.errors import CheckpointError, NumericsError
 from utils.logging import Progress, get_logger
@@ -226,16 +226,20 @@ class Trainer:
             self.log.info(f"    {name:<20} {_percent(row['iou'])}")
         if iou is not None and iou > state.best_iou:
             state.best_iou, state.best_epoch = iou, state.epoch
-            if self.process.is_main:
-                best = {**self.header, "model": self.model.state_dict(), "average": None}
-                save_snapshot(self.folder / "best.pth", best | {"score": {"mean_iou": iou, "epoch": state.epoch}})
-                self.show_pictures()
+            on_main_rank(lambda: self.keep_best(iou))
         return {
             "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
             "mean_iou": iou,
             "pixel_accuracy": result["pixel_accuracy"],
             "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
         }
+
+    def keep_best(self, iou: float) -> None:
+        """Write the present weights as `best.pth`, and pictures of what they see."""
+        best = {**self.header, "model": self.model.state_dict(), "average": None}
+        score = {"mean_iou": iou, "epoch": self.state.epoch}
+        save_snapshot(self.folder / "best.pth", best | {"score": score})
+        self.show_pictures()
 
     def show_pictures(self) -> None:
         """Draw what the best weights see, into `pictures/` and TensorBoard."""
@@ -251,7 +255,8 @@ class Trainer:
         """
         sums = self.meter.totals(f"up to step {self.state.step}")
         broadcast_buffers(self.model)
-        if self.process.is_main:
+
+        def write() -> None:
             training = {
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.precision.scaler.state_dict(),
@@ -262,7 +267,8 @@ class Trainer:
             average = self.average.state_dict()["shadow"] if self.average else None
             snapshot = {**self.header, "model": self.model.state_dict(), "average": average, "training": training}
             save_snapshot(self.folder / "last.pth", snapshot, keep_previous=True)
-        barrier()
+
+        on_main_rank(write)
 
     def load(self, snapshot: dict, path: Path, override: bool = False) -> None:
         """Go on from a training snapshot.

@@ -2,6 +2,7 @@
 
 import json
 import re
+import textwrap
 
 import numpy as np
 import pytest
@@ -69,3 +70,46 @@ def test_a_fault_on_the_workers_is_one_line_each(tmp_path):
     assert done.returncode != 0
     assert "error: " in done.stderr and "--bs_mult" in done.stderr
     assert "exitcode  : 2" in done.stderr  # the worker's own, as torchrun reports it
+
+
+DIFFERENT = """
+    import os, sys
+    import train
+    rank = int(os.environ["RANK"])
+    sys.exit(train.main([*sys.argv[1:], *{options}[rank]]))
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([[], ["--lr", "0.5"]], 2, "rank 1 and rank 0 differ in their options: lr is '0.5' there"),
+        ([[], ["--train_split", "val"]], 2, "train_split"),
+    ],
+)
+def test_ranks_that_were_started_differently(tmp_path, options, code, words):
+    data = make_scenes(tmp_path / "data", 9)
+    (tmp_path / "run.py").write_text(textwrap.dedent(DIFFERENT).format(options=options))
+    done = launch([str(tmp_path / "run.py"), *train_args(data, tmp_path)], processes=2)
+    assert done.returncode != 0 and words in done.stderr and f"exitcode  : {code}" in done.stderr
+    assert not (tmp_path / "run" / "last.pth").exists()
+
+
+FULL_DISK = """
+    import sys
+    import engine.trainer, train
+    from utils.errors import EnvironmentFault
+    def full(*args, **options):
+        raise EnvironmentFault("last.pth: cannot be written (No space left on device)")
+    engine.trainer.save_snapshot = full
+    sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_a_failed_save_is_known_to_all(tmp_path):
+    data = make_scenes(tmp_path / "data", 9)
+    (tmp_path / "run.py").write_text(textwrap.dedent(FULL_DISK))
+    command = [str(tmp_path / "run.py"), *train_args(data, tmp_path, "--max_steps", "2")]
+    done = launch(command, processes=2, timeout=100)
+    assert done.returncode != 0 and done.stderr.count("error: last.pth: cannot be written") == 2
+    assert "exitcode  : 5" in done.stderr

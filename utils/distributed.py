@@ -1,7 +1,7 @@
 """Processes started by torchrun, through torch.distributed; with one process every function is a no-op."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from utils.errors import EnvironmentFault
+from utils.errors import EnvironmentFault, FENetError
 
 T = TypeVar("T")
 
@@ -89,6 +89,33 @@ def gather_objects(value: object) -> list:
     values: list = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
+
+
+def on_main_rank(body: Callable[[], object]) -> None:
+    """Run `body` on rank 0 while the others wait; a fault there is raised on all of them."""
+    fault = None
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            body()
+        except FENetError as error:
+            fault = error
+    faults = [fault]
+    if dist.is_initialized():
+        dist.broadcast_object_list(faults, 0)
+    if faults[0] is not None:
+        raise faults[0]
+
+
+def check_equal(values: Mapping[str, object], what: str, fault: type[FENetError]) -> None:
+    """Raise `fault` on all ranks, naming rank and difference, unless `values` are those of rank 0 on each of them."""
+    first, *others = gather_objects(dict(values))
+    for rank, given in enumerate(others, 1):
+        for name in first.keys() | given.keys():
+            if first.get(name) != given.get(name):
+                raise fault(
+                    f"rank {rank} and rank 0 differ in their {what}: {name} is {given.get(name)!r} there and"
+                    f" {first.get(name)!r} on rank 0; start every process with the same command, data and versions"
+                )
 
 
 def broadcast_buffers(model: nn.Module) -> None:
