@@ -52,12 +52,12 @@ def make_cityscapes(
     return root
 
 
-def make_camvid(root: Path, count: int = 3) -> Path:
+def make_camvid(root: Path, count: int = 3, size: Size = SMALL) -> Path:
     """`count` samples in each of train, val and test; image i is all i, its label all i modulo 12."""
     for s, split in enumerate(("train", "val", "test")):
         for i in range(count):
-            save(root / split / f"seq{s}_{i:03d}.png", rgb(i))
-            save(root / f"{split}annot" / f"seq{s}_{i:03d}.png", gray(i % 12))
+            save(root / split / f"seq{s}_{i:03d}.png", rgb(i, *size))
+            save(root / f"{split}annot" / f"seq{s}_{i:03d}.png", gray(i % 12, *size))
     return root
 
 
