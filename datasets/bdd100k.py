@@ -11,6 +11,7 @@ from datasets.base import IGNORE_LABEL, FileSplit
 from datasets.layout import check_folder, check_single_cv, check_split, check_unique, folder_items
 
 PARTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
+SPLITS = tuple(PARTS)
 # folders of images and labels, and what the name of a label ends with: today's archives, then those of 2018
 LAYOUTS = (("images/10k", "labels/sem_seg/masks", ""), ("seg/images", "seg/labels", "_train_id"))
 EXPECTED = "images/10k/<split>/*.jpg and labels/sem_seg/masks/<split>/*.png, or seg/images/... and seg/labels/..."
@@ -35,7 +36,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         DataError: A folder is missing, or an image or a label has no partner.
     """
     root = Path(root)
-    check_split("bdd100k", split, tuple(PARTS))
+    check_split("bdd100k", split, SPLITS)
     check_single_cv("bdd100k", cv)
     check_folder(root, root, EXPECTED)
     places = [(base, layout) for base in (root, root / "bdd100k") for layout in LAYOUTS]

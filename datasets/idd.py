@@ -19,6 +19,7 @@ from datasets.layout import (
 from utils.errors import DataError
 
 PARTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
+SPLITS = tuple(PARTS)
 TAILS = ("_leftImg8bit", "_gtFine_labellevel3Ids")
 EXPECTED = f"leftImg8bit/<split>/<sequence>/*{TAILS[0]}.png or .jpg and gtFine/<split>/<sequence>/*{TAILS[1]}.png"
 
@@ -73,7 +74,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         DataError: A folder is missing, an image or a label has no partner, or the level-3 labels have to be made first.
     """
     root = Path(root)
-    check_split("idd", split, tuple(PARTS))
+    check_split("idd", split, SPLITS)
     check_single_cv("idd", cv)
     items = []
     for part in PARTS[split]:

@@ -16,6 +16,7 @@ PARTS = {
     "trainval": ("training", "validation"),
     "test": ("testing",),
 }
+SPLITS = tuple(PARTS)
 CONFIGS = ("config_v1.2.json", "config.json")  # of the archives 2.0 and 1.2
 EXPECTED = "config.json, training/images, training/labels, validation/... and testing/images (or those of archive 2.0)"
 
@@ -33,7 +34,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         DataError: The configuration is missing or malformed, or an image or a label has no partner.
     """
     root = Path(root)
-    check_split("mapillary", split, tuple(PARTS))
+    check_split("mapillary", split, SPLITS)
     check_single_cv("mapillary", cv)
     check_folder(root, root, EXPECTED)
     configs = [root / name for name in CONFIGS if (root / name).is_file()]

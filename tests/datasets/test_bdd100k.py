@@ -12,7 +12,7 @@ from utils.errors import DataError
 @pytest.mark.parametrize("above", [False, True])
 def test_both_layouts_give_the_same_samples_from_the_folder_and_the_one_above(year, above, tmp_path):
     trees.make_bdd100k(tmp_path / "bdd100k", year)
-    splits = {name: bdd100k.build_split(tmp_path if above else tmp_path / "bdd100k", name) for name in bdd100k.PARTS}
+    splits = {name: bdd100k.build_split(tmp_path if above else tmp_path / "bdd100k", name) for name in bdd100k.SPLITS}
     assert splits["train"].names == ["train-0", "train-1"] and splits["test"].names == ["test-0", "test-1"]
     assert splits["trainval"].names == splits["train"].names + splits["val"].names
     assert splits["val"].load_label(0).tolist() == trees.gray(13).tolist()

@@ -9,7 +9,7 @@ from utils.errors import DataError
 
 def test_names_hold_the_sequence_because_those_of_frames_repeat(tmp_path):
     trees.make_idd(tmp_path)
-    splits = {name: idd.build_split(tmp_path, name) for name in idd.PARTS}
+    splits = {name: idd.build_split(tmp_path, name) for name in idd.SPLITS}
     assert splits["train"].names == ["0/frame0001", "1/frame0001"]
     assert splits["trainval"].names == [f"{i}/frame0001" for i in range(4)]
     assert [item.image.suffix for item in splits["val"].items] == [".png", ".jpg"]

@@ -12,7 +12,7 @@ from utils.errors import DataError
 @pytest.mark.parametrize("archive", ["1.2", "2.0"])
 def test_both_archives_give_the_same_samples_and_classes(archive, tmp_path):
     trees.make_mapillary(tmp_path, archive)
-    splits = {name: mapillary.build_split(tmp_path, name) for name in mapillary.PARTS}
+    splits = {name: mapillary.build_split(tmp_path, name) for name in mapillary.SPLITS}
     assert splits["train"].names == ["training0", "training1"] and splits["val"].names == ["validation0", "validation1"]
     assert splits["trainval"].names == splits["train"].names + splits["val"].names
     assert splits["test"].names == ["testing0", "testing1"]
