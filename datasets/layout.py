@@ -136,9 +136,7 @@ def pair_files(images: dict[str, Path], labels: dict[str, Path], label_folder: P
 
 def _missing_error(label: Path, image: Path, count: int) -> DataError:
     """The `DataError` for images without labels: the first label that is missing, and how many are."""
-    others = (
-        sorted(path.name for path in label.parent.iterdir() if path.stem == label.stem) if label.parent.is_dir() else []
-    )
+    others = sorted(path.name for path in label.parent.glob("*") if path.stem == label.stem)
     remedy = f"{others[0]} is there, but labels are PNG: save it as one" if others else "add it or remove the image"
     return DataError(f"{label}: label of {image} is missing ({count} missing in all); {remedy}")
 
