@@ -36,7 +36,12 @@ class ModelOptions:
     dropout: float = option(0.1, "probability of the model's channel dropouts")
     filter_kernel: int = option(9, "side of the enhancement filter")
     filter_padding: str = option("zeros", "padding of the enhancement filter", choices=("zeros", "reflect"))
+    filter_weights: str = option(
+        "trainable", "how the enhancement filter is trained", choices=("trainable", "frozen", "zero_sum")
+    )
     structure: str = option("highpass", "filter of FEM-S", choices=("highpass", "smooth"))
+    fem_d: bool = option(True, "build the detail modules FEM-D")
+    fem_s: bool = option(True, "build the structure modules FEM-S")
     pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, or a file")
     partial: bool = option(False, "with --pretrained or --snapshot: load what fits and log what doesn't")
     snapshot: str | None = option(None, "start from the weights of this file")
@@ -55,7 +60,8 @@ class ModelOptions:
 
     def build_options(self) -> dict:
         """Keyword arguments of `network.build_model`; what was left at its default is left out."""
-        names = ("channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "structure")
+        names = ("channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "filter_weights")
+        names += ("structure", "fem_d", "fem_s")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
 
