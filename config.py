@@ -78,7 +78,9 @@ class DataOptions:
     class_uniform_pct: float = option(0.5, "share of crops centred on class centroids")
     class_uniform_tile: int = option(1024, "tile of the class centroids, pixels")
     max_cu_epoch: int = option(100000, "last epoch with class-uniform sampling")
-    coarse_boost_classes: tuple | None = option(None, "train ids topped up from coarse labels", parse=numbers(int))
+    coarse_boost_classes: tuple | None = option(
+        None, "train ids topped up from coarse labels, comma-separated", parse=numbers(int)
+    )
     num_workers: int = option(2, "loader processes per process; 0: load in the process itself")
 
     def __post_init__(self) -> None:
@@ -86,8 +88,8 @@ class DataOptions:
             raise OptionError(f"--class_uniform_pct {self.class_uniform_pct}: must be a share from 0 to 1")
         _at_least("--class_uniform_tile", self.class_uniform_tile, 1)
         _at_least("--num_workers", self.num_workers, 0)
-        if self.coarse_boost_classes:
-            raise OptionError("--coarse_boost_classes: coarse labels are not supported yet; leave the flag out")
+        if self.coarse_boost_classes and self.class_uniform_pct == 0:
+            raise OptionError("--coarse_boost_classes: needs class-uniform sampling; set --class_uniform_pct above 0")
 
 
 @dataclass(frozen=True)
