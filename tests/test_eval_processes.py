@@ -25,7 +25,7 @@ def alone(tmp_path_factory):
 @pytest.mark.parametrize(("processes", "workers"), [(2, 1), (3, 0)])
 def test_processes_and_workers_change_nothing(alone, processes, workers):
     out = alone / str(processes)
-    argv = ["tests/evaluate_sizes.py", str(alone / "model.pth"), str(alone / "data"), str(out), str(workers)]
+    argv = ["-m", "tests.evaluate_sizes", str(alone / "model.pth"), str(alone / "data"), str(out), str(workers)]
     done = launch(argv, processes)
     assert done.returncode == 0, done.stderr
     for size in SIZES:

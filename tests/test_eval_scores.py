@@ -79,26 +79,6 @@ def test_options_that_cannot_work(given, tmp_path, capfd):
     fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--eval_thresholds", "0.1,-1"), "--eval_thresholds")
 
 
-def test_a_stopped_evaluation_goes_on(given, tmp_path, capfd, monkeypatch):
-    assert evaluation.main(arguments(given, tmp_path / "whole", "--dump_images", "--boundary")) == 0
-    given, out = copy_data(given, tmp_path / "data"), tmp_path / "out"
-    argv = arguments(given, out, "--dump_images", "--boundary")
-    image = given[1] / "images" / "val" / "004.png"
-    good = image.read_bytes()
-    image.write_bytes(good[: len(good) // 2] + bytes(len(good) - len(good) // 2))
-    fails(capfd, 3, evaluation.main, argv, str(image))
-    assert len(list((out / "pred").glob("*.png"))) == 4 and not (out / "metrics.json").exists()
-    image.write_bytes(good)
-
-    (out / "color" / "001.png").unlink()  # then image 001 isn't finished
-    before = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in ("000", "001", "002", "003")}
-    assert evaluation.main([*argv, "--resume"]) == 0
-    assert "resuming: 3 of 6 images are finished" in capfd.readouterr().out
-    after = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in before}
-    assert [name for name in before if before[name] != after[name]] == ["001"]
-    assert results(out) == results(tmp_path / "whole") and not (out / "partial").exists()
-
-
 def stop_at(monkeypatch, image: int) -> None:
     """Let the next evaluation stop before this image."""
     predict, calls = evaluation.build_predictor, []
@@ -115,6 +95,33 @@ def stop_at(monkeypatch, image: int) -> None:
         return interrupted
 
     monkeypatch.setattr(evaluation, "build_predictor", build)
+
+
+def test_a_stopped_evaluation_goes_on(given, tmp_path, capfd, monkeypatch):
+    assert evaluation.main(arguments(given, tmp_path / "whole", "--dump_images", "--boundary")) == 0
+    out = tmp_path / "out"
+    argv = arguments(given, out, "--dump_images", "--boundary")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        assert evaluation.main(argv) == 130
+    assert len(list((out / "pred").glob("*.png"))) == 4 and not (out / "metrics.json").exists()
+
+    (out / "color" / "001.png").unlink()  # then image 001 isn't finished
+    before = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in ("000", "001", "002", "003")}
+    assert evaluation.main([*argv, "--resume"]) == 0
+    assert "resuming: 3 of 6 images are finished" in capfd.readouterr().out
+    after = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in before}
+    assert [name for name in before if before[name] != after[name]] == ["001"]
+    assert results(out) == results(tmp_path / "whole") and not (out / "partial").exists()
+
+
+def test_a_corrupt_image_is_named(given, tmp_path, capfd):
+    given, out = copy_data(given, tmp_path / "data"), tmp_path / "out"
+    image = given[1] / "images" / "val" / "004.png"
+    image.write_bytes(image.read_bytes()[:1000])
+    fails(capfd, 3, evaluation.main, arguments(given, out, "--dump_images"), str(image))
+    assert [Image.open(path).size for path in (out / "pred").iterdir()] == [(64, 48)] * 4
+    assert not (out / "metrics.json").exists()
 
 
 @pytest.mark.parametrize(
