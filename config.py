@@ -206,12 +206,13 @@ class RunOptions:
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
     eval_thresholds: tuple = option(BOUNDARY_THRESHOLDS, "its thresholds, shares of the diagonal", parse=numbers(float))
+    timeout: int = option(120, "seconds after which a process that is silent, or keeps others waiting, ends the job")
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
         for flag in ("max_steps", "save_every", "base_size"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
-        for flag in ("log_every", "val_every", "max_skipped_steps"):
+        for flag in ("log_every", "val_every", "max_skipped_steps", "timeout"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
         if not 0 <= self.seed < 2**63:
             raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")

@@ -42,15 +42,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str]) -> None:
     """Parse, build, evaluate, write."""
     options, notes = parse_eval(argv)
-    process = distributed.start(options.device)
-    try:
+    with distributed.job(options.device) as process:
         folder = make_folder(Path(options.save_dir) / options.exp_name, "--save_dir")
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)
         evaluate_snapshot(options, process, folder)
-    finally:
-        distributed.stop()
 
 
 def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> None:

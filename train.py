@@ -1,8 +1,14 @@
 """Train a segmentation model: alone, or on several processes under torchrun. `python train.py --help`."""
 
+import sys
+
+if __name__ == "__main__":  # before the slow imports
+    from utils.signals import prepare_process
+
+    prepare_process()
+
 import os
 import platform
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -44,6 +50,7 @@ from utils.drawing import save_png, side_by_side
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
+from utils.signals import StopRequest
 
 DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
@@ -60,19 +67,15 @@ def train(argv: Sequence[str]) -> None:
     config = parse_train(argv)
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    process = distributed.start(config.run.device)
-    lock = RunLock(config.folder)
-    try:
+    with StopRequest() as stop, distributed.job(config.run.device, config.run.timeout, stop) as process:
         make_folder(config.folder, "--ckpt or --exp")
         setup_logging(process.is_main, config.folder / "log.txt")
         if config.run.evaluateF:
             score_boundaries(config, process)
-        else:
+            return
+        with RunLock(config.folder) as lock:
             distributed.on_main_rank(lock.acquire)
-            prepare(config, process).run()
-    finally:
-        lock.release()
-        distributed.stop()
+            prepare(config, process).run(stop)
 
 
 def prepare(config: TrainConfig, process: Process) -> Trainer:
@@ -347,7 +350,7 @@ def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> Non
 
 def build_validation(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
-) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
+) -> tuple[Callable[[nn.Module, Callable[[], bool]], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
     """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
     data, optim, run = config.data, config.optim, config.run
     if not split.has_labels:
@@ -355,7 +358,7 @@ def build_validation(
     dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
     count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 
-    def validate(model: nn.Module) -> Evaluation:
+    def validate(model: nn.Module, stopped: Callable[[], bool]) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
         loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
         return evaluate(
@@ -365,6 +368,7 @@ def build_validation(
             IGNORE_LABEL,
             process.device,
             amp=amp,
+            stopped=stopped,
             progress=process.is_main,
         )
 

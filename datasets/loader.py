@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.sampler import EpochSampler
 from utils.errors import EnvironmentFault, FENetError, OptionError
+from utils.signals import SIGNALS, die_with_parent
 
 
 class FaultLoader(DataLoader):
@@ -38,7 +39,7 @@ class FaultLoader(DataLoader):
             EnvironmentFault: A worker process died.
         """
         try:
-            with _signals_blocked():  # workers, and any thread that starts in them, inherit it
+            with _signals_held():  # workers, and any thread that starts in them, inherit it
                 batches = super().__iter__()
             for batch in batches:
                 if isinstance(batch, FENetError):
@@ -108,12 +109,12 @@ def _collate(samples: list[dict | FENetError]) -> dict | FENetError:
 
 
 @contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Holds SIGINT and SIGTERM back for the calling thread; they arrive at the end."""
+def _signals_held() -> Iterator[None]:
+    """Holds requests to stop back from the calling thread; they arrive at the end."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
@@ -123,12 +124,14 @@ def _signals_blocked() -> Iterator[None]:
 def _init_worker(worker_id: int) -> None:
     """One thread per worker; signals to the whole job (Ctrl-C, a scheduler's SIGTERM) are left to the main process.
 
-    It may still need batches to finish its step. A SIGTERM from the main process itself, how DataLoader and Python's
+    It may still need batches to finish its step; however it ends, this process ends too. A SIGTERM from the main process itself, how DataLoader and Python's
     exit end a worker that hangs, is obeyed.
     """
+    die_with_parent()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where workers are not forked, nothing blocks it
+    for number in set(SIGNALS) - {signal.SIGTERM}:
+        signal.signal(number, signal.SIG_IGN)  # where workers are not forked, nothing blocks it
     parent = multiprocessing.parent_process()
     if parent is not None and hasattr(signal, "sigwaitinfo"):  # macOS and Windows can't tell who sent a signal
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})

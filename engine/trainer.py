@@ -11,10 +11,9 @@ import torch
 from torch import nn
 
 from engine.checkpoint import save_snapshot, weights_sha256
-from engine.evaluation import Evaluation
+from engine.evaluation import Evaluation, EvaluationStopped
 from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
-from engine.signals import StopRequest
 from engine.training import (
     Criterion,
     LossMeter,
@@ -25,11 +24,12 @@ from engine.training import (
     set_train_mode,
     train_step,
 )
-from utils.distributed import Process, broadcast_buffers, on_main_rank
+from utils.distributed import Process, any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.drawing import save_png
 from utils.errors import CheckpointError, NumericsError
 from utils.logging import Progress, get_logger
 from utils.metrics import scores
+from utils.signals import StopRequest
 
 
 class Trainer:
@@ -49,7 +49,7 @@ class Trainer:
         folder: Results.
         tensorboard: TensorBoard events.
         make_loader: (epoch, batches to skip) -> loader of this rank.
-        validate: Model in evaluation mode -> its evaluation.
+        validate: (model in evaluation mode, whether to abandon it) -> its evaluation.
         draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
         settings: What decides the result, as plain data; a resumed run has to have the same.
     """
@@ -70,7 +70,7 @@ class Trainer:
         folder: Path,
         tensorboard: Path,
         make_loader: Callable[[int, int], Iterable[dict]],
-        validate: Callable[[nn.Module], Evaluation],
+        validate: Callable[[nn.Module, Callable[[], bool]], Evaluation],
         draw: Callable[[nn.Module], dict[str, np.ndarray]],
         settings: dict,
     ) -> None:
@@ -82,24 +82,27 @@ class Trainer:
         self.state = RunState()
         self.log = get_logger()
 
-    def run(self) -> None:
+    def run(self, stop: StopRequest) -> None:
         """Train to the end, to `max_steps`, or until a signal asks to stop; every way out is saved."""
+        stop.saveable = True
+        barrier()  # from here on no process leaves because of a request that the others don't know
         state = self.state
-        self.recorder = Recorder(self.folder, self.tensorboard, self.process.is_main, state.epoch, state.step)
-        with closing(self.recorder), StopRequest() as stop:
-            while self.state.epoch < self.plan.max_epoch:
-                finished = self.train_epoch(stop)
-                if not finished:
+        self.recorder = Recorder(self.folder, self.tensorboard, self.process.is_main, state)
+        with closing(self.recorder):
+            while state.epoch < self.plan.max_epoch:
+                if not self.train_epoch(stop):
                     self.save()
-                    reason = "reached --max_steps" if self._at_max_steps() else "stopped"
-                    self.log.info(f"{reason} at step {self.state.step}, saved")
-                    break
-                self.end_epoch()
+                elif self.end_epoch(stop):
+                    continue
+                reason = "reached --max_steps" if self._at_max_steps() else "stopped"
+                self.log.info(f"{reason} at step {state.step}, saved")
+                break
         self.log.info(f"final weights sha256: {weights_sha256(self.model.state_dict())}")
 
     def train_epoch(self, stop: StopRequest) -> bool:
         """The rest of the current epoch; False if the run has to stop before the epoch is complete and scored."""
         state, plan = self.state, self.plan
+        note(f"the start of epoch {state.epoch}")
         self.criterion.set_progress(state.epoch)
         set_train_mode(self.model, plan.freeze_norms)
         self.meter = LossMeter(state.loss_sums, state.step_in_epoch - state.skipped_in_epoch)
@@ -112,22 +115,24 @@ class Trainer:
             initial=state.step_in_epoch,
         )
         started = time.monotonic() - state.seconds_in_epoch
-        if self._at_max_steps():
+        if self._at_max_steps() or any_rank(stop.asked):
             return False
         for batches in bar:
             terms, rate = self.step(batches)
             state.seconds_in_epoch = time.monotonic() - started
             if state.step % plan.log_every == 0 and terms is not None:
                 self.report(bar, terms, rate)
-            if stop.on_any_rank() or self._at_max_steps():
+            if any_rank(stop.asked) or self._at_max_steps():
                 return False
             if plan.save_every and state.step % plan.save_every == 0:
                 self.save()
+            note(f"loading the batch after step {state.step}", bounded=True)
         return True
 
     def step(self, batches: list[dict]) -> tuple[dict | None, float]:
         """One optimizer step; returns its loss terms on the device (None: the step was skipped) and its rate."""
         state, plan = self.state, self.plan
+        note(f"step {state.step + 1}", bounded=True)
         rate = self.set_rate(state.step, plan.total_steps)
         seed_step(plan.seed, state.step, self.process.rank)
         terms, applied = train_step(
@@ -188,8 +193,8 @@ class Trainer:
         images = self.state.step_in_epoch * self.plan.accumulate * self.plan.batch_images * self.process.world_size
         return images / max(self.state.seconds_in_epoch, 1e-9)
 
-    def end_epoch(self) -> None:
-        """Validate if it is time, record, and save."""
+    def end_epoch(self, stop: StopRequest) -> bool:
+        """Validate if it is time, record, and save; False if the run has to stop before the validation is complete."""
         state, epoch = self.state, self.state.epoch
         means = self.meter.means(self.process.world_size, f"epoch {epoch}")
         rate = self.optimizer.param_groups[0]["lr"]
@@ -199,24 +204,28 @@ class Trainer:
         figures["images_per_second"] = self.images_per_second()
         if self.plan.validates(epoch):
             self.save()  # a fault in validation costs no training
-            figures |= self.score()
+            try:
+                figures |= self.score(stop)
+            except EvaluationStopped:
+                return False
         state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
         state.skipped_in_epoch = 0
         self.meter = LossMeter()
         self.recorder.epoch(figures)
         self.save()
+        return True
 
-    def score(self) -> dict:
+    def score(self, stop: StopRequest) -> dict:
         """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
         with self.average.applied_to(self.model) if self.average is not None else nullcontext():
-            return self._score_present()
+            return self._score_present(stop)
 
-    def _score_present(self) -> dict:
+    def _score_present(self, stop: StopRequest) -> dict:
         state, names = self.state, self.header["classes"]["names"]
         broadcast_buffers(self.model)  # rank 0's are saved, so all ranks score with them
         self.model.eval()
         try:
-            evaluation = self.validate(self.model)
+            evaluation = self.validate(self.model, lambda: stop.asked)
         except NumericsError as error:
             raise NumericsError(f"validation of epoch {state.epoch}: {error}; or lower --lr and train anew") from error
         result = scores(evaluation.confusion, names)
@@ -253,15 +262,17 @@ class Trainer:
         Raises:
             NumericsError: The loss was not finite since the last snapshot; nothing is written then.
         """
-        sums = self.meter.totals(f"up to step {self.state.step}")
+        totals = self.meter.totals(f"up to step {self.state.step}")
+        sums = {name: total / self.process.world_size for name, total in totals.items()}
         broadcast_buffers(self.model)
 
         def write() -> None:
+            self.recorder.flush()  # a run that goes on from here doesn't write these again
             training = {
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.precision.scaler.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
-                "state": vars(self.state) | {"loss_sums": sums},
+                "state": vars(self.state) | {"loss_sums": sums},  # of a mean rank: their number may change
                 "settings": self.settings,
             }
             average = self.average.state_dict()["shadow"] if self.average else None
@@ -303,8 +314,6 @@ class Trainer:
         if self.average is not None and training["average"] is not None:
             self.average.load_state_dict(training["average"])
         self.state = RunState(**training["state"])
-        if not self.process.is_main:  # the sums are of all ranks already
-            self.state.loss_sums = dict.fromkeys(self.state.loss_sums, 0.0)
 
     def _at_max_steps(self) -> bool:
         return self.plan.max_steps is not None and self.state.step >= self.plan.max_steps

@@ -134,7 +134,7 @@ class LossMeter:
     """Running sums of the loss terms of an epoch, kept on the device so that steps don't wait.
 
     Args:
-        sums: Sums of the steps before an interruption; on one rank only.
+        sums: Sums of the steps before an interruption, of a mean rank.
         steps: Their number.
     """
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 import torch
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
+from utils.heartbeat import is_lost_peer
 
-LOST_PEER = ("connection closed by peer", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
 
 
@@ -43,7 +43,7 @@ def as_fault(error: BaseException) -> FENetError | None:
     text = str(error).lower()
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(mark in text for mark in OUT_OF_MEMORY):
         return EnvironmentFault("out of memory; lower the crop, image or batch size, or turn on --amp bf16")
-    if isinstance(error, torch.distributed.DistError) or any(mark in text for mark in LOST_PEER):
+    if is_lost_peer(error):
         reason = str(error).splitlines()[0][:200]
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):

@@ -92,8 +92,8 @@ def test_drawing(tmp_path):
 
 def test_one_process_needs_no_group(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    process = distributed.start("cpu")
-    assert (process.rank, process.world_size, process.is_main) == (0, 1, True)
+    with distributed.job("cpu") as process:
+        assert (process.rank, process.world_size, process.is_main) == (0, 1, True)
     total = torch.tensor([2**53 + 1])
     assert distributed.sum_over_ranks(total).item() == 2**53 + 1
     assert distributed.any_rank(True) and not distributed.any_rank(False)
