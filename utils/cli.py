@@ -10,6 +10,7 @@ import torch
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
 from utils.heartbeat import is_lost_peer
+from utils.signals import EARLY, StoppedEarly
 
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
 
@@ -23,6 +24,9 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return body(argv) or 0
+    except StoppedEarly:
+        print(EARLY, flush=True)
+        return 0
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130

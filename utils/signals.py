@@ -63,9 +63,7 @@ class StopRequest:
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
-        if kind is StoppedEarly:
-            print(EARLY, flush=True)
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 

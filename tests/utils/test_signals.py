@@ -7,7 +7,8 @@ import time
 import pytest
 
 from tests.conftest import ROOT
-from utils.signals import StoppedEarly, StopRequest
+from utils.cli import run_main
+from utils.signals import StopRequest
 
 
 def test_repeats_are_one_request_and_handlers_come_back():
@@ -23,9 +24,11 @@ def test_repeats_are_one_request_and_handlers_come_back():
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_with_nothing_to_save_the_first_request_ends_a_lone_process(number, capsys):
-    with pytest.raises(SystemExit) as end, StopRequest():
-        signal.raise_signal(number)
-    assert isinstance(end.value, StoppedEarly) and end.value.code == 0
+    def body(argv):
+        with StopRequest():
+            signal.raise_signal(number)
+
+    assert run_main(body, []) == 0
     assert capsys.readouterr().out == "stopped before the first step, nothing to save\n"
 
 
@@ -40,13 +43,16 @@ def test_a_later_signal_stops_at_once(monkeypatch):
 
 
 EARLY = """
-    import sys, time
+    import sys
     from utils.signals import StopRequest, prepare_process
     prepare_process()
     print("importing", flush=True)
     sys.stdin.readline()
-    with StopRequest():
-        print("never", flush=True)
+    from utils.cli import run_main
+    def body(argv):
+        with StopRequest():
+            print("never", flush=True)
+    sys.exit(run_main(body, []))
 """
 
 
