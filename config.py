@@ -190,6 +190,7 @@ class RunOptions:
     eval_epoch: int = option(0, "first epoch that is validated")
     val_every: int = option(1, "epochs between validations; the last epoch is always validated")
     base_size: int | None = option(None, "long side of the images in validation; unset: their own")
+    max_pixels: int = option(2**26, "refuse images of validation with more pixels, at their own size or a scale")
     test_mode: bool = option(False, "a few steps and images of everything, to see that it runs")
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
@@ -199,7 +200,7 @@ class RunOptions:
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        for flag in ("max_steps", "save_every", "base_size"):
+        for flag in ("max_steps", "save_every", "base_size", "max_pixels"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
         for flag in ("log_every", "val_every"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
@@ -323,6 +324,7 @@ class EvalOptions:
     crop_size: int | None = option(None, "side of a window; unset: the image's short side")
     base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
     window_batch: int = option(4, "windows per forward pass")
+    max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
     batch_size: int = option(1, "images per process and batch")
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
     split_index: int = option(0, "which part of the split, from 0")

@@ -23,6 +23,7 @@ from engine.checkpoint import load_model, load_snapshot, load_weights, newest_sn
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
+from engine.score_maps import predict_labels
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
@@ -318,7 +319,7 @@ def build_validation(
         indices = evaluation_indices(count, process.rank, process.world_size)
         loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
         return evaluate(
-            build_predictor(model, base_size=run.base_size),
+            build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels),
             loader,
             split.classes.num_classes,
             IGNORE_LABEL,
@@ -331,9 +332,10 @@ def build_validation(
         pictures = {}
         for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
             sample = dataset[index]
-            scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
-            maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
-            colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
+            predictor = build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels)
+            labels = predict_labels(predictor(sample["image"][None].to(process.device)))[0]
+            maps = [sample["label"].numpy().astype(np.uint8), labels.cpu().numpy()]
+            colors = [split.classes.colorize(ids) for ids in maps]
             pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
         return pictures
 
@@ -353,7 +355,7 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
-        build_predictor(model.to(process.device), base_size=run.base_size),
+        build_predictor(model.to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,

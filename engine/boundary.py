@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from engine.evaluation import predict_batch
+from engine.score_maps import predict_labels
 from utils.boundary import BoundaryScores, boundary_f_score
 from utils.distributed import gather_objects
 from utils.logging import Progress
@@ -40,7 +41,7 @@ def evaluate_boundaries(
     """
     totals = {threshold: BoundaryScores(len(names)) for threshold in thresholds}
     for batch in Progress(loader, "boundaries", progress):
-        predictions = predict_batch(predictor, batch, device, amp).argmax(dim=1).cpu().numpy()
+        predictions = predict_labels(predict_batch(predictor, batch, device, amp)).cpu().numpy()
         for prediction, label in zip(predictions, batch["label"].numpy(), strict=True):
             for threshold, total in totals.items():
                 total.add(boundary_f_score(prediction, label, len(names), threshold, ignore_label))

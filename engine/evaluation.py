@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.score_maps import predict_labels
 from utils.distributed import sum_over_ranks
-from utils.errors import NumericsError
+from utils.errors import DataError, NumericsError
 from utils.logging import Progress
 from utils.metrics import confusion_matrix
 
@@ -33,12 +34,16 @@ def predict_batch(predictor: Predict, batch: dict, device: torch.device, amp: to
     """Scores (N,C,H,W) float of a batch's images.
 
     Raises:
-        NumericsError: A score is not finite; the message names the samples.
+        DataError: The images are too large for the predictor.
+        NumericsError: A score is not finite; both messages name the samples.
     """
     images = batch["image"].to(device, non_blocking=True)
-    with torch.autocast(device.type, amp, enabled=amp is not None):
-        scores = predictor(images)
-    if not torch.isfinite(scores).all():
+    try:
+        with torch.autocast(device.type, amp, enabled=amp is not None):
+            scores = predictor(images)
+    except DataError as error:
+        raise DataError(f"{', '.join(batch['name'])}: {error}") from error
+    if not torch.isfinite(torch.stack(scores.aminmax())).all():  # without a map of its own
         raise NumericsError(f"scores of {', '.join(batch['name'])} are not finite; take another snapshot or --amp off")
     return scores
 
@@ -63,7 +68,7 @@ def evaluate(
         ignore_label: Label that isn't scored.
         device: Where to compute.
         amp: Autocast type, or None.
-        on_batch: Called with each batch and its predicted labels (N,H,W) int64 on the CPU.
+        on_batch: Called with each batch and its predicted labels (N,H,W) uint8 on the CPU.
         progress: Show a bar.
 
     Raises:
@@ -73,7 +78,7 @@ def evaluate(
     totals = torch.zeros(3, dtype=torch.float64)  # negative log-likelihood, labelled pixels, images
     for batch in Progress(loader, "validate", progress):
         scores = predict_batch(predictor, batch, device, amp)
-        prediction = scores.argmax(dim=1)
+        prediction = predict_labels(scores)
         label = batch["label"].to(device)
         matrix += confusion_matrix(prediction, label, num_classes, ignore_label)
         totals += torch.tensor([*_log_likelihood(scores, label, ignore_label), len(label)], dtype=torch.float64)
@@ -94,12 +99,11 @@ def predict_split(
 ) -> None:
     """Predict every batch of this rank's share without scoring it; arguments as in `evaluate`."""
     for batch in Progress(loader, "predict", progress):
-        on_batch(batch, predict_batch(predictor, batch, device, amp).argmax(dim=1).cpu())
+        on_batch(batch, predict_labels(predict_batch(predictor, batch, device, amp)).cpu())
 
 
 def _log_likelihood(scores: Tensor, label: Tensor, ignore_label: int) -> tuple[float, int]:
     valid = label != ignore_label
-    share = scores / scores.sum(dim=1, keepdim=True)
-    picked = share.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
+    picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1) / scores.sum(dim=1)
     nll = -picked.clamp_min(1e-12).log()[valid]
     return float(nll.sum(dtype=torch.float64)), int(valid.sum())
