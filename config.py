@@ -327,6 +327,7 @@ class EvalOptions:
     max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
     batch_size: int = option(1, "images per process and batch")
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
+    submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
     split_index: int = option(0, "which part of the split, from 0")
     split_count: int = option(1, "number of parts that the split is cut into")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
@@ -347,6 +348,20 @@ class EvalOptions:
             )
         _at_least("--batch_size", self.batch_size, 1)
         _at_least("--num_workers", self.num_workers, 0)
+        _check_submission(self)
+
+
+def _check_submission(options: EvalOptions) -> None:
+    if options.submission is None:
+        return
+    if not options.submission.endswith(".zip"):
+        raise OptionError(f"--submission {options.submission}: must be named FILE.zip")
+    for flag, partly in (("--split_count", options.split_count > 1), ("--test_mode", options.test_mode)):
+        if partly:
+            raise OptionError(
+                f"--submission with {flag}: a part of a split is no submission; predict all of it in one run (torchrun"
+                " shares it out among processes)"
+            )
 
 
 EVAL_OLD_FLAGS = [

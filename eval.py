@@ -18,6 +18,7 @@ from engine.checkpoint import check_classes, load_model
 from engine.dump import PredictionWriter
 from engine.evaluation import evaluate, predict_split
 from engine.inference import build_predictor
+from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
 from utils import distributed
@@ -45,14 +46,26 @@ def run(argv: Sequence[str]) -> None:
         for note in notes:
             log.info(note)
         predictor, split, mean, std = build(options, process)
-        writer = PredictionWriter(folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL)
-        on_batch = writer if options.dump_images or not split.has_labels else None
+        writer = PredictionWriter(
+            folder,
+            split.classes,
+            lambda x: denormalize(x, mean, std),
+            IGNORE_LABEL,
+            pictures=options.dump_images or not options.submission,
+        )
+        on_batch = writer if options.dump_images or options.submission or not split.has_labels else None
+        if options.submission and process.is_main:
+            prepare_submission(options.submission, folder / "pred", split)
         loader = build_loader(options, process, split, build_eval_transform(mean, std))
         if split.has_labels:
             score(options, process, split, predictor, loader, on_batch, folder)
         else:
             predict_split(predictor, loader, process.device, on_batch, AUTOCAST[options.amp], progress=process.is_main)
             log.info(f"split {split.split} has no labels, so there is no score; predictions are in {folder / 'pred'}")
+        if options.submission:
+            distributed.barrier()  # until every process has written its share
+            if process.is_main:
+                write_submission(options.submission, folder / "pred", split, progress=True)
     finally:
         distributed.stop()
 

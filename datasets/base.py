@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.reading import read_image, read_label
+from datasets.reading import read_image, read_image_size, read_label
 from utils.errors import DataError
 
 IGNORE_LABEL = 255
@@ -133,6 +133,14 @@ class Split:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        """(H,W) of `load_image(index)`."""
+        return self.load_image(index).shape[:2]
+
+    def submission_name(self, index: int) -> str:
+        """Name of the sample's file in a submission to a benchmark server."""
+        return f"{self.names[index].replace('/', '_')}.png"
+
     def describe(self, index: int) -> str:
         """The sample in words, for messages."""
         return f"sample {self.names[index]} of {self.dataset} {self.split}"
@@ -171,6 +179,15 @@ class FileSplit(Split):
     def load_image(self, index: int) -> np.ndarray:
         """See `Split.load_image`."""
         return read_image(self.items[index].image)
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """See `Split.image_size`; only the file's header is read."""
+        return read_image_size(self.items[index].image)
+
+    def submission_name(self, index: int) -> str:
+        """See `Split.submission_name`; servers ask for the image's own name."""
+        item = self.items[index]
+        return "_".join([*Path(item.name).parts[:-1], f"{item.image.stem}.png"])
 
     def load_label(self, index: int) -> np.ndarray:
         """See `Split.load_label`."""

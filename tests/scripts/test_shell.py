@@ -254,6 +254,7 @@ def test_submission_protocol(place, name, arch, shell):
         "scales": (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
         "flip": True,
         "dump_images": True,
+        "submission": f"{out}/submission.zip",
     }
     assert vars(options) == vars(default) | changed
     assert notes == []
