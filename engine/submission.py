@@ -92,12 +92,12 @@ def _fault(file: Path, size: tuple[int, int], label_ids: Sequence[int]) -> tuple
     if data[24:26] != EIGHT_BIT_GRAY:
         return "not 8-bit with one channel", ""
     if labels.shape != tuple(size):
-        return "not of its image's size", f" {labels.shape[1]}x{labels.shape[0]} for {size[1]}x{size[0]}"
+        return "not of its image's size", f" is {labels.shape[1]}x{labels.shape[0]} for {size[1]}x{size[0]}"
     ids = np.flatnonzero(np.bincount(labels.ravel())).tolist()
     if wrong := sorted(set(ids) - set(label_ids)):
-        return "with an id that is no class's label id (train ids?)", f" {', '.join(map(str, wrong[:SHOWN]))}"
+        return "with an id that is no class's label id (train ids?)", f" holds {', '.join(map(str, wrong[:SHOWN]))}"
     if len(ids) == 1 < len(label_ids):
-        return "constant", f" {ids[0]}"
+        return "constant", f" holds only {ids[0]}"
     return None
 
 

@@ -130,6 +130,14 @@ def test_sizes_and_windows():
     assert window_starts(50, 96, 1 / 3) == [0]
 
 
+def test_windows_of_a_cityscapes_submission():
+    count = 0
+    for scale in (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0):
+        height, width = (len(window_starts(n, 1024, 1 / 3)) for n in scaled_size((1024, 2048), None, scale))
+        count += height * width
+    assert count == 57  # docs/submission.md
+
+
 @pytest.mark.parametrize(
     ("options", "flag"),
     [

@@ -76,8 +76,8 @@ def test_all_findings_come_in_one_message(place):
     place.save("old", np.full((HEIGHT, WIDTH), 7))
     place.refused(
         f"1 missing ({NAMES[0]}.png)",
-        f"no class's label id (train ids?) ({NAMES[1]}.png 0, 1, 2)",
-        f"not of its image's size ({NAMES[2]}.png 10x6 for 9x6)",
+        f"no class's label id (train ids?) ({NAMES[1]}.png holds 0, 1, 2)",
+        f"not of its image's size ({NAMES[2]}.png is 10x6 for 9x6)",
         "1 not of split test (old.png)",
     )
 
@@ -85,12 +85,12 @@ def test_all_findings_come_in_one_message(place):
 def test_ignored_ids_are_not_for_submission(place):
     for bad in (0, 255):
         place.save(NAMES[0], np.where(np.eye(HEIGHT, WIDTH), bad, 7))
-        place.refused(f"({NAMES[0]}.png {bad})")
+        place.refused(f"({NAMES[0]}.png holds {bad})")
 
 
 def test_constant_and_equal_predictions(place):
     place.save(NAMES[0], np.full((HEIGHT, WIDTH), 7))
-    place.refused(f"1 constant ({NAMES[0]}.png 7)")
+    place.refused(f"1 constant ({NAMES[0]}.png holds only 7)")
     for name in NAMES:
         place.save(name, 7 + np.eye(HEIGHT, WIDTH))
     place.refused("3 all the same")
