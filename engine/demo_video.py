@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from engine.drawing import Drawing, Predict
 from engine.sources import Source
+from utils.legend import add_caption
 from utils.logging import Progress
 from utils.threads import WriteBehind, read_ahead
 from utils.video import VideoReader, VideoWriter
@@ -67,7 +67,7 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Pat
 
         def write(image: np.ndarray, labels: np.ndarray, text: str) -> None:
             picture = drawing.overlay(image, labels, steady=True)
-            overlay.write(caption(picture, text) if output.show_fps else picture)
+            overlay.write(add_caption(picture, text) if output.show_fps and text else picture)
             if mask is not None:
                 mask.write(drawing.mask(labels))
 
@@ -80,13 +80,3 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Pat
     if output.max_frames is None and video.seems_cut_off(frames):
         return f"{source.path}: ends after {frames} of {video.announced} frames; it may be cut off"
     return None
-
-
-def caption(picture: np.ndarray, text: str) -> np.ndarray:
-    """RGB (H,W,3) uint8 -> a copy with `text` (ASCII) in its upper left corner, white with a black edge."""
-    picture = picture.copy()
-    scale = max(0.4, picture.shape[0] / 700)
-    place = (round(10 * scale), round(32 * scale))
-    for color, thickness in (((0, 0, 0), round(5 * scale) + 1), ((255, 255, 255), round(1.5 * scale) or 1)):
-        cv2.putText(picture, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, color, thickness, cv2.LINE_AA)
-    return picture

@@ -1,4 +1,4 @@
-"""Class names beside their colours, drawn under a picture."""
+"""Words for pictures: class names beside their colours, a caption in the corner."""
 
 from collections.abc import Sequence
 
@@ -44,3 +44,15 @@ def stack(picture: np.ndarray, below: np.ndarray) -> np.ndarray:
     width = max(picture.shape[1], below.shape[1])
     parts = [np.pad(p, ((0, 0), (0, width - p.shape[1]), (0, 0)), constant_values=255) for p in (picture, below)]
     return np.concatenate(parts)
+
+
+def add_caption(picture: np.ndarray, text: str) -> np.ndarray:
+    """A copy of RGB (H,W,3) uint8 with `text` in its upper left corner, white on black, cut where it is too wide."""
+    font = ImageFont.load_default(max(LEAST_FONT, picture.shape[0] // 24))
+    margin = font.size // 4
+    label = Image.new("RGB", (round(font.getlength(text)) + 2 * margin, round(font.size) + 2 * margin))
+    ImageDraw.Draw(label).text((margin, label.height / 2), text, fill="white", font=font, anchor="lm")
+    patch = np.array(label)[: picture.shape[0], : picture.shape[1]]
+    result = picture.copy()
+    result[: patch.shape[0], : patch.shape[1]] = patch
+    return result
