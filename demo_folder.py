@@ -40,6 +40,8 @@ def run(argv: Sequence[str]) -> None:
         log.info(note)
     sources = find_sources(options.source, (*IMAGE_SUFFIXES, ".gif"), options.save_dir, options.recursive)
     kind = "images and videos" if any(source.is_video for source in sources) else "images"
+    if options.label_ids and kind != "images":
+        log.info("--label_ids: of images only; for those of a video extract its frames into a folder first")
     predict, classes = build(options)
     folder = make_folder(options.save_dir, "--save_dir")
     drawing = Drawing(classes, options.opacity, options.legend, options.side_by_side)

@@ -9,7 +9,7 @@ from engine.demo_video import VideoOutput, draw_video
 from engine.drawing import Drawing, Predict
 from engine.sources import Source
 from utils.drawing import save_png
-from utils.errors import DataError, FENetError, OptionError
+from utils.errors import DataError
 from utils.logging import Progress
 from utils.threads import WriteBehind, read_ahead
 
@@ -30,7 +30,7 @@ def run_demo(
     Args:
         sources: Files and the names of their results.
         read: File -> RGB (H,W,3) uint8, raises `DataError`.
-        predict: See `engine.drawing`; `DataError` and `OptionError` are about that image alone.
+        predict: See `engine.drawing`; its `DataError` is about that image alone.
         drawing: Predictions -> pictures.
         save_dir: Output folder.
         label_ids: Also write `label_ids_NAME.png` of images.
@@ -48,7 +48,7 @@ def run_demo(
                 remark = draw_video(source, predict, drawing, save_dir, video or VideoOutput())
                 done += 1
                 problems += [remark] if remark else []
-            except (DataError, OptionError) as error:
+            except DataError as error:
                 problems.append(_skipped(source, error))
     return done, [_one_line(problem) for problem in problems]
 
@@ -63,7 +63,7 @@ def _draw_images(
                 if isinstance(image, DataError):
                     raise image
                 labels = predict(image, str(source.path))
-            except (DataError, OptionError) as error:
+            except DataError as error:
                 yield _skipped(source, error)
                 continue
             write_behind(_write_image, image, labels, drawing, save_dir, source.name, label_ids)
@@ -88,7 +88,7 @@ def _write_image(
         save_png(save_dir / f"label_ids_{name}.png", drawing.label_ids(labels))
 
 
-def _skipped(source: Source, error: FENetError) -> str:
+def _skipped(source: Source, error: DataError) -> str:
     text = str(error)
     return f"skipped: {text}" if str(source.path) in text else f"skipped: {source.path}: {text}"
 

@@ -73,9 +73,9 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Pat
 
         for image in progress:
             labels, speed = predict(image, f"{source.path}, frame {frames}"), rate.tick()
-            text = f"{speed:.1f} fps" if speed else ""
-            progress.show(fps=text)
-            write_behind(write, image, labels, text)
+            fps = f"{speed:.2f}" if speed else ""
+            progress.show(fps=fps)
+            write_behind(write, image, labels, f"{fps} fps" if fps else "")
             frames += 1
     if output.max_frames is None and video.seems_cut_off(frames):
         return f"{source.path}: ends after {frames} of {video.announced} frames; it may be cut off"
