@@ -13,11 +13,11 @@ from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
 from engine.checkpoint import load_model
 from engine.demo import run_demo
+from engine.demo_drawing import Drawing
+from engine.demo_sources import find_sources
 from engine.demo_video import VideoOutput
-from engine.drawing import Drawing
 from engine.evaluation import predict_batch
 from engine.inference import build_predictor
-from engine.sources import find_sources
 from engine.training import AUTOCAST
 from transforms import build_eval_transform
 from utils.cli import run_main

@@ -1,13 +1,14 @@
 """Segment image and video files and draw the result; a file that can't be used is reported, not fatal."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
+from engine.demo_drawing import Drawing, Predict
+from engine.demo_sources import Source
 from engine.demo_video import VideoOutput, draw_video
-from engine.drawing import Drawing, Predict
-from engine.sources import Source
 from utils.drawing import save_png
 from utils.errors import DataError
 from utils.logging import Progress
@@ -22,15 +23,15 @@ def run_demo(
     predict: Predict,
     drawing: Drawing,
     save_dir: Path,
-    label_ids: bool = False,
-    video: VideoOutput | None = None,
+    label_ids: bool,
+    video: VideoOutput,
 ) -> tuple[int, list[str]]:
     """Write the pictures of each image, then each video's.
 
     Args:
         sources: Files and the names of their results.
         read: File -> RGB (H,W,3) uint8, raises `DataError`.
-        predict: See `engine.drawing`; its `DataError` is about that image alone.
+        predict: See `engine.demo_drawing`; its `DataError` is about that image alone.
         drawing: Predictions -> pictures.
         save_dir: Output folder.
         label_ids: Also write `label_ids_NAME.png` of images.
@@ -45,7 +46,7 @@ def run_demo(
     for source in sources:
         if source.is_video:
             try:
-                remark = draw_video(source, predict, drawing, save_dir, video or VideoOutput())
+                remark = draw_video(source, predict, drawing, save_dir, video)
                 done += 1
                 problems += [remark] if remark else []
             except DataError as error:
@@ -72,7 +73,7 @@ def _draw_images(
 def _load(sources: Iterable[Source], read: Read) -> Iterator[tuple[Source, np.ndarray | DataError]]:
     for source in sources:
         try:
-            if not source.path.is_file():  # reading from a pipe would wait for ever
+            if not os.path.isfile(source.path):  # reading from a pipe would wait for ever
                 raise DataError(f"{source.path}: not a file (a folder, a link to nothing, a device)")
             yield source, read(source.path)
         except DataError as error:

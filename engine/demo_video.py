@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.drawing import Drawing, Predict
-from engine.sources import Source
+from engine.demo_drawing import Drawing, Predict
+from engine.demo_sources import Source
 from utils.legend import add_caption
 from utils.logging import Progress
 from utils.threads import WriteBehind, read_ahead
@@ -56,7 +56,7 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Pat
         EnvironmentFault: The result can't be written.
     """
     video, rate, frames = VideoReader(source.path), Rate(), 0
-    total = min(video.announced or output.max_frames or 0, output.max_frames or video.announced) or None
+    total = min((number for number in (video.announced, output.max_frames) if number), default=None)
     progress = Progress(read_ahead(islice(video, output.max_frames)), source.name, True, total=total)
     with ExitStack() as stack:
         overlay = stack.enter_context(VideoWriter(save_dir / f"overlay_{source.name}", video.rate))

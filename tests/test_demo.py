@@ -15,8 +15,7 @@ from tests.conftest import launch, make_scenes, train_args
 from tests.utils.test_video import write_video
 from utils.video import VideoReader
 
-COLORS_16 = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
-"""A 16-bit ramp."""
+RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +51,8 @@ def pixels(path: Path) -> np.ndarray:
 def test_every_mode_of_image_gives_upright_pictures(snapshot, scene, tmp_path, capfd):
     folder = tmp_path / "in"
     folder.mkdir()
-    Image.fromarray(COLORS_16).save(folder / "sixteen.png")
-    Image.fromarray(COLORS_16).save(folder / "sixteen.tif")
+    Image.fromarray(RAMP).save(folder / "sixteen.png")
+    Image.fromarray(RAMP).save(folder / "sixteen.tif")
     scene.convert("P").save(folder / "palette.png")
     scene.convert("RGBA").save(folder / "alpha.webp")
     scene.convert("LA").save(folder / "gray_alpha.png")

@@ -37,7 +37,7 @@ class VideoReader:
             str(path).encode()  # OpenCV crashes on names that are not UTF-8
         except UnicodeEncodeError as error:
             raise DataError(f"{path}: its name is not UTF-8, which OpenCV can't open; rename the file") from error
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError(f"{path}: not a file; check --source")
         self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)  # absolute: never taken for a URL
         if not self._capture.isOpened():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.sources import NAME_BYTES, find_sources, unique_names
+from engine.demo_sources import NAME_BYTES, find_sources, unique_names
 from utils.errors import DataError
 
 SUFFIXES = (".png", ".jpg")
@@ -65,7 +65,7 @@ def test_patterns_take_images_and_videos(tmp_path, monkeypatch):
     assert list(find("../*.png")) == ["a1", "b1"] and list(find("*")) == ["a5"]
 
 
-@pytest.mark.parametrize("source", ["none", "none/x.png", "*.gif", "empty", "empty/**/*", "**x/*.png"])
+@pytest.mark.parametrize("source", ["none", "none/x.png", "*.gif", "empty", "empty/**/*", "**x/*.png", "x" * 300])
 @pytest.mark.parametrize("recursive", [False, True])
 def test_nothing_to_do_is_said(source, recursive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -42,7 +42,7 @@ def find_sources(source: str, image_suffixes: Iterable[str], save_dir: str | Pat
         DataError: There is no such file or folder, or nothing in it.
     """
     path, images = Path(source), tuple(image_suffixes)
-    if path.is_dir():
+    if os.path.isdir(path):
         root, found = path, _walk(path, images, recursive)
     elif os.path.lexists(path):
         return [Source(path, unique_names([Path(path.name)])[0])]
@@ -58,7 +58,7 @@ def find_sources(source: str, image_suffixes: Iterable[str], save_dir: str | Pat
 
 
 def _hint(path: Path, recursive: bool) -> str:
-    if path.is_dir() and not recursive:
+    if os.path.isdir(path) and not recursive:
         return "folders inside it need --recursive, a video is named itself"
     return "a video is named itself or by a pattern"
 
