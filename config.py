@@ -384,30 +384,48 @@ def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
 class DemoOptions:
     """demo"""
 
-    demo_folder: str | None = option(None, "folder of images", flags=("--demo_floder",))
+    source: str | None = option(
+        None,
+        "folder of images, one image or video, or a quoted pattern such as 'shots/**/*.jpg'",
+        flags=("--demo_folder", "--demo_floder"),
+    )
     snapshot: str | None = option(None, "weights")
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set whose classes and colours are used; unset: as the snapshot says")
     save_dir: str = option("demo_results", "output folder")
-    base_size: int | None = option(None, "long side that images are resized to; unset: their own")
+    recursive: bool = option(False, "also take the folders inside the folder; their names become part of the results'")
     opacity: float = option(0.5, "of the colours over the image")
+    legend: bool = option(False, "name the classes that occur under each overlay")
+    side_by_side: bool = option(False, "put the input to the left of each overlay")
+    label_ids: bool = option(False, "also write the data set's original label ids of each image, as 8-bit PNG")
+    mask_video: bool = option(False, "also write the class colours of each video")
+    show_fps: bool = option(True, "draw the frames processed per second into videos")
+    max_frames: int | None = option(None, "frames that are taken of each video; unset: all")
+    inference_mode: str = option("whole", "how an image is cut up", choices=("whole", "sliding"))
+    crop_size: int | None = option(None, "side of a sliding window; unset: the image's short side")
+    scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
+    flip: bool = option(False, "also run each piece mirrored")
+    base_size: int | None = option(None, "long side that images are resized to; unset: their own")
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        if self.demo_folder is None:
-            raise OptionError("--demo_folder: name the folder of images")
-        if self.snapshot is None:
+        if not self.source:
+            raise OptionError("--source: name a folder, an image, a video or a pattern (--demo_folder is the same)")
+        if not self.snapshot:
             raise OptionError("--snapshot: name the weights")
+        if not self.save_dir:
+            raise OptionError("--save_dir: name the output folder")
         if not 0 <= self.opacity <= 1:
             raise OptionError(f"--opacity {self.opacity}: must be from 0 to 1")
         _at_least("--base_size", self.base_size, 1)
+        _at_least("--max_frames", self.max_frames, 1)
 
 
 def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
     """The command line of demo_folder.py -> options, and notes about flags that mean nothing any more."""
-    parser = Parser(prog="demo_folder.py", description="Segment the images of a folder and draw the result.")
+    parser = Parser(prog="demo_folder.py", description="Segment images and videos and draw the result.")
     add_options(parser, DemoOptions)
     add_old_flags(parser, LAUNCHER_FLAGS)
     parser.set_defaults(notes=[])
