@@ -111,7 +111,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
     """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = (build_split(config, split) for split in (config.data.train_split, config.data.val_split))
+    train_split, val_split = build_train_split(config), build_split(config, config.data.val_split)
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh)
     optim = config.optim
@@ -152,6 +152,15 @@ def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def build_train_split(config: TrainConfig) -> Split:
+    """The split that is trained on, with coarse images where classes are boosted."""
+    data, split = config.data, build_split(config, config.data.train_split)
+    if not data.coarse_boost_classes:
+        return split
+    root = data_root(data.dataset, data.data_root)
+    return datasets.add_coarse(data.dataset, root, split, data.coarse_boost_classes)
 
 
 def load_start(config: TrainConfig, model: nn.Module) -> None:

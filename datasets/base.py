@@ -125,6 +125,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def epoch_length(self) -> int:
+        """Number of draws of a training epoch, and of the samples, from the first, that plain draws are from."""
+        return len(self)
+
+    def select_centroids(self, centroids: list[np.ndarray]) -> list[np.ndarray]:
+        """Of all class centroids (by train id, rows of image, x, y) those that class-uniform sampling may draw."""
+        return centroids
+
     def load_image(self, index: int) -> np.ndarray:
         """RGB image (H,W,3) uint8. Raises `DataError` if it can't be read."""
         raise DataError(f"data set {self.dataset} has no image loader")
