@@ -22,6 +22,7 @@ from engine.inference import build_predictor
 from engine.measures import ImageResult, Measure
 from engine.partial import PartialResults, fingerprint
 from engine.results import describe, summarise, write_per_image
+from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
 from utils import distributed
@@ -57,14 +58,14 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
     """Evaluate what is not finished yet, and leave the results in `folder`."""
     predictor, split, mean, std = build(options, process)
     part, digest = choose_part(options, split), file_sha256(options.snapshot)
-    writer = PredictionWriter(folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL)
+    writer = build_writer(options, split, folder, mean, std)
+    if options.submission and process.is_main:
+        prepare_submission(options.submission, folder / "pred", split)
     partial = PartialResults(
         folder / "partial",
         fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
     )
-    finished = partial.start(
-        options.resume, lambda image: not options.dump_images or writer.has(image.name, split.has_labels)
-    )
+    finished = partial.start(options.resume, lambda image: writer is None or writer.has(image.name, split.has_labels))
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(part)} images are finished")
     evaluation = evaluate(
@@ -75,16 +76,27 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
         process.device,
         amp=AUTOCAST[options.amp],
         measures=build_measures(options, split.classes.num_classes),
-        on_batch=writer if options.dump_images else None,
+        on_batch=writer,
         on_result=partial.add,
         finished=finished,
         progress=process.is_main,
     )
-    if process.is_main and split.has_labels:
-        write_scores(options, split, evaluation, folder, digest)
-    if options.dump_images:
-        get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
+    if process.is_main:
+        write_results(options, split, evaluation, folder, digest)
     partial.remove()
+
+
+def build_writer(options: EvalOptions, split: Split, folder: Path, mean: tuple, std: tuple) -> PredictionWriter | None:
+    """What writes predictions; None where they are not asked for."""
+    if not options.dump_images and not options.submission:
+        return None
+    return PredictionWriter(
+        folder,
+        split.classes,
+        lambda x: denormalize(x, mean, std),
+        IGNORE_LABEL,
+        pictures=options.dump_images,
+    )
 
 
 def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Tensor], Split, tuple, tuple]:
@@ -109,6 +121,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
         options.merge,
         pad_value=[-m / s for m, s in zip(mean, std, strict=True)],
         window_batch=options.window_batch,
+        max_pixels=options.max_pixels,
     )
     return predictor, split, mean, std
 
@@ -134,10 +147,10 @@ def choose_part(options: EvalOptions, split: Split) -> range:
         )
     if split.has_labels:
         check_labelled(split, part, IGNORE_LABEL)
-    elif options.boundary or not options.dump_images:
+    elif options.boundary or not (options.dump_images or options.submission):
         raise OptionError(
             f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
-            " published or not in its folder; predict it with --dump_images, or score another split"
+            " published or not in its folder; use --submission FILE.zip or --dump_images, or score another split"
         )
     return part
 
@@ -164,6 +177,18 @@ def build_measures(options: EvalOptions, num_classes: int) -> list[Measure]:
         f_score_measure(num_classes, IGNORE_LABEL, options.eval_thresholds),
         iou_measure(num_classes, IGNORE_LABEL),
     ]
+
+
+def write_results(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> None:
+    """Write the scores of a labelled split, say where predictions are, and zip the submission."""
+    if split.has_labels:
+        write_scores(options, split, evaluation, folder, digest)
+    else:
+        get_logger().info(f"split {split.split} has no labels, so there is no score")
+    if options.dump_images or options.submission:
+        get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
+    if options.submission:
+        write_submission(options.submission, folder / "pred", split, progress=True)
 
 
 def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> None:

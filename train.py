@@ -23,6 +23,7 @@ from engine.checkpoint import load_model, load_snapshot, load_weights, newest_sn
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
+from engine.score_maps import predict_labels
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
@@ -111,7 +112,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
     """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = (build_split(config, split) for split in (config.data.train_split, config.data.val_split))
+    train_split, val_split = build_train_split(config), build_split(config, config.data.val_split)
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh)
     optim = config.optim
@@ -152,6 +153,15 @@ def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def build_train_split(config: TrainConfig) -> Split:
+    """The split that is trained on, with coarse images where classes are boosted."""
+    data, split = config.data, build_split(config, config.data.train_split)
+    if not data.coarse_boost_classes:
+        return split
+    root = data_root(data.dataset, data.data_root)
+    return datasets.add_coarse(data.dataset, root, split, data.coarse_boost_classes)
 
 
 def load_start(config: TrainConfig, model: nn.Module) -> None:
@@ -319,7 +329,7 @@ def build_validation(
         indices = evaluation_indices(count, process.rank, process.world_size)
         loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
         return evaluate(
-            build_predictor(model, base_size=run.base_size),
+            build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels),
             loader,
             split.classes.num_classes,
             IGNORE_LABEL,
@@ -332,9 +342,10 @@ def build_validation(
         pictures = {}
         for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
             sample = dataset[index]
-            scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
-            maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
-            colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
+            predictor = build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels)
+            labels = predict_labels(predictor(sample["image"][None].to(process.device)))[0]
+            maps = [sample["label"].numpy().astype(np.uint8), labels.cpu().numpy()]
+            colors = [split.classes.colorize(ids) for ids in maps]
             pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
         return pictures
 
@@ -354,7 +365,7 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
-        build_predictor(model.to(process.device), base_size=run.base_size),
+        build_predictor(model.to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,

@@ -203,8 +203,8 @@ EVAL_NEEDED = ["--snapshot", "model.pth", "--save_dir", "out"]
 
 DEMO_NEEDED = ["--demo_folder", "in", "--snapshot", "model.pth"]
 DEMO_FLAGS = [
-    (["--demo_folder", "a b"], "demo_folder", "a b"),
-    (["--demo_floder", "a b"], "demo_folder", "a b"),
+    (["--demo_folder", "a b"], "source", "a b"),
+    (["--demo_floder", "a b"], "source", "a b"),
     (["--snapshot", "other.pth"], "snapshot", "other.pth"),
     (["--arch", R101], "arch", R101),
     (["--save_dir", "out put"], "save_dir", "out put"),
