@@ -37,6 +37,7 @@ from utils.errors import OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
+DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
 TEST_MODE_BATCHES, TEST_MODE_IMAGES = 4, 8
 
@@ -180,7 +181,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
 def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
-    model = network.build_model(options.arch, num_classes, **options.build_options())
+    model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if fresh:
         load_start(config, model)
     if options.freeze_trunk:

@@ -55,5 +55,10 @@ class PredictionWriter:
         if truth is not None:
             self._save("diff", name, error_map(image, labels, truth, self.ignore_label))
 
+    def has(self, name: str, labelled: bool) -> bool:
+        """Whether all files of a sample are there."""
+        kinds = ["pred"] + ["color", "overlay"] * self.pictures + ["diff"] * (self.pictures and labelled)
+        return all((self.folder / kind / f"{name}.png").is_file() for kind in kinds)
+
     def _save(self, kind: str, name: str, picture: np.ndarray) -> None:
         save_png(self.folder / kind / f"{name}.png", picture)
