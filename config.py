@@ -369,8 +369,9 @@ class EvalOptions:
         _check_submission(self)
 
     def settings(self) -> dict:
-        """What decides the results and files of an image: an evaluation goes on only where these are the same."""
-        free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "bootstrap", "resume", "debug"}
+        """What decides an image's result and files, besides snapshot, data and device."""
+        free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
+        free |= {"submission", "max_pixels", "debug"}
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
 
 

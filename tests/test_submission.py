@@ -104,10 +104,10 @@ def test_killed_run_goes_on(city, weights, tmp_path, capfd, monkeypatch):
     lost, *kept = sorted((tmp_path / "pred").iterdir())
     lost.unlink()
     times = [path.stat().st_mtime_ns for path in kept]
-    assert evaluation.main([*argv, "--resume"]) == 0
+    assert evaluation.main([*argv, "--resume", "--submission", str(tmp_path / "other.zip")]) == 0
     assert f"{SCENES - 1} of {SCENES} images are finished" in capfd.readouterr().out
     assert [path.stat().st_mtime_ns for path in kept] == times
-    assert len(zipfile.ZipFile(tmp_path / "submission.zip").namelist()) == SCENES
+    assert len(zipfile.ZipFile(tmp_path / "other.zip").namelist()) == SCENES
 
 
 def test_refused(city, weights, tmp_path, capfd):
