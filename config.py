@@ -336,13 +336,13 @@ class EvalOptions:
     max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
     batch_size: int = option(1, "images per process and batch")
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
+    submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
     boundary: bool = option(False, "also score boundaries: F-score at --eval_thresholds, Boundary IoU")
     eval_thresholds: tuple = option(
         BOUNDARY_THRESHOLDS, "thresholds of the F-score, shares of the diagonal", parse=numbers(float)
     )
     bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
     resume: bool = option(False, "go on where a killed evaluation with the same --save_dir stopped")
-    submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
     split_index: int = option(0, "which part of the split, from 0")
     split_count: int = option(1, "number of parts that the split is cut into")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
@@ -364,14 +364,17 @@ class EvalOptions:
         _at_least("--batch_size", self.batch_size, 1)
         _at_least("--num_workers", self.num_workers, 0)
         _at_least("--bootstrap", self.bootstrap, 0)
-        _check_submission(self)
         if not self.eval_thresholds or min(self.eval_thresholds) < 0:
             raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
+        _check_submission(self)
 
     def settings(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""
         free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free | {"debug"}}
+        free |= {"submission", "max_pixels", "debug"}
+        kept = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+        # a result that was kept without its file must not stand for the file of an earlier evaluation
+        return kept | {"predictions": self.dump_images or self.submission is not None}
 
 
 def _check_submission(options: EvalOptions) -> None:

@@ -58,14 +58,17 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
     """Evaluate what is not finished yet, and leave the results in `folder`."""
     predictor, split, mean, std = build(options, process)
     part, digest = choose_part(options, split), file_sha256(options.snapshot)
-    writer = build_writer(options, split, folder, mean, std)
+    writes = bool(options.dump_images or options.submission)
+    writer = PredictionWriter(
+        folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL, pictures=options.dump_images
+    )
     if options.submission and process.is_main:
         prepare_submission(options.submission, folder / "pred", split)
     partial = PartialResults(
         folder / "partial",
         fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
     )
-    finished = partial.start(options.resume, lambda image: writer is None or writer.has(image.name, split.has_labels))
+    finished = partial.start(options.resume, lambda image: not writes or writer.has(image.name, split.has_labels))
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(part)} images are finished")
     evaluation = evaluate(
@@ -76,27 +79,18 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
         process.device,
         amp=AUTOCAST[options.amp],
         measures=build_measures(options, split.classes.num_classes),
-        on_batch=writer,
+        on_batch=writer if writes else None,
         on_result=partial.add,
         finished=finished,
         progress=process.is_main,
     )
-    if process.is_main:
-        write_results(options, split, evaluation, folder, digest)
+    if process.is_main and split.has_labels:
+        write_scores(options, split, evaluation, folder, digest)
+    if writes:
+        get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
+    if options.submission and process.is_main:  # all processes are done: the evaluation holds the results of them all
+        write_submission(options.submission, folder / "pred", split, progress=True)
     partial.remove()
-
-
-def build_writer(options: EvalOptions, split: Split, folder: Path, mean: tuple, std: tuple) -> PredictionWriter | None:
-    """What writes predictions; None where they are not asked for."""
-    if not options.dump_images and not options.submission:
-        return None
-    return PredictionWriter(
-        folder,
-        split.classes,
-        lambda x: denormalize(x, mean, std),
-        IGNORE_LABEL,
-        pictures=options.dump_images,
-    )
 
 
 def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Tensor], Split, tuple, tuple]:
@@ -150,7 +144,7 @@ def choose_part(options: EvalOptions, split: Split) -> range:
     elif options.boundary or not (options.dump_images or options.submission):
         raise OptionError(
             f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
-            " published or not in its folder; use --submission FILE.zip or --dump_images, or score another split"
+            " published or not in its folder; predict it with --dump_images or --submission, or score another split"
         )
     return part
 
@@ -177,18 +171,6 @@ def build_measures(options: EvalOptions, num_classes: int) -> list[Measure]:
         f_score_measure(num_classes, IGNORE_LABEL, options.eval_thresholds),
         iou_measure(num_classes, IGNORE_LABEL),
     ]
-
-
-def write_results(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> None:
-    """Write the scores of a labelled split, say where predictions are, and zip the submission."""
-    if split.has_labels:
-        write_scores(options, split, evaluation, folder, digest)
-    else:
-        get_logger().info(f"split {split.split} has no labels, so there is no score")
-    if options.dump_images or options.submission:
-        get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
-    if options.submission:
-        write_submission(options.submission, folder / "pred", split, progress=True)
 
 
 def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> None:

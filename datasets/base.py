@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.reading import read_image, read_image_size, read_label
+from datasets.reading import read_image, read_label
 from utils.errors import DataError
 
 IGNORE_LABEL = 255
@@ -142,10 +142,6 @@ class Split:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
 
-    def image_size(self, index: int) -> tuple[int, int]:
-        """(H,W) of `load_image(index)`."""
-        return self.load_image(index).shape[:2]
-
     def submission_name(self, index: int) -> str:
         """Name of the sample's file in a submission to a benchmark server."""
         return f"{self.names[index].replace('/', '_')}.png"
@@ -188,10 +184,6 @@ class FileSplit(Split):
     def load_image(self, index: int) -> np.ndarray:
         """See `Split.load_image`."""
         return read_image(self.items[index].image)
-
-    def image_size(self, index: int) -> tuple[int, int]:
-        """See `Split.image_size`; only the file's header is read."""
-        return read_image_size(self.items[index].image)
 
     def submission_name(self, index: int) -> str:
         """See `Split.submission_name`; servers ask for the image's own name."""

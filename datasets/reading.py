@@ -4,7 +4,7 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from utils.errors import DataError
 
@@ -43,20 +43,6 @@ def read_image(path: Path) -> np.ndarray:
         gray = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
         return np.repeat(gray[..., None], 3, axis=2)
     return np.array(picture.convert("RGB"))
-
-
-def read_image_size(path: Path) -> tuple[int, int]:
-    """(H,W) of what `read_image` returns, from the file's header.
-
-    Raises:
-        DataError: The file is missing, or no image.
-    """
-    try:
-        with Image.open(path) as picture:
-            turned = picture.getexif().get(ExifTags.Base.Orientation, 1) >= 5  # rotated by 90 degrees
-            return picture.size if turned else picture.size[::-1]
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path}: not a readable image ({error}); replace the file") from error
 
 
 def read_label(path: Path) -> np.ndarray:

@@ -57,9 +57,7 @@ class PredictionWriter:
 
     def has(self, name: str, labelled: bool) -> bool:
         """Whether all files of a sample are there."""
-        kinds = ["pred"]
-        if self.pictures:
-            kinds += ["color", "overlay", "diff"] if labelled else ["color", "overlay"]
+        kinds = ["pred"] + ["color", "overlay"] * self.pictures + ["diff"] * (self.pictures and labelled)
         return all((self.folder / kind / f"{name}.png").is_file() for kind in kinds)
 
     def _save(self, kind: str, name: str, picture: np.ndarray) -> None:

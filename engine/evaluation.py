@@ -67,7 +67,7 @@ def predict_batch(predictor: Predict, batch: dict, device: torch.device, amp: to
             scores = predictor(images)
     except DataError as error:
         raise DataError(f"{', '.join(batch['name'])}: {error}") from error
-    if not torch.isfinite(torch.stack(scores.aminmax())).all():  # without a map of its own
+    if not torch.stack(scores.aminmax()).isfinite().all():  # one pass; isfinite of all scores takes 40 times as long
         raise NumericsError(f"scores of {', '.join(batch['name'])} are not finite; take another snapshot or --amp off")
     return scores
 

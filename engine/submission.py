@@ -51,7 +51,7 @@ def write_submission(path: str | Path, folder: Path, split, progress: bool = Fal
     Args:
         path: FILE.zip; its files are sorted and of a fixed time.
         folder: Holds `NAME.png` for each sample.
-        split: Has `split`, `names`, `submission_name(index)`, `image_size(index)`, and `classes.label_ids`, the ids
+        split: Has `split`, `names`, `submission_name(index)`, `load_image(index)`, and `classes.label_ids`, the ids
             allowed.
         progress: Show a bar.
 
@@ -63,7 +63,7 @@ def write_submission(path: str | Path, folder: Path, split, progress: bool = Fal
     findings, digests = defaultdict(list), []
     for index, sample in enumerate(Progress(split.names, "check", progress)):
         file = folder / f"{sample}.png"
-        if fault := _fault(file, split.image_size(index), split.classes.label_ids):
+        if fault := _fault(file, split.load_image(index).shape[:2], split.classes.label_ids):
             findings[fault[0]].append(f"{file.name}{fault[1]}")
         if file.is_file():
             digests.append(file_sha256(file))

@@ -96,21 +96,14 @@ def test_what_cannot_be_used_is_listed_and_the_rest_is_done(snapshot, scene, tmp
         assert sum(f"{name}." in line for line in skipped) == 1, name
 
 
-def test_an_image_that_the_predictor_refuses_is_skipped(snapshot, scene, tmp_path, capfd, monkeypatch):
+def test_an_image_with_too_many_pixels_is_skipped(snapshot, scene, tmp_path, capfd):
     (tmp_path / "in").mkdir()
     scene.save(tmp_path / "in" / "a.png")
     scene.resize((128, 96)).save(tmp_path / "in" / "b.png")
-    real = demo_folder.predict_batch
-
-    def refuse_large(predictor, batch, *rest):
-        if batch["image"].shape[-1] > 64:
-            raise demo_folder.DataError("128x96 is too large; see --max_pixels")
-        return real(predictor, batch, *rest)
-
-    monkeypatch.setattr(demo_folder, "predict_batch", refuse_large)
-    assert demo(snapshot, tmp_path / "in", tmp_path / "out") == 0
+    assert demo(snapshot, tmp_path / "in", tmp_path / "out", "--max_pixels", "4000") == 0
     assert names(tmp_path / "out") == pictures("a")
-    assert f"skipped: {tmp_path}/in/b.png: 128x96 is too large" in capfd.readouterr().out
+    said = capfd.readouterr().out
+    assert f"skipped: {tmp_path}/in/b.png: image of 128x96 pixels" in said and "--max_pixels 4000" in said
 
 
 def test_legend_side_by_side_and_label_ids(snapshot, scene, tmp_path):

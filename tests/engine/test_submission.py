@@ -160,7 +160,11 @@ def test_names_that_would_meet_in_a_flat_zip(tmp_path):
 def test_subfolders_and_a_single_class(tmp_path):
     table = ClassTable(("road",), ((1, 2, 3),), (4,), {4: 0})
     split = SimpleNamespace(
-        names=["a/b"], split="val", classes=table, submission_name=lambda i: "a_b.png", image_size=lambda i: (3, 3)
+        names=["a/b"],
+        split="val",
+        classes=table,
+        submission_name=lambda index: "a_b.png",
+        load_image=lambda index: np.zeros((3, 3, 3), np.uint8),
     )
     (tmp_path / "pred" / "a").mkdir(parents=True)
     Image.fromarray(np.full((3, 3), 4, np.uint8)).save(tmp_path / "pred" / "a" / "b.png")
