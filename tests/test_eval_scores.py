@@ -16,6 +16,7 @@ import datasets
 import eval as evaluation
 import network
 import train
+from config import parse_eval
 from engine.checkpoint import save_snapshot
 from tests.conftest import ROOT, launch, make_scenes, train_args
 from tests.test_bad_input import fails
@@ -146,6 +147,15 @@ def test_only_results_of_the_same_evaluation_are_used(given, tmp_path, capfd, mo
     assert f"resuming: {finished} of 6" in capfd.readouterr().out
     assert evaluation.main(arguments(given, tmp_path / "whole", *more[1:])) == 0
     assert results(out) == results(tmp_path / "whole")
+
+
+def test_files_have_to_be_of_the_same_evaluation(given, tmp_path):
+    def settings(*more: str) -> dict:
+        return parse_eval(arguments(given, tmp_path, *more))[0].settings()
+
+    assert settings("--submission", "a.zip") == settings("--submission", "b.zip") != settings()
+    assert settings("--dump_images") != settings("--submission", "a.zip")
+    assert settings("--num_workers", "3", "--max_pixels", "99999") == settings()
 
 
 def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path, capfd, monkeypatch):
