@@ -1,0 +1,36 @@
+"""Scores close to the boundaries between true classes: confusion matrices of trimap bands."""
+
+import cv2
+import numpy as np
+
+from utils.metrics import confusion_matrix
+
+TRIMAP_WIDTHS = (1, 2, 4, 8, 16, 32)  # pixels
+
+
+def trimap_matrices(predicted: np.ndarray, true: np.ndarray, num_classes: int, ignore_label: int) -> np.ndarray:
+    """Confusion matrices of the pixels within each of `TRIMAP_WIDTHS` of a true class boundary.
+
+    A labelled pixel is within w pixels of a boundary where the square of 2w + 1 pixels around it holds another true
+    class. Ignored pixels are no class: they make no boundary, and one that is hidden under them counts as far as it is.
+
+    Args:
+        predicted: Train ids (H,W) uint8.
+        true: Train ids (H,W) uint8, `ignore_label` where not scored.
+        num_classes: C, at most 255.
+        ignore_label: Label that isn't scored.
+
+    Returns:
+        (len(TRIMAP_WIDTHS),C,C) int64, rows = truth; a band holds the narrower ones.
+
+    Source: Kohli et al., Robust Higher Order Potentials for Enforcing Label Consistency, IJCV 2009; Krähenbühl and
+        Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NIPS 2011.
+    """
+    ignored = true == ignore_label
+    low, high = (np.where(ignored, np.uint8(value), true) for value in (255, 0))  # never a window's extreme
+    matrices = np.zeros((len(TRIMAP_WIDTHS), num_classes, num_classes), np.int64)
+    for matrix, width in zip(matrices, TRIMAP_WIDTHS, strict=True):
+        window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+        near = (cv2.dilate(high, window) != true) | (cv2.erode(low, window) != true)
+        matrix[:] = confusion_matrix(predicted[near], true[near], num_classes, ignore_label)
+    return matrices
