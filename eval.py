@@ -1,5 +1,6 @@
 """Score a snapshot on a split: alone, or on several processes under torchrun. `python eval.py --help`."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -16,8 +17,9 @@ from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.checkpoint import check_classes, load_model
 from engine.dump import PredictionWriter
-from engine.evaluation import evaluate, predict_split
+from engine.evaluation import Evaluation, evaluate, predict_split
 from engine.inference import build_predictor
+from engine.report import resampler, segment_measure, trimap_measure, write_report
 from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
 from utils import distributed
@@ -28,6 +30,7 @@ from utils.logging import get_logger, setup_logging
 from utils.metrics import scores
 
 TEST_MODE_SAMPLES = 4
+REPORT_IMAGES = 6  # of the worst, and as many of the best
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -47,9 +50,12 @@ def run(argv: Sequence[str]) -> None:
         predictor, split, mean, std = build(options, process)
         writer = PredictionWriter(folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL)
         on_batch = writer if options.dump_images or not split.has_labels else None
-        loader = build_loader(options, process, split, build_eval_transform(mean, std))
+        transform = build_eval_transform(mean, std)
+        loader = build_loader(options, process, split, transform)
         if split.has_labels:
-            score(options, process, split, predictor, loader, on_batch, folder)
+            evaluation, result = score(options, process, split, predictor, loader, on_batch, folder)
+            if options.report and process.is_main:
+                report(options, process, EvaluationDataset(split, transform), predictor, evaluation, result, folder)
         else:
             predict_split(predictor, loader, process.device, on_batch, AUTOCAST[options.amp], progress=process.is_main)
             log.info(f"split {split.split} has no labels, so there is no score; predictions are in {folder / 'pred'}")
@@ -105,8 +111,9 @@ def score(
     loader: Iterable[dict],
     on_batch: Callable[[dict, Tensor], None] | None,
     folder: Path,
-) -> None:
-    """Evaluate, say the scores and write `metrics.json`."""
+) -> tuple[Evaluation, dict]:
+    """Evaluate, say the scores and write `metrics.json`; returns its content too."""
+    measures = [make(split.classes.num_classes, IGNORE_LABEL) for make in (trimap_measure, segment_measure)]
     evaluation = evaluate(
         predictor,
         loader,
@@ -114,6 +121,7 @@ def score(
         IGNORE_LABEL,
         process.device,
         amp=AUTOCAST[options.amp],
+        measures=measures if options.report else (),
         on_batch=on_batch,
         progress=process.is_main,
     )
@@ -130,6 +138,35 @@ def score(
         result |= {"dataset": split.dataset, "split": split.split, "protocol": protocol(options)}
         write_json(folder / "metrics.json", result)
         log.info(f"{evaluation.num_images} images; scores are in {folder / 'metrics.json'}")
+    return evaluation, result
+
+
+def report(
+    options: EvalOptions,
+    process: Process,
+    dataset: EvaluationDataset,
+    predictor: Callable[[Tensor], Tensor],
+    evaluation: Evaluation,
+    result: dict,
+    folder: Path,
+) -> None:
+    """Write `report.html`; its best and worst images are predicted once more."""
+    split, curves = dataset.split, Path(options.snapshot).with_name("metrics.jsonl")  # beside a run's own snapshots
+    sources = {"snapshot": options.snapshot, "snapshot sha256": result["snapshot_sha256"], "data set": split.dataset}
+    sources |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
+    write_report(
+        folder / "report.html",
+        f"{Path(options.snapshot).name} on {split.dataset} {split.split}",
+        result,
+        evaluation,
+        split.classes.palette,
+        IGNORE_LABEL,
+        resampler(dataset, predictor, process.device, AUTOCAST[options.amp]),
+        {"Weights and data": sources, "Options": dataclasses.asdict(options)},
+        REPORT_IMAGES,
+        metrics=curves if curves.exists() else None,
+    )
+    get_logger().info(f"report: {folder / 'report.html'}")
 
 
 def protocol(options: EvalOptions) -> dict:

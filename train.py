@@ -19,10 +19,11 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
+from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder, weights_sha256
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
+from engine.report import resampler, trimap_measure, write_report
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
@@ -37,6 +38,7 @@ from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
 PICTURES = 4  # validation images drawn at each best epoch
+REPORT_IMAGES = 3  # of the worst in the report of the best epoch, and as many of the best
 TEST_MODE_BATCHES, TEST_MODE_IMAGES = 4, 8
 
 
@@ -125,7 +127,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
     )
     epochs = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
-    validate, draw = build_validation(config, process, val_split, model.encoder, precision.dtype)
+    validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
         model=model,
         parallel=wrap_parallel(model, process),
@@ -142,6 +144,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         make_loader=epochs,
         validate=validate,
         draw=draw,
+        report=report if config.run.report else None,
         settings=config.settings(process.world_size)
         | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
     )
@@ -306,8 +309,8 @@ def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> Non
 
 def build_validation(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
-) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
-    """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
+) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]], Callable]:
+    """Functions of a model: its evaluation over all ranks, pictures of a few images by name, the report of an epoch."""
     data, optim, run = config.data, config.optim, config.run
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to validate with")
@@ -324,6 +327,7 @@ def build_validation(
             IGNORE_LABEL,
             process.device,
             amp=amp,
+            measures=[trimap_measure(split.classes.num_classes, IGNORE_LABEL)] if run.report else (),
             progress=process.is_main,
         )
 
@@ -337,7 +341,27 @@ def build_validation(
             pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
         return pictures
 
-    return validate, draw
+    def report(model: nn.Module, evaluation: Evaluation, result: dict, epoch: int) -> None:
+        facts = {"data set": split.dataset, "split": split.split, "images scored": evaluation.num_images}
+        facts |= {
+            "split sha256": split.fingerprint(),
+            "epoch": epoch,
+            "weights sha256": weights_sha256(model.state_dict()),
+        }
+        write_report(
+            config.folder / "report.html",
+            f"{run.exp}: epoch {epoch} on {split.dataset} {split.split}",
+            result,
+            evaluation,
+            split.classes.palette,
+            IGNORE_LABEL,
+            resampler(dataset, build_predictor(model, base_size=run.base_size), process.device, amp),
+            {"Weights and data": facts, "Options": config.flat()},
+            REPORT_IMAGES,
+            metrics=config.folder / "metrics.jsonl",
+        )
+
+    return validate, draw, report
 
 
 def score_boundaries(config: TrainConfig, process: Process) -> None:
