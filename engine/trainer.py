@@ -19,7 +19,7 @@ from engine.signals import StopRequest
 from engine.training import Criterion, LossMeter, Precision, grouped, seed_step, set_train_mode, train_step
 from utils.distributed import Process, barrier, broadcast_buffers
 from utils.drawing import save_png
-from utils.errors import CheckpointError, FENetError
+from utils.errors import CheckpointError
 from utils.logging import Progress, get_logger
 from utils.metrics import scores
 
@@ -220,8 +220,8 @@ class Trainer:
         """A block whose faults are said, and cost the run `what` only."""
         try:
             yield
-        except (FENetError, OSError) as error:
-            self.log.warning(f"the run goes on without {what}: {error}")
+        except Exception as error:  # of any kind: days of training are worth more than a picture
+            self.log.warning(f"the run goes on without {what}: {type(error).__name__}: {error}")
 
     def save(self) -> None:
         """Write `last.pth` on rank 0; its predecessor stays as `last_previous.pth`.
