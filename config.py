@@ -12,6 +12,7 @@ from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, 
 PRECISIONS = ("off", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
 IGNORE_LABEL = 255
+BOUNDARY_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -29,7 +30,9 @@ parse_size.__name__ = "size"
 class ModelOptions:
     """model"""
 
-    arch: str = option("fenet_r18", "model name, or the old dotted name of a release")
+    arch: str | None = option(
+        None, "model name, or the old dotted name of a release; unset: fenet_r18, with --evaluateF as the snapshot says"
+    )
     channels: int | None = option(None, "width of the decoder; unset: the model's own")
     aux: bool | None = option(None, "build auxiliary heads (unset: as the model's name says) and train them")
     boundary: bool = option(False, "build the boundary head and train it")
@@ -194,9 +197,7 @@ class RunOptions:
     test_mode: bool = option(False, "a few steps and images of everything, to see that it runs")
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
-    eval_thresholds: tuple = option(
-        (0.0005, 0.001875, 0.00375, 0.005), "its thresholds, shares of the diagonal", parse=numbers(float)
-    )
+    eval_thresholds: tuple = option(BOUNDARY_THRESHOLDS, "its thresholds, shares of the diagonal", parse=numbers(float))
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
@@ -327,6 +328,12 @@ class EvalOptions:
     batch_size: int = option(1, "images per process and batch")
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
     report: bool = option(False, "write report.html: scores, charts, best and worst images on one page")
+    boundary: bool = option(False, "also score boundaries: F-score at --eval_thresholds, Boundary IoU")
+    eval_thresholds: tuple = option(
+        BOUNDARY_THRESHOLDS, "thresholds of the F-score, shares of the diagonal", parse=numbers(float)
+    )
+    bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
+    resume: bool = option(False, "go on where a killed evaluation with the same --save_dir stopped")
     split_index: int = option(0, "which part of the split, from 0")
     split_count: int = option(1, "number of parts that the split is cut into")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
@@ -347,6 +354,14 @@ class EvalOptions:
             )
         _at_least("--batch_size", self.batch_size, 1)
         _at_least("--num_workers", self.num_workers, 0)
+        _at_least("--bootstrap", self.bootstrap, 0)
+        if not self.eval_thresholds or min(self.eval_thresholds) < 0:
+            raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
+
+    def settings(self) -> dict:
+        """What decides the results and files of an image: an evaluation goes on only where these are the same."""
+        free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "bootstrap", "resume", "debug"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
 
 
 EVAL_OLD_FLAGS = [
@@ -357,7 +372,6 @@ EVAL_OLD_FLAGS = [
     OldFlag("--profile", "see scripts/benchmark.py"),
     OldFlag("--fixed_aspp_pool", "the models of this family don't use it"),
     OldFlag("--trunk", "--arch names the encoder", 1),
-    OldFlag("--resume", "a finished part is overwritten by the same result"),
 ]
 
 

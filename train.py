@@ -24,6 +24,7 @@ from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
 from engine.report import resampler, trimap_measure, write_report
+from engine.results import summarise
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
@@ -37,8 +38,10 @@ from utils.errors import OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
+DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
 REPORT_IMAGES = 3  # of the worst in the report of the best epoch, and as many of the best
+RESAMPLES = 2000  # of the images, for the report's intervals
 TEST_MODE_BATCHES, TEST_MODE_IMAGES = 4, 8
 
 
@@ -173,7 +176,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
 def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
-    model = network.build_model(options.arch, num_classes, **options.build_options())
+    model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if fresh:
         load_start(config, model)
     if options.freeze_trunk:
@@ -341,16 +344,14 @@ def build_validation(
             pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
         return pictures
 
-    def report(model: nn.Module, evaluation: Evaluation, result: dict, epoch: int) -> None:
-        facts = {"data set": split.dataset, "split": split.split, "images scored": evaluation.num_images}
-        facts |= {
-            "split sha256": split.fingerprint(),
-            "epoch": epoch,
-            "weights sha256": weights_sha256(model.state_dict()),
-        }
+    def report(model: nn.Module, evaluation: Evaluation, epoch: int) -> None:
+        result = summarise(evaluation, split.classes.names, RESAMPLES)
+        result["protocol"] = {"inference_mode": "whole", "base_size": run.base_size, "amp": run.amp}
+        facts = {"epoch": epoch, "weights sha256": weights_sha256(model.state_dict()), "data set": split.dataset}
+        facts |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
         write_report(
             config.folder / "report.html",
-            f"{run.exp}: epoch {epoch} on {split.dataset} {split.split}",
+            f"{model.config['arch']} on {split.dataset} {split.split}, epoch {epoch} of {run.exp}",
             result,
             evaluation,
             split.classes.palette,

@@ -38,5 +38,10 @@ class PredictionWriter:
                 truth = batch["label"][i].numpy().astype(np.uint8)
                 self._save("diff", name, error_map(image, labels, truth, self.ignore_label))
 
+    def has(self, name: str, labelled: bool) -> bool:
+        """Whether all files of a sample are there."""
+        kinds = ("pred", "color", "overlay", "diff") if labelled else ("pred", "color", "overlay")
+        return all((self.folder / kind / f"{name}.png").is_file() for kind in kinds)
+
     def _save(self, kind: str, name: str, picture: np.ndarray) -> None:
         save_png(self.folder / kind / f"{name}.png", picture)

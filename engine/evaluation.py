@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.measures import ImageResult, Measure
 from utils.distributed import gather_objects
-from utils.errors import NumericsError
+from utils.errors import DataError, NumericsError
 from utils.logging import Progress
 from utils.metrics import confusion_matrices
 
@@ -77,6 +77,8 @@ def evaluate(
     amp: torch.dtype | None = None,
     measures: Sequence[Measure] = (),
     on_batch: Callable[[dict, Tensor], None] | None = None,
+    on_result: Callable[[ImageResult], None] | None = None,
+    finished: Sequence[ImageResult] = (),
     progress: bool = False,
 ) -> Evaluation:
     """Predict every batch of this rank's share and gather the results of all ranks.
@@ -84,53 +86,71 @@ def evaluate(
     Args:
         predictor: Normalised images (N,3,H,W) -> scores (N,C,H,W); probabilities for a meaningful loss.
         loader: Batches with `image`, `label` (N,H,W) int64, `name` and `index`; over the ranks each image occurs once.
+            Without `label` nothing is counted.
         num_classes: C.
         ignore_label: Label that isn't scored.
         device: Where to compute.
         amp: Autocast type, or None.
         measures: What else is measured on each image.
         on_batch: Called with each batch and its predicted labels (N,H,W) int64 on the CPU.
+        on_result: Called with the result of each image, after `on_batch`.
+        finished: Results of images that are not in the loaders, the same on every rank.
         progress: Show a bar.
 
     Raises:
         NumericsError: A score is not finite.
     """
     images = []
-    for batch in Progress(loader, "validate", progress):
+    for batch in Progress(loader, "evaluate", progress):
         scores = predict_batch(predictor, batch, device, amp)
-        prediction, label = scores.argmax(dim=1), batch["label"].to(device)
-        matrices = confusion_matrices(prediction, label, num_classes, ignore_label).cpu().numpy()
-        nll = _log_likelihoods(scores, label, ignore_label)
+        prediction = scores.argmax(dim=1)
+        matrices, nll = _count(scores, prediction, batch, num_classes, ignore_label)
         if on_batch is not None or measures:
             prediction = prediction.cpu()
         if on_batch is not None:
             on_batch(batch, prediction)
         for i, (index, name) in enumerate(zip(batch["index"].tolist(), batch["name"], strict=True)):
-            measured = _measure(measures, prediction[i], batch["label"][i])
+            measured = _measure(measures, prediction[i], batch["label"][i]) if measures else {}
             images.append(ImageResult.from_matrix(index, name, matrices[i], nll[i], measured))
-    gathered = [image for part in gather_objects(images) for image in part]
-    return Evaluation(sorted(gathered, key=lambda image: image.index), num_classes)
+            if on_result is not None:
+                on_result(images[-1])
+    everything = [*finished, *(image for part in gather_objects(images) for image in part)]
+    return Evaluation(sorted(everything, key=lambda image: image.index), num_classes)
+
+
+def check_labelled(split, indices: Sequence[int], ignore_label: int) -> None:
+    """Make sure that there is something to score; looks at labels until one has a pixel that counts.
+
+    Args:
+        split: Has `load_label`, `split` and `dataset`.
+        indices: The samples that are to be scored.
+        ignore_label: Label that isn't scored.
+
+    Raises:
+        DataError: Every label is void.
+    """
+    if not any((split.load_label(index) != ignore_label).any() for index in indices):
+        raise DataError(
+            f"--split {split.split}: every pixel of the {len(indices)} labels of {split.dataset} is void, as in the"
+            " test labels that Cityscapes publishes, so there is nothing to score; choose a labelled split"
+        )
+
+
+def _count(
+    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, ignore_label: int
+) -> tuple[np.ndarray, list[float]]:
+    """Confusion matrix (N,C,C) and log-likelihood of each image; zeros without labels."""
+    if "label" not in batch:
+        return np.zeros((len(scores), num_classes, num_classes), np.int64), [0.0] * len(scores)
+    label = batch["label"].to(scores.device)
+    matrices = confusion_matrices(prediction, label, num_classes, ignore_label)
+    return matrices.cpu().numpy(), _log_likelihoods(scores, label, ignore_label)
 
 
 def _measure(measures: Sequence[Measure], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
     """What the measures give on one image's maps (H,W) int64."""
-    if not measures:
-        return {}
     maps = [values.numpy().astype(np.uint8) for values in (prediction, label)]
     return {name: value for measure in measures for name, value in measure(*maps).items()}
-
-
-def predict_split(
-    predictor: Predict,
-    loader: Iterable[dict],
-    device: torch.device,
-    on_batch: Callable[[dict, Tensor], None],
-    amp: torch.dtype | None = None,
-    progress: bool = False,
-) -> None:
-    """Predict every batch of this rank's share without scoring it; arguments as in `evaluate`."""
-    for batch in Progress(loader, "predict", progress):
-        on_batch(batch, predict_batch(predictor, batch, device, amp).argmax(dim=1).cpu())
 
 
 def _log_likelihoods(scores: Tensor, label: Tensor, ignore_label: int) -> list[float]:

@@ -50,3 +50,10 @@ class ImageResult:
     def labelled(self) -> int:
         """Pixels that are scored."""
         return int(self.counts.sum())
+
+    @property
+    def iou_counts(self) -> np.ndarray:
+        """(C,2) int64: pixels of each class in both truth and prediction, and in either."""
+        matrix = self.confusion
+        common = matrix.diagonal()
+        return np.stack([common, matrix.sum(0) + matrix.sum(1) - common], axis=1)

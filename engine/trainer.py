@@ -43,7 +43,7 @@ class Trainer:
         make_loader: (epoch, batches to skip) -> loader of this rank.
         validate: Model in evaluation mode -> its evaluation.
         draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
-        report: (model in evaluation mode, its evaluation, scores, epoch) -> writes `report.html` for the best epoch;
+        report: (model in evaluation mode, its evaluation, epoch) -> writes `report.html` for the best epoch;
             called on rank 0. None: no report.
         settings: What decides the result, as plain data; a resumed run has to have the same.
     """
@@ -66,7 +66,7 @@ class Trainer:
         make_loader: Callable[[int, int], Iterable[dict]],
         validate: Callable[[nn.Module], Evaluation],
         draw: Callable[[nn.Module], dict[str, np.ndarray]],
-        report: Callable[[nn.Module, Evaluation, dict, int], None] | None,
+        report: Callable[[nn.Module, Evaluation, int], None] | None,
         settings: dict,
     ) -> None:
         self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
@@ -197,7 +197,7 @@ class Trainer:
             if self.process.is_main:
                 best = {**self.header, "model": self.model.state_dict(), "average": None}
                 save_snapshot(self.folder / "best.pth", best | {"score": {"mean_iou": iou, "epoch": state.epoch}})
-                self.show_best(evaluation, result)
+                self.show_best(evaluation)
         return {
             "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
             "mean_iou": iou,
@@ -205,7 +205,7 @@ class Trainer:
             "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
         }
 
-    def show_best(self, evaluation: Evaluation, result: dict) -> None:
+    def show_best(self, evaluation: Evaluation) -> None:
         """Draw what the best weights see, into `pictures/` and TensorBoard, and write `report.html`."""
         with self.survived("pictures"):
             for name, picture in self.draw(self.model).items():
@@ -213,7 +213,7 @@ class Trainer:
                 self.recorder.picture(name, picture, self.state.step)
         if self.write_report is not None:
             with self.survived("report"):
-                self.write_report(self.model, evaluation, result, self.state.epoch)
+                self.write_report(self.model, evaluation, self.state.epoch)
 
     @contextmanager
     def survived(self, what: str) -> Iterator[None]:

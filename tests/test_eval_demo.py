@@ -79,13 +79,17 @@ def test_bare_release_weights_with_arch_and_dataset(trained, tmp_path):
     assert demo_folder.main(["--demo_folder", str(data / "images" / "val"), *argv[:2], *argv[4:]]) == 2
 
 
-def test_split_without_labels_is_predicted_not_scored(trained, tmp_path):
+def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
     snapshot, data = trained
     root = tmp_path / "data"
     shutil.copytree(data, root)
     shutil.copytree(data / "images" / "val", root / "images" / "test")
     argv = ["--snapshot", str(snapshot), "--data_root", str(root), "--save_dir", str(tmp_path / "out")]
-    assert evaluation.main([*argv, "--split", "test", "--num_workers", "0"]) == 0
+    argv += ["--split", "test", "--num_workers", "0"]
+    assert evaluation.main(argv) == 2 and "no score" in (error := capfd.readouterr().err) and "--dump_images" in error
+    assert evaluation.main([*argv, "--dump_images", "--boundary"]) == 2
+    assert not (tmp_path / "out" / "pred").exists()
+    assert evaluation.main([*argv, "--dump_images"]) == 0
     assert len(list((tmp_path / "out" / "pred").glob("*.png"))) == 5
     assert not (tmp_path / "out" / "metrics.json").exists()
 

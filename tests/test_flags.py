@@ -190,7 +190,6 @@ EVAL_MEANINGLESS = [
     *LOCAL_RANK,
     ["--dataset_cls", "cityscapes"],
     ["--mode", "fine"],
-    ["--resume"],
     ["--dist_bn"],
     ["--profile"],
     ["--fixed_aspp_pool"],

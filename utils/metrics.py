@@ -8,11 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.boundary import BoundaryScores, boundary_f_score, boundary_iou, boundary_iou_counts
+from utils.boundary import boundary_f_score, boundary_iou, boundary_iou_counts
 from utils.errors import DataError
 
 __all__ = [
-    "BoundaryScores",
     "LabelValueError",
     "boundary_f_score",
     "boundary_iou",

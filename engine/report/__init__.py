@@ -3,6 +3,6 @@
 from engine.report.curves import update_curves
 from engine.report.measures import segment_measure, trimap_measure
 from engine.report.page import write_report
-from engine.report.pictures import resampler
+from engine.report.pictures import Sample, resampler
 
-__all__ = ["resampler", "segment_measure", "trimap_measure", "update_curves", "write_report"]
+__all__ = ["Sample", "resampler", "segment_measure", "trimap_measure", "update_curves", "write_report"]

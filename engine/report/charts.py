@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 from engine.report.html import Markup, element, percent
 
-WIDTH, HEIGHT = 640, 260
-LEFT, RIGHT, TOP, BOTTOM = 48, 14, 14, 44
+WIDTH, HEIGHT = 500, 260
+LEFT, RIGHT, TOP, BOTTOM = 40, 12, 14, 44
 
 Series = Mapping[str, Sequence[float | None]]
 
@@ -105,7 +105,7 @@ def _frame(low: float, high: float, y_format: Callable, x_labels: Mapping[float,
         label = percent(tick, 0) if y_format is percent else y_format(tick)
         parts.append(element("text", label, x=LEFT - 8, y=y + 4, text_anchor="end"))
     for x, label in x_labels.items():
-        parts.append(element("text", label, x=x, y=HEIGHT - BOTTOM + 18, text_anchor="middle"))
+        parts.append(element("text", label, x=x, y=HEIGHT - BOTTOM + 19, text_anchor="middle"))
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(element("text", x_title, x=middle, y=HEIGHT - 6, text_anchor="middle", class_="axis"))
     return parts

@@ -44,7 +44,7 @@ def _records(metrics: Path) -> list[dict]:
 
 def _curves(rows: Sequence[Mapping]) -> Markup:
     if not rows:
-        return Markup()
+        return element("p", "No epoch is finished yet.", class_="note")
     epochs, mark = [row["epoch"] for row in rows], None
     scored = [row for row in rows if row.get("mean_iou") is not None]
     if scored:

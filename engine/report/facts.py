@@ -8,7 +8,7 @@ import numpy as np
 import PIL
 import torch
 
-from engine.report.html import Markup, element, join, table
+from engine.report.html import Markup, element, join
 
 
 def versions() -> dict[str, str]:
@@ -17,16 +17,21 @@ def versions() -> dict[str, str]:
     return {"python": platform.python_version()} | {name: module.__version__ for name, module in modules.items()}
 
 
-def facts_tables(facts: Mapping[str, Mapping]) -> Markup:
-    """A table of two columns for each group of facts."""
+def facts_lists(facts: Mapping[str, Mapping]) -> Markup:
+    """A list of names and values for each group of facts."""
     groups = []
     for title, group in facts.items():
-        rows = [[name, element("td", _fact(value))] for name, value in group.items()]
-        groups.append(element("section", element("h3", title), table(["name", "value"], rows), class_="facts"))
+        rows = [element("div", element("dt", name), element("dd", fact(value))) for name, value in group.items()]
+        groups.append(element("section", element("h3", title), element("dl", *rows), class_="facts"))
     return join(groups)
 
 
-def _fact(value: object) -> str:
+def fact(value: object) -> str:
+    """A plain value in words."""
+    if value is None or value == "":
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
-        return ", ".join(map(str, value)) or "none"
-    return "not set" if value is None else {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+        return ", ".join(map(fact, value)) or "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -8,7 +8,7 @@ from engine.report.html import Markup, count, element, percent
 
 CELL = 26
 MOST_WITH_TEXT = 40  # classes; with more there are names and figures in the hints only
-ROOM = 130  # for names, left and on top
+ROOM, OVERHANG = 124, 50  # for names: left and on top, and where those on top lean out on the right
 
 
 def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> Markup:
@@ -20,6 +20,7 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> Markup:
     named = size <= MOST_WITH_TEXT
     cell, room = (CELL, ROOM) if named else (8, 8)
     side = room + size * cell
+    width = side + (OVERHANG if named else 0)
     parts = [element("rect", x=room, y=room, width=size * cell, height=size * cell, class_="paper")]
     for i, name in enumerate(names if named else ()):
         middle = room + (i + 0.5) * cell
@@ -27,10 +28,12 @@ def confusion_picture(matrix: np.ndarray, names: Sequence[str]) -> Markup:
         parts.append(element("text", short, x=room - 8, y=middle + 4, text_anchor="end"))
         turned = f"translate({middle + 4} {room - 8}) rotate(-60)"
         parts.append(element("text", short, transform=turned))
+    axes = "rows: true class; columns: predicted class"
+    parts.append(element("text", axes, x=room + size * cell / 2, y=side + 15, text_anchor="middle"))
     for true, predicted in np.argwhere(matrix).tolist():
         parts += _cell(matrix, names, true, predicted, room, cell, named)
     title = element("title", "Confusion matrix: rows are the true classes, columns the predicted ones")
-    drawing = element("svg", title, *parts, viewBox=f"0 0 {side} {side}", role="img", class_="matrix")
+    drawing = element("svg", title, *parts, viewBox=f"0 0 {width} {side + 20}", role="img", class_="matrix")
     readout = element("output", "Point at a cell to read its counts.", class_="readout")
     return element("figure", element("div", drawing, class_="scroll"), readout)
 

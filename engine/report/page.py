@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.evaluation import Evaluation
 from engine.report.curves import curves_section
-from engine.report.facts import facts_tables, versions
+from engine.report.facts import facts_lists, versions
 from engine.report.html import Markup, element, join
 from engine.report.matrix import confusion_picture
 from engine.report.pictures import Sample, image_section
@@ -35,7 +35,7 @@ def write_report(
     Args:
         path: The HTML file.
         title: Headline.
-        result: `scores` of the evaluation; with `interval` (score -> [low, high]) where it has been computed.
+        result: What `engine.results.summarise` gave, and `protocol`: how the images were scored.
         evaluation: Where its images have the measures `trimap` and `segments`, these are shown.
         palette: RGB colour, 0 to 255, by class.
         ignore_label: Label that isn't scored.
@@ -61,7 +61,7 @@ def write_report(
     if "segments" in measured:
         sections["Sizes"] = size_section(evaluation.total("segments"), names)
     sections["Images"] = image_section(evaluation.images, names, palette, sample, ignore_label, most_images)
-    sections["Options and hashes"] = facts_tables({**facts, "Versions": versions()})
+    sections["Options and hashes"] = facts_lists({**facts, "Versions": versions()})
     page = _page(title, {name: body for name, body in sections.items() if body is not None})
     write_atomically(path, lambda file: file.write(page.encode()))
 

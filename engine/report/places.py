@@ -47,16 +47,16 @@ def boundary_section(counts: np.ndarray, matrix: np.ndarray, names: Sequence[str
         [label, number(percent(n / pixels[-1]), n), number(percent(iou), iou), number(percent(right), right)]
         for label, n, iou, right in zip(labels, pixels, mean_iou, accuracy, strict=True)
     ]
-    overall = table(["band, pixels", "% of labelled pixels", "mean IoU %", "pixel accuracy %"], rows)
+    overall = table(["band", "% of pixels", "mean IoU %", "pixel accuracy %"], rows)
     per_class = _class_details("IoU of each class by width of the band, %", names, _iou(counts), labels)
-    return join([chart, overall, per_class, element("p", BOUNDARY_NOTE, class_="note")])
+    return join([element("div", chart, overall, class_="pair"), per_class, element("p", BOUNDARY_NOTE, class_="note")])
 
 
 def size_section(counts: np.ndarray, names: Sequence[str]) -> Markup:
     """Bars and tables from `segment_counts` summed over images, (4,C,sizes)."""
     segments, pixels, hits, _ = counts
     sides = [f"{side}²" for side in SEGMENT_SIDES]
-    labels = [f"< {sides[0]}", *(f"{a} to {b}" for a, b in zip(sides, sides[1:], strict=False)), f"≥ {sides[-1]}"]
+    labels = [f"< {sides[0]}", *(f"{a}–{b}" for a, b in zip(sides, sides[1:], strict=False)), f"≥ {sides[-1]}"]
     found = [_mean(column) for column in _shares(hits, pixels).T.tolist()]
     mean_iou = [_mean(column) for column in _iou(counts[1:]).T.tolist()]
     chart = bar_chart(
@@ -71,9 +71,9 @@ def size_section(counts: np.ndarray, names: Sequence[str]) -> Markup:
             labels, segments.sum(axis=0).tolist(), pixels.sum(axis=0).tolist(), found, mean_iou, strict=True
         )
     ]
-    overall = table(["area", "segments", "pixels", "pixels found %", "IoU %"], rows)
+    overall = table(["area", "segments", "pixels", "found %", "IoU %"], rows)
     per_class = _class_details("IoU of each class by size, %", names, _iou(counts[1:]), labels)
-    return join([chart, overall, per_class, element("p", SIZE_NOTE, class_="note")])
+    return join([element("div", chart, overall, class_="pair"), per_class, element("p", SIZE_NOTE, class_="note")])
 
 
 def _class_details(title: str, names: Sequence[str], shares: np.ndarray, labels: Sequence[str]) -> Markup:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from engine.report.facts import fact
 from engine.report.html import Markup, count, element, join, number, percent, table
 
 HEADLINES = {
@@ -16,18 +17,18 @@ CONFUSIONS = 10  # rows of the table of frequent confusions
 
 
 def headline(result: Mapping) -> Markup:
-    """Cards with the overall scores; one that has an interval in `result["interval"]` shows it."""
-    intervals = result.get("interval") or {}
+    """Cards with the overall scores, the interval of the mean IoU, and how the images were scored."""
     cards = []
     for key, title in HEADLINES.items():
-        value, interval = result[key], intervals.get(key)
-        unit = None if value is None else element("small", " %")
-        between = None
-        if interval is not None:
-            between = element("p", f"95 % interval {percent(interval[0], 1)} to {percent(interval[1], 1)}")
-        figure = element("p", percent(value), unit, class_="figure")
+        unit = None if result[key] is None else element("small", " %")
+        figure = element("p", percent(result[key]), unit, class_="figure")
+        interval = result["interval"] if key == "mean_iou" else None
+        between = element("p", f"95 % interval {_between(interval)} (bootstrap over images)") if interval else None
         cards.append(element("li", element("h3", title), figure, between))
-    return element("ul", *cards, class_="cards")
+    protocol = {name: value for name, value in result["protocol"].items() if value is not None}
+    how = [f"{name.replace('_', ' ')} {fact(value)}" for name, value in protocol.items()]
+    note = element("p", "; ".join([f"{count(result['num_images'])} images", *how]), class_="note")
+    return join([element("ul", *cards, class_="cards"), note])
 
 
 def swatch(color: Sequence[int]) -> Markup:
@@ -37,20 +38,21 @@ def swatch(color: Sequence[int]) -> Markup:
 
 
 def class_table(result: Mapping, palette: Sequence[Sequence[int]]) -> Markup:
-    """A sortable row per class; the bar under the IoU repeats it."""
+    """A sortable row per class; the bar under the IoU repeats it, intervals are sorted by their width."""
     total = sum(row["pixels"] for row in result["per_class"].values())
     rows = []
     for (name, row), color in zip(result["per_class"].items(), palette, strict=True):
-        share = row["pixels"] / total if total else None
-        shares = [number(percent(value), value) for value in (row["precision"], row["recall"])]
+        interval, share = row["interval"], row["pixels"] / total if total else None
         cells = [
             _iou_cell(row["iou"]),
-            *shares,
+            number(_between(interval), interval[1] - interval[0] if interval else None),
+            *(number(percent(row[key]), row[key]) for key in ("precision", "recall")),
             number(count(row["pixels"]), row["pixels"]),
             number(percent(share), share),
         ]
         rows.append([join([swatch(color), name]), *cells])
-    return table(["class", "IoU %", "precision %", "recall %", "pixels", "share %"], rows, sortable=True)
+    titles = ["class", "IoU %", "95 % interval", "precision %", "recall %", "pixels", "share %"]
+    return table(titles, rows, sortable=True)
 
 
 def confusion_table(matrix: np.ndarray, names: Sequence[str]) -> Markup:
@@ -66,6 +68,10 @@ def confusion_table(matrix: np.ndarray, names: Sequence[str]) -> Markup:
         share = pixels / int(matrix[true].sum())
         rows.append([names[true], names[predicted], number(count(pixels), pixels), number(percent(share), share)])
     return table(["true class", "predicted as", "pixels", "% of the true class"], rows)
+
+
+def _between(interval: Sequence[float] | None) -> str:
+    return f"{percent(interval[0], 1)} to {percent(interval[1], 1)}" if interval else "n/a"
 
 
 def _iou_cell(iou: float | None) -> Markup:

@@ -14,6 +14,7 @@ from engine.report import segment_measure, trimap_measure, update_curves, write_
 from engine.report.charts import ticks
 from engine.report.html import Markup, element
 from engine.report.matrix import confusion_picture
+from engine.results import summarise
 from tests.utils.test_trimap import blocky
 from utils.metrics import confusion_matrix, scores
 
@@ -48,9 +49,17 @@ def evaluated(count: int, measured: bool = True) -> Evaluation:
     return Evaluation(images, 4)
 
 
-def write(path, count: int = 5, measured: bool = True, metrics=None, **more) -> str:
+def nothing_scored() -> dict:
+    result = scores(np.zeros((4, 4), np.int64), NAMES) | {"interval": None, "num_images": 0}
+    for row in result["per_class"].values():
+        row["interval"] = None
+    return result
+
+
+def write(path, count: int = 5, measured: bool = True, metrics=None) -> str:
     evaluation = evaluated(count, measured)
-    result = scores(evaluation.confusion, NAMES) | more
+    result = summarise(evaluation, NAMES, 50) if count else nothing_scored()
+    result["protocol"] = {"scales": (1.0, 2.0), "base_size": None}
     facts = {
         "Weights and data": {"snapshot": HOSTILE, "sha256": "ab" * 32},
         "Options": {"scales": (1.0, 2.0), "flip": False},
@@ -95,12 +104,13 @@ def test_scores_of_the_classes(tmp_path):
     page = Reader(write(tmp_path / "report.html"))
     matrix = evaluated(5).confusion.numpy()
     result = scores(matrix, NAMES)["per_class"]
-    rows = {row[0]: row[1:] for row in page.rows if len(row) == 6}
+    rows = {row[0]: row[1:] for row in page.rows[:5]}
     for name in NAMES[:3]:
         values = [f"{100 * result[name][key]:.2f}" for key in ("iou", "precision", "recall")]
         share = f"{100 * result[name]['pixels'] / matrix.sum():.2f}"
+        assert re.fullmatch(r"[\d.]+ to [\d.]+", rows[name].pop(1))
         assert rows[name] == [*values, f"{result[name]['pixels']:,}".replace(",", "\u2009"), share]
-    assert rows["never seen"] == ["n/a", "n/a", "n/a", "0", "0.00"]
+    assert rows["never seen"] == ["n/a", "n/a", "n/a", "n/a", "0", "0.00"]
 
 
 def test_every_section_is_there_and_the_page_needs_nothing_else(tmp_path):
@@ -124,8 +134,9 @@ def test_void_image_is_no_best_or_worst_one_and_none_is_shown_twice(tmp_path):
 
 
 def test_interval_is_shown_where_there_is_one(tmp_path):
-    page = write(tmp_path / "report.html", interval={"mean_iou": [0.4321, 0.5]})
-    assert page.count("95 % interval") == 1 and "95 % interval 43.2 to 50.0" in page
+    low, high = summarise(evaluated(5), NAMES, 50)["interval"]
+    assert f"95 % interval {100 * low:.1f} to {100 * high:.1f} (boot" in write(tmp_path / "report.html")
+    assert "(bootstrap" not in write(tmp_path / "one.html", 1)
 
 
 def test_names_stay_text(tmp_path):
@@ -142,7 +153,7 @@ def test_page_without_measures_or_images(tmp_path):
     ids = re.findall(r'<section id="(\w+)"', write(tmp_path / "report.html", 5, measured=False))
     assert "boundaries" not in ids and "sizes" not in ids
     page = Reader(write(tmp_path / "empty.html", 0))
-    assert not page.of("img") and ["never seen", "n/a", "n/a", "n/a", "0", "n/a"] in page.rows
+    assert not page.of("img") and ["never seen", "n/a", "n/a", "n/a", "n/a", "0", "n/a"] in page.rows
 
 
 def test_boundary_and_size_tables_agree_with_the_scores(tmp_path):
@@ -159,7 +170,7 @@ def test_boundary_and_size_tables_agree_with_the_scores(tmp_path):
 def test_curves_are_brought_up_to_date(tmp_path):
     metrics, report = tmp_path / "metrics.jsonl", tmp_path / "report.html"
     before = write(report, metrics=metrics)
-    assert "polyline" in before and "best: epoch" not in before
+    assert "No epoch is finished yet" in before
     metrics.write_text(
         '{"epoch": 0, "train_loss": 2.0, "mean_iou": 0.1, "pixel_accuracy": 0.2, "val_loss": null}\n'
         '{"epoch": 1, "train_loss": 1.0}\n{"epoch": 2, "train_loss": 1.0, "mean_iou": 0.05, "pixel_acc'
@@ -203,4 +214,4 @@ def test_matrix_of_many_classes_has_no_figures(count):
     matrix = np.eye(count, dtype=np.int64)
     picture = confusion_picture(matrix, [f"c{i}" for i in range(count)])
     assert picture.count("<rect") == count + 1
-    assert picture.count("<text") == (3 * count if count <= 40 else 0)
+    assert picture.count("<text") == (3 * count if count <= 40 else 0) + 1
