@@ -59,13 +59,13 @@ def run(argv: Sequence[str]) -> None:
 def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> None:
     """Evaluate what is not finished yet, and leave the results in `folder`."""
     predictor, split, mean, std = build(options, process)
+    transform = build_eval_transform(mean, std)
     part, digest = choose_part(options, split), file_sha256(options.snapshot)
     writer = PredictionWriter(folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL)
     partial = PartialResults(
         folder / "partial",
         fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
     )
-    transform = build_eval_transform(mean, std)
     finished = partial.start(
         options.resume, lambda image: not options.dump_images or writer.has(image.name, split.has_labels)
     )

@@ -335,13 +335,11 @@ def build_validation(
         )
 
     def draw(model: nn.Module) -> dict[str, np.ndarray]:
+        sample = resampler(dataset, build_predictor(model, base_size=run.base_size), process.device, amp)
         pictures = {}
         for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
-            sample = dataset[index]
-            scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
-            maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
-            colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
-            pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
+            image, *maps = sample(index)
+            pictures[split.names[index]] = side_by_side([image, *map(split.classes.colorize, maps)])
         return pictures
 
     def report(model: nn.Module, evaluation: Evaluation, epoch: int) -> None:

@@ -67,6 +67,14 @@ def test_training_leaves_the_report_of_its_best_epoch(trained):
     assert len(rows) == 2 and page.count("<title>training, all terms, ") == 2 and f"best: epoch {best['epoch']}" in page
 
 
+def test_fresh_start_moves_the_old_report_aside(scenes, tmp_path):
+    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "1")) == 0
+    page = (tmp_path / "run" / "report.html").read_bytes()
+    assert train.main(train_args(scenes, tmp_path, "--resume", "never", "--max_steps", "1")) == 0
+    assert not (tmp_path / "run" / "report.html").exists()
+    assert (tmp_path / "run" / "replaced_1" / "report.html").read_bytes() == page
+
+
 def test_training_without_a_report(scenes, tmp_path):
     assert train.main(train_args(scenes, tmp_path, "--test_mode", "--no-report")) == 0
     assert not (tmp_path / "run" / "report.html").exists() and (tmp_path / "run" / "best.pth").exists()

@@ -42,6 +42,7 @@ for (const matrix of document.querySelectorAll(".matrix")) {
 
 // Pictures: a click enlarges one; arrow keys leaf through the pictures of the same image; Escape closes.
 const dialog = document.createElement("dialog");
+dialog.setAttribute("aria-label", "enlarged picture");
 const bar = document.createElement("div"), title = document.createElement("p"), large = document.createElement("img");
 dialog.append(bar, large);
 document.body.append(dialog);
