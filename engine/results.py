@@ -112,6 +112,6 @@ def load_per_image(folder: Path) -> tuple[Evaluation, list[str]]:
         cells, counts = np.split(arrays["cells"], ends), np.split(arrays["counts"], ends)
         columns = (arrays["index"].tolist(), arrays["name"].tolist(), cells, counts, arrays["nll"].tolist())
         images = [ImageResult(i, name, len(names), *rest) for i, name, *rest in zip(*columns, strict=True)]
-    except (OSError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: cannot be read ({error}); run eval.py again") from error
     return Evaluation(images, len(names)), names
