@@ -359,9 +359,9 @@ class EvalOptions:
             raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
 
     def settings(self) -> dict:
-        """What decides the results and files of an image: an evaluation goes on only where these are the same."""
-        free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "bootstrap", "resume", "debug"}
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+        """What decides an image's result and files, besides snapshot, data and device."""
+        free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in free | {"debug"}}
 
 
 EVAL_OLD_FLAGS = [

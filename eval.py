@@ -130,12 +130,16 @@ def choose_part(options: EvalOptions, split: Split) -> range:
     """Indices of the part of the split that is asked for.
 
     Raises:
-        OptionError: A score is asked for, and the split has no labels.
+        OptionError: The part is empty, or a score is asked for and the split has no labels.
         DataError: It has, and they are all void.
     """
     part = range(len(split))[options.split_index :: options.split_count]
     if options.test_mode:
         part = part[:TEST_MODE_SAMPLES]
+    if not part:
+        raise OptionError(
+            f"--split_count {options.split_count}: more than the {len(split)} images of the split; lower it"
+        )
     if split.has_labels:
         check_labelled(split, part, IGNORE_LABEL)
     elif options.boundary or options.report or not options.dump_images:

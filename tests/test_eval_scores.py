@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def test_scores_of_the_split_and_of_every_image(given, tmp_path):
 def test_options_that_cannot_work(given, tmp_path, capfd):
     fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--bootstrap", "-1"), "--bootstrap")
     fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--eval_thresholds", "0.1,-1"), "--eval_thresholds")
+    parts = arguments(given, tmp_path, "--split_count", "7", "--split_index", "6")
+    fails(capfd, 2, evaluation.main, parts, "--split_count 7", "6 images")
 
 
 def stop_at(monkeypatch, image: int) -> None:
@@ -190,12 +193,12 @@ def test_a_score_that_is_not_a_number_names_the_image(given, tmp_path, capfd):
     assert earlier.read_text() == "{}"
 
 
-@pytest.mark.parametrize("kind", ["pred", "diff", "metrics.json", "per_image.npz"])
+@pytest.mark.parametrize("kind", ["pred/003.png", "diff/003.png", "metrics.json", "per_image.npz"])
 def test_a_full_disk_leaves_finished_files_intact(given, tmp_path, capfd, monkeypatch, kind):
-    out, replace = tmp_path / "out", evaluation.sys.modules["os"].replace
+    out, replace = tmp_path / "out", os.replace
 
     def full(source, target):
-        if kind in str(target) and "003" in str(target) + "003" * ("." in kind):
+        if str(target).endswith(kind):
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
@@ -207,8 +210,7 @@ def test_a_full_disk_leaves_finished_files_intact(given, tmp_path, capfd, monkey
     assert [np.array(Image.open(path)).shape for path in written] == [(48, 64)] * len(written)
     assert len(written) >= 3 and not list(out.rglob("*.tmp")) and not (out / "metrics.json").exists()
     assert evaluation.main([*argv, "--resume"]) == 0
-    finished = 6 if "." in kind else 3
-    assert f"resuming: {finished} of 6" in capfd.readouterr().out
+    assert f"resuming: {3 if '003' in kind else 6} of 6" in capfd.readouterr().out
 
 
 def test_void_labels(given, tmp_path, capfd):

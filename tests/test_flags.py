@@ -185,6 +185,10 @@ EVAL_FLAGS = [
     (["--num_workers", "0"], "num_workers", 0),
     (["--batch_size", "4"], "batch_size", 4),
     (["--test_mode"], "test_mode", True),
+    (["--resume"], "resume", True),
+    (["--boundary"], "boundary", True),
+    (["--eval_thresholds", "0.1,0.2"], "eval_thresholds", (0.1, 0.2)),
+    (["--bootstrap", "0"], "bootstrap", 0),
 ]
 EVAL_MEANINGLESS = [
     *LOCAL_RANK,
