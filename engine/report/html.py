@@ -1,6 +1,7 @@
 """Elements of HTML and SVG as text; whatever isn't an element already is escaped, so no name can become markup."""
 
 import html
+import unicodedata
 from collections.abc import Iterable
 
 _VOID = {"br", "img", "meta"}  # elements without an end tag
@@ -72,6 +73,6 @@ def count(value: int) -> str:
 
 
 def _text(value: object) -> str:
-    """Text without what HTML forbids: lone surrogates (undecodable file names) and control characters."""
+    """Text without what can't be shown: lone surrogates (undecodable file names), control and direction characters."""
     text = str(value).encode("utf-8", "replace").decode("utf-8")
-    return "".join(c if c.isprintable() or c in "\n\t\u2009\u00a0" else "\ufffd" for c in text)
+    return "".join(c if c.isprintable() or c in "\n\t" or unicodedata.category(c) == "Zs" else "\ufffd" for c in text)

@@ -14,7 +14,7 @@ from engine.evaluation import predict_batch
 from engine.measures import ImageResult
 from engine.report.html import Markup, element, join, percent
 from engine.report.tables import swatch
-from utils.drawing import error_map
+from utils.drawing import WRONG, error_map
 from utils.metrics import scores
 
 LONG_SIDE = 960  # of an embedded picture, pixels
@@ -53,7 +53,7 @@ def image_section(
 
 def legend(names: Sequence[str], palette: Sequence) -> Markup:
     """The classes' colours, and those that are no class."""
-    entries = [*zip(names, palette, strict=True), ("ignored", (0, 0, 0)), ("wrong (errors)", (230, 40, 40))]
+    entries = [*zip(names, palette, strict=True), ("ignored", (0, 0, 0)), ("wrong (errors)", WRONG)]
     return element("ul", *(element("li", swatch(color), name) for name, color in entries), class_="legend")
 
 
