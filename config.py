@@ -202,6 +202,7 @@ class RunOptions:
     val_every: int = option(1, "epochs between validations; the last epoch is always validated")
     base_size: int | None = option(None, "long side of the images in validation; unset: their own")
     max_pixels: int = option(2**26, "refuse images of validation with more pixels, at their own size or a scale")
+    report: bool = option(True, "write report.html for the best epoch")
     test_mode: bool = option(False, "a few steps and images of everything, to see that it runs")
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
@@ -337,6 +338,7 @@ class EvalOptions:
     batch_size: int = option(1, "images per process and batch")
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
     submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
+    report: bool = option(False, "write report.html: scores, charts, best and worst images on one page")
     boundary: bool = option(False, "also score boundaries: F-score at --eval_thresholds, Boundary IoU")
     eval_thresholds: tuple = option(
         BOUNDARY_THRESHOLDS, "thresholds of the F-score, shares of the diagonal", parse=numbers(float)

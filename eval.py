@@ -1,5 +1,6 @@
 """Score a snapshot on a split: alone, or on several processes under torchrun. `python eval.py --help`."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from engine.evaluation import Evaluation, check_labelled, evaluate
 from engine.inference import build_predictor
 from engine.measures import ImageResult, Measure
 from engine.partial import PartialResults, fingerprint
+from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
 from engine.results import describe, summarise, write_per_image
 from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
@@ -33,6 +35,7 @@ from utils.files import file_sha256, make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
 TEST_MODE_SAMPLES = 4
+REPORT_IMAGES = 6  # of the worst, and as many of the best
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +60,7 @@ def run(argv: Sequence[str]) -> None:
 def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> None:
     """Evaluate what is not finished yet, and leave the results in `folder`."""
     predictor, split, mean, std = build(options, process)
+    transform = build_eval_transform(mean, std)
     part, digest = choose_part(options, split), file_sha256(options.snapshot)
     writes = bool(options.dump_images or options.submission)
     writer = PredictionWriter(
@@ -73,7 +77,7 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
         get_logger().info(f"resuming: {len(finished)} of {len(part)} images are finished")
     evaluation = evaluate(
         predictor,
-        build_loader(options, process, split, build_eval_transform(mean, std), part, finished),
+        build_loader(options, process, split, transform, part, finished),
         split.classes.num_classes,
         IGNORE_LABEL,
         process.device,
@@ -85,7 +89,11 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
         progress=process.is_main,
     )
     if process.is_main and split.has_labels:
-        write_scores(options, split, evaluation, folder, digest)
+        result = write_scores(options, split, evaluation, folder, digest)
+        if options.report:
+            sample = resampler(EvaluationDataset(split, transform), predictor, process.device, AUTOCAST[options.amp])
+            title = f"{predictor.model.config['arch']} on {split.dataset} {split.split}"
+            report(options, split, title, evaluation, result, sample, folder / "report.html")
     if writes:
         get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
     if options.submission and process.is_main:  # all processes are done: the evaluation holds the results of them all
@@ -141,7 +149,7 @@ def choose_part(options: EvalOptions, split: Split) -> range:
         )
     if split.has_labels:
         check_labelled(split, part, IGNORE_LABEL)
-    elif options.boundary or not (options.dump_images or options.submission):
+    elif options.boundary or options.report or not (options.dump_images or options.submission):
         raise OptionError(
             f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
             " published or not in its folder; predict it with --dump_images or --submission, or score another split"
@@ -165,16 +173,17 @@ def build_loader(
 
 def build_measures(options: EvalOptions, num_classes: int) -> list[Measure]:
     """What is measured besides the confusion matrix."""
-    if not options.boundary:
-        return []
-    return [
-        f_score_measure(num_classes, IGNORE_LABEL, options.eval_thresholds),
-        iou_measure(num_classes, IGNORE_LABEL),
-    ]
+    measures = []
+    if options.boundary:
+        measures.append(f_score_measure(num_classes, IGNORE_LABEL, options.eval_thresholds))
+        measures.append(iou_measure(num_classes, IGNORE_LABEL))
+    if options.report:
+        measures += [trimap_measure(num_classes, IGNORE_LABEL), segment_measure(num_classes, IGNORE_LABEL)]
+    return measures
 
 
-def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> None:
-    """Say the scores and write the files that hold them."""
+def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> dict:
+    """Say the scores and write the files that hold them; returns what is in `metrics.json`."""
     names = split.classes.names
     result = summarise(evaluation, names, options.bootstrap)
     if options.boundary:
@@ -186,6 +195,29 @@ def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, fol
     for line in describe(result):
         get_logger().info(line)
     get_logger().info(f"{evaluation.num_images} images; scores are in {folder / 'metrics.json'}")
+    return result
+
+
+def report(
+    options: EvalOptions, split: Split, title: str, evaluation: Evaluation, result: dict, sample: Sample, path: Path
+) -> None:
+    """Write the page of --report, with the curves of the run whose folder the snapshot is in."""
+    curves = Path(options.snapshot).with_name("metrics.jsonl")
+    sources = {"snapshot": options.snapshot, "snapshot sha256": result["snapshot_sha256"], "data set": split.dataset}
+    sources |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
+    write_report(
+        path,
+        title,
+        result,
+        evaluation,
+        split.classes.palette,
+        IGNORE_LABEL,
+        sample,
+        {"Weights and data": sources, "Options": dataclasses.asdict(options)},
+        REPORT_IMAGES,
+        metrics=curves if curves.exists() else None,
+    )
+    get_logger().info(f"report: {path}")
 
 
 def protocol(options: EvalOptions) -> dict:

@@ -314,7 +314,7 @@ def test_quickstart_s_command_lines(place):
     )  # fmt: skip
     scored, _ = config.parse_eval(argv[evaluation + 1 : argv.index("-")])
     assert (scored.snapshot, scored.save_dir) == ("runs/quickstart/best.pth", "runs/quickstart")
-    assert scored.dump_images
+    assert scored.dump_images and scored.report and not trained.run.report
     assert trained.notes == []
 
 
