@@ -60,24 +60,29 @@ def write_submission(path: str | Path, folder: Path, split, progress: bool = Fal
             their image, hold an id of no class or only one id, or are all the same; the message has all findings.
         EnvironmentFault: `path` can't be written.
     """
-    findings, digests = defaultdict(list), []
-    for index, sample in enumerate(Progress(split.names, "check", progress)):
-        file = folder / f"{sample}.png"
-        if fault := _fault(file, split.load_image(index).shape[:2], split.classes.label_ids):
-            findings[fault[0]].append(f"{file.name}{fault[1]}")
-        if file.is_file():
-            digests.append(file_sha256(file))
-    if extra := _extra_files(folder, split):
-        findings[f"not of split {split.split}"] = extra
-    if len(digests) > 1 and len(set(digests)) == 1:
-        findings["all the same"] = [f"{sample}.png" for sample in split.names]
-    if findings:
+    if findings := _findings(folder, split, progress):
         found = "; ".join(_count(files, what) for what, files in findings.items())
         raise DataError(f"{path}: not written, because the predictions in {folder} are no valid submission: {found}")
     names = {split.submission_name(index): f"{sample}.png" for index, sample in enumerate(split.names)}
     write_atomically(path, lambda file: _zip(file, folder, names))
     size = Path(path).stat().st_size / 2**20
     get_logger().info(f"{len(names)} predictions checked; {path} ({size:.1f} MiB) is ready, sha256 {file_sha256(path)}")
+
+
+def _findings(folder: Path, split, progress: bool) -> dict[str, list[str]]:
+    """What is wrong -> the files, with the figures to it."""
+    findings, digests = defaultdict(list), []
+    for index, sample in enumerate(Progress(split.names, "check", progress)):
+        file = folder / f"{sample}.png"
+        if fault := _fault(file, split.load_image(index).shape[:2], split.classes.label_ids):
+            findings[fault[0]].append(f"{sample}.png{fault[1]}")
+        if file.is_file():
+            digests.append(file_sha256(file))
+    if extra := _extra_files(folder, split):
+        findings[f"not of split {split.split}"] = extra
+    if len(digests) > 1 and len(set(digests)) == 1:
+        findings["all the same"] = [f"{sample}.png" for sample in split.names]
+    return findings
 
 
 def _fault(file: Path, size: tuple[int, int], label_ids: Sequence[int]) -> tuple[str, str] | None:
