@@ -1,5 +1,6 @@
 """Score a snapshot on a split: alone, or on several processes under torchrun. `python eval.py --help`."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -21,7 +22,9 @@ from engine.evaluation import Evaluation, check_labelled, evaluate
 from engine.inference import build_predictor
 from engine.measures import ImageResult, Measure
 from engine.partial import PartialResults, fingerprint
+from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
 from engine.results import describe, summarise, write_per_image
+from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
 from utils import distributed
@@ -32,6 +35,7 @@ from utils.files import file_sha256, make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
 TEST_MODE_SAMPLES = 4
+REPORT_IMAGES = 6  # of the worst, and as many of the best
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,34 +57,44 @@ def run(argv: Sequence[str]) -> None:
 def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> None:
     """Evaluate what is not finished yet, and leave the results in `folder`."""
     predictor, split, mean, std = build(options, process)
+    transform = build_eval_transform(mean, std)
     part, digest = choose_part(options, split), file_sha256(options.snapshot)
-    writer = PredictionWriter(folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL)
+    writes = bool(options.dump_images or options.submission)
+    writer = PredictionWriter(
+        folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL, pictures=options.dump_images
+    )
+    if options.submission and process.is_main:
+        prepare_submission(options.submission, folder / "pred", split)
     partial = PartialResults(
         folder / "partial",
         fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
     )
-    finished = partial.start(
-        options.resume, lambda image: not options.dump_images or writer.has(image.name, split.has_labels)
-    )
+    finished = partial.start(options.resume, lambda image: not writes or writer.has(image.name, split.has_labels))
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(part)} images are finished")
     evaluation = evaluate(
         predictor,
-        build_loader(options, process, split, build_eval_transform(mean, std), part, finished),
+        build_loader(options, process, split, transform, part, finished),
         split.classes.num_classes,
         IGNORE_LABEL,
         process.device,
         amp=AUTOCAST[options.amp],
         measures=build_measures(options, split.classes.num_classes),
-        on_batch=writer if options.dump_images else None,
+        on_batch=writer if writes else None,
         on_result=partial.add,
         finished=finished,
         progress=process.is_main,
     )
     if process.is_main and split.has_labels:
-        write_scores(options, split, evaluation, folder, digest)
-    if options.dump_images:
+        result = write_scores(options, split, evaluation, folder, digest)
+        if options.report:
+            sample = resampler(EvaluationDataset(split, transform), predictor, process.device, AUTOCAST[options.amp])
+            title = f"{predictor.model.config['arch']} on {split.dataset} {split.split}"
+            report(options, split, title, evaluation, result, sample, folder / "report.html")
+    if writes:
         get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
+    if options.submission and process.is_main:  # all processes are done: the evaluation holds the results of them all
+        write_submission(options.submission, folder / "pred", split, progress=True)
     partial.remove()
 
 
@@ -106,6 +120,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
         options.merge,
         pad_value=[-m / s for m, s in zip(mean, std, strict=True)],
         window_batch=options.window_batch,
+        max_pixels=options.max_pixels,
     )
     return predictor, split, mean, std
 
@@ -119,18 +134,22 @@ def choose_part(options: EvalOptions, split: Split) -> range:
     """Indices of the part of the split that is asked for.
 
     Raises:
-        OptionError: A score is asked for, and the split has no labels.
+        OptionError: The part is empty, or a score is asked for and the split has no labels.
         DataError: It has, and they are all void.
     """
     part = range(len(split))[options.split_index :: options.split_count]
     if options.test_mode:
         part = part[:TEST_MODE_SAMPLES]
+    if not part:
+        raise OptionError(
+            f"--split_count {options.split_count}: more than the {len(split)} images of the split; lower it"
+        )
     if split.has_labels:
         check_labelled(split, part, IGNORE_LABEL)
-    elif options.boundary or not options.dump_images:
+    elif options.boundary or options.report or not (options.dump_images or options.submission):
         raise OptionError(
             f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
-            " published or not in its folder; predict it with --dump_images, or score another split"
+            " published or not in its folder; predict it with --dump_images or --submission, or score another split"
         )
     return part
 
@@ -151,16 +170,17 @@ def build_loader(
 
 def build_measures(options: EvalOptions, num_classes: int) -> list[Measure]:
     """What is measured besides the confusion matrix."""
-    if not options.boundary:
-        return []
-    return [
-        f_score_measure(num_classes, IGNORE_LABEL, options.eval_thresholds),
-        iou_measure(num_classes, IGNORE_LABEL),
-    ]
+    measures = []
+    if options.boundary:
+        measures.append(f_score_measure(num_classes, IGNORE_LABEL, options.eval_thresholds))
+        measures.append(iou_measure(num_classes, IGNORE_LABEL))
+    if options.report:
+        measures += [trimap_measure(num_classes, IGNORE_LABEL), segment_measure(num_classes, IGNORE_LABEL)]
+    return measures
 
 
-def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> None:
-    """Say the scores and write the files that hold them."""
+def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> dict:
+    """Say the scores and write the files that hold them; returns what is in `metrics.json`."""
     names = split.classes.names
     result = summarise(evaluation, names, options.bootstrap)
     if options.boundary:
@@ -172,6 +192,29 @@ def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, fol
     for line in describe(result):
         get_logger().info(line)
     get_logger().info(f"{evaluation.num_images} images; scores are in {folder / 'metrics.json'}")
+    return result
+
+
+def report(
+    options: EvalOptions, split: Split, title: str, evaluation: Evaluation, result: dict, sample: Sample, path: Path
+) -> None:
+    """Write the page of --report, with the curves of the run whose folder the snapshot is in."""
+    curves = Path(options.snapshot).with_name("metrics.jsonl")
+    sources = {"snapshot": options.snapshot, "snapshot sha256": result["snapshot_sha256"], "data set": split.dataset}
+    sources |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
+    write_report(
+        path,
+        title,
+        result,
+        evaluation,
+        split.classes.palette,
+        IGNORE_LABEL,
+        sample,
+        {"Weights and data": sources, "Options": dataclasses.asdict(options)},
+        REPORT_IMAGES,
+        metrics=curves if curves.exists() else None,
+    )
+    get_logger().info(f"report: {path}")
 
 
 def protocol(options: EvalOptions) -> dict:

@@ -124,8 +124,8 @@ def _signals_held() -> Iterator[None]:
 def _init_worker(worker_id: int) -> None:
     """One thread per worker; signals to the whole job (Ctrl-C, a scheduler's SIGTERM) are left to the main process.
 
-    It may still need batches to finish its step; however it ends, this process ends too. A SIGTERM from the main process itself, how DataLoader and Python's
-    exit end a worker that hangs, is obeyed.
+    It may still need batches to finish its step; however it ends, this process ends too. A SIGTERM from the main
+    process itself, how DataLoader and Python's exit end a worker that hangs, is obeyed.
     """
     die_with_parent()
     torch.set_num_threads(1)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from engine.measures import ImageResult, Measure
+from engine.score_maps import predict_labels
 from utils.distributed import gather_objects, note
 from utils.errors import DataError, NumericsError
 from utils.logging import Progress
@@ -61,12 +62,16 @@ def predict_batch(predictor: Predict, batch: dict, device: torch.device, amp: to
     """Scores (N,C,H,W) float of a batch's images.
 
     Raises:
-        NumericsError: A score is not finite; the message names the samples.
+        DataError: The images are too large for the predictor.
+        NumericsError: A score is not finite; both messages name the samples.
     """
     images = batch["image"].to(device, non_blocking=True)
-    with torch.autocast(device.type, amp, enabled=amp is not None):
-        scores = predictor(images)
-    if not torch.isfinite(scores).all():
+    try:
+        with torch.autocast(device.type, amp, enabled=amp is not None):
+            scores = predictor(images)
+    except DataError as error:
+        raise DataError(f"{', '.join(batch['name'])}: {error}") from error
+    if not torch.stack(scores.aminmax()).isfinite().all():  # one pass; isfinite of all scores takes 40 times as long
         raise NumericsError(f"scores of {', '.join(batch['name'])} are not finite; take another snapshot or --amp off")
     return scores
 
@@ -97,7 +102,7 @@ def evaluate(
         device: Where to compute.
         amp: Autocast type, or None.
         measures: What else is measured on each image.
-        on_batch: Called with each batch and its predicted labels (N,H,W) int64 on the CPU.
+        on_batch: Called with each batch and its predicted labels (N,H,W) uint8 on the CPU.
         on_result: Called with the result of each image, after `on_batch`.
         finished: Results of images that are not in the loaders, the same on every rank.
         stopped: True abandons the evaluation, between batches; one rank is enough.
@@ -113,7 +118,7 @@ def evaluate(
         if stopped():
             break
         scores = predict_batch(predictor, batch, device, amp)
-        prediction = scores.argmax(dim=1)
+        prediction = predict_labels(scores)
         matrices, nll = _count(scores, prediction, batch, num_classes, ignore_label)
         if on_batch is not None or measures:
             prediction = prediction.cpu()
@@ -169,7 +174,6 @@ def _measure(measures: Sequence[Measure], prediction: Tensor, label: Tensor) -> 
 def _log_likelihoods(scores: Tensor, label: Tensor, ignore_label: int) -> list[float]:
     """Sum of the negative log-likelihood over each image's labelled pixels, added up image by image."""
     valid = label != ignore_label
-    share = scores / scores.sum(dim=1, keepdim=True)
-    picked = share.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
+    picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1) / scores.sum(dim=1)
     nll = torch.where(valid, -picked.clamp_min(1e-12).log(), 0)
     return torch.stack([image.sum(dtype=torch.float64) for image in nll]).tolist()

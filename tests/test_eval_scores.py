@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import datasets
 import eval as evaluation
 import network
 import train
+from config import parse_eval
 from engine.checkpoint import save_snapshot
 from tests.conftest import ROOT, launch, make_scenes, train_args
 from tests.test_bad_input import fails
@@ -77,6 +79,8 @@ def test_scores_of_the_split_and_of_every_image(given, tmp_path):
 def test_options_that_cannot_work(given, tmp_path, capfd):
     fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--bootstrap", "-1"), "--bootstrap")
     fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--eval_thresholds", "0.1,-1"), "--eval_thresholds")
+    parts = arguments(given, tmp_path, "--split_count", "7", "--split_index", "6")
+    fails(capfd, 2, evaluation.main, parts, "--split_count 7", "6 images")
 
 
 def stop_at(monkeypatch, image: int) -> None:
@@ -145,6 +149,15 @@ def test_only_results_of_the_same_evaluation_are_used(given, tmp_path, capfd, mo
     assert results(out) == results(tmp_path / "whole")
 
 
+def test_files_have_to_be_of_the_same_evaluation(given, tmp_path):
+    def settings(*more: str) -> dict:
+        return parse_eval(arguments(given, tmp_path, *more))[0].settings()
+
+    assert settings("--submission", "a.zip") == settings("--submission", "b.zip") != settings()
+    assert settings("--dump_images") != settings("--submission", "a.zip")
+    assert settings("--num_workers", "3", "--max_pixels", "99999") == settings()
+
+
 def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path, capfd, monkeypatch):
     out, other = tmp_path / "out", (make_snapshot(tmp_path / "other.pth", given[1], seed=1), given[1])
     for argv, used in [(arguments(other, out, "--resume"), "resuming: 0 of 6"), (arguments(given, out), "")]:
@@ -190,12 +203,12 @@ def test_a_score_that_is_not_a_number_names_the_image(given, tmp_path, capfd):
     assert earlier.read_text() == "{}"
 
 
-@pytest.mark.parametrize("kind", ["pred", "diff", "metrics.json", "per_image.npz"])
+@pytest.mark.parametrize("kind", ["pred/003.png", "diff/003.png", "metrics.json", "per_image.npz"])
 def test_a_full_disk_leaves_finished_files_intact(given, tmp_path, capfd, monkeypatch, kind):
-    out, replace = tmp_path / "out", evaluation.sys.modules["os"].replace
+    out, replace = tmp_path / "out", os.replace
 
     def full(source, target):
-        if kind in str(target) and "003" in str(target) + "003" * ("." in kind):
+        if str(target).endswith(kind):
             raise OSError(errno.ENOSPC, "No space left on device")
         replace(source, target)
 
@@ -207,8 +220,7 @@ def test_a_full_disk_leaves_finished_files_intact(given, tmp_path, capfd, monkey
     assert [np.array(Image.open(path)).shape for path in written] == [(48, 64)] * len(written)
     assert len(written) >= 3 and not list(out.rglob("*.tmp")) and not (out / "metrics.json").exists()
     assert evaluation.main([*argv, "--resume"]) == 0
-    finished = 6 if "." in kind else 3
-    assert f"resuming: {finished} of 6" in capfd.readouterr().out
+    assert f"resuming: {3 if '003' in kind else 6} of 6" in capfd.readouterr().out
 
 
 def test_void_labels(given, tmp_path, capfd):
