@@ -93,14 +93,19 @@ def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None
 def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopRequest | None) -> Heartbeat:
     try:
         store, rank, _ = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
-        heartbeat = Heartbeat(store, rank, world_size, timeout_s, stop)
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        timeout = timedelta(seconds=timeout_s)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
     except (ValueError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise EnvironmentFault(f"WORLD_SIZE={world_size}: {reason}; start the processes with torchrun") from error
-    heartbeat.start()
+    # torchrun keeps the store, with addresses of processes that are gone, when it starts them again
+    store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    heartbeat = Heartbeat(store, rank, world_size, timeout_s, stop)
+    heartbeat.await_all(JOIN_S)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        timeout = timedelta(seconds=timeout_s)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    except RuntimeError as error:
+        raise heartbeat.blame(str(error).splitlines()[0][:200]) from error
     return heartbeat
 
 

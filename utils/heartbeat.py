@@ -87,12 +87,19 @@ class Heartbeat:
         self._stopping = False
         self._closed = threading.Event()
         self._reporting = threading.Lock()  # taken for good by whoever reports a lost process first
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._complete = False  # all others were heard once
         self._beat()
-
-    def start(self) -> None:
-        """Begin; every process has to have made its `Heartbeat`."""
+        self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    def await_all(self, timeout_s: float) -> None:
+        """Wait until every process has started; raises `PeerLostError`, naming who has not."""
+        deadline = time.monotonic() + timeout_s
+        while not self._complete:
+            if time.monotonic() > deadline:
+                missing = [str(rank) for rank in self._peers if not self._store.check([f"beat/{rank}"])]
+                raise PeerLostError(f"rank {', '.join(missing)} did not start within {timeout_s:.0f} s; start again")
+            time.sleep(INTERVAL_S / 10)
 
     def note(self, place: str, bounded: bool = False) -> None:
         """Say where this process is from now on."""
@@ -148,6 +155,8 @@ class Heartbeat:
                 if self._closed.is_set():
                     return
                 self._abort(f"the job's store doesn't answer, its host is lost ({str(error).splitlines()[0][:100]})")
+            if not self._complete:
+                continue  # they start at different times; joining the job has a timeout of its own
             patience = min(self.timeout_s, STOPPING_S) if self._stopping else self.timeout_s
             lost = self._lost(patience, FAILED_S) or self._stuck()
             if lost is not None:
@@ -158,7 +167,11 @@ class Heartbeat:
         self._own.set(f"beat/{self.rank}", json.dumps(self._said))
 
     def _listen(self) -> None:
-        said = self._own.multi_get([f"beat/{rank}" for rank in self._peers])
+        keys = [f"beat/{rank}" for rank in self._peers]
+        if not self._complete and not self._own.check(keys):
+            return
+        said = self._own.multi_get(keys)
+        self._complete = True
         now = time.monotonic()
         for peer, text in zip(self._peers.values(), said, strict=True):
             peer.hear(json.loads(text), now)

@@ -86,6 +86,9 @@ def test_a_child_ends_with_its_parent():
         child = int(parent.stdout.readline())
         parent.kill()
         assert parent.stdout.read() == b""  # returns when the last holder of the pipe is gone
+    deadline = time.monotonic() + 30
+    while alive(child) and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert not alive(child)
 
 
