@@ -57,10 +57,16 @@ def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False)
     _check_space(path.parent, content)
     staged = path.with_name(f".{path.name}.new.tmp")
     write_atomically(staged, lambda file: _write(content, file))
-    if keep_previous and path.exists():
-        _replace_by_link(path, previous_path(path))
-    os.replace(staged, path)
-    sync_folder(path.parent)
+    try:
+        if keep_previous and path.exists():
+            _replace_by_link(path, previous_path(path))
+        os.replace(staged, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"{path}: cannot be written ({error.strerror}); free disk space, or move the run's folder to another disk"
+        ) from error
 
 
 def _write(content: dict, file: BinaryIO) -> None:
@@ -87,10 +93,13 @@ def _replace_by_link(source: Path, target: Path) -> None:
     link = target.with_name(f".{target.name}.link.tmp")
     link.unlink(missing_ok=True)
     try:
-        os.link(source, link)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, link)
-    os.replace(link, target)
+        try:
+            os.link(source, link)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(source, link)
+        os.replace(link, target)
+    finally:
+        link.unlink(missing_ok=True)
 
 
 def previous_path(path: Path) -> Path:

@@ -2,12 +2,15 @@
 
 Usage: python scripts/chaos.py [--kills N] [--terms N] [--seed N] [--out DIR] [--json FILE]
 
-A run on two processes (gloo, CPU) is trained undisturbed, then again with N random SIGKILLs of a training process, the
-launcher or a loader worker, and once more with N SIGTERMs in each phase of a run, to a process, the launcher or all of
-them. The weights at the end are the undisturbed run's to the bit, a kill costs one interval between saves at most, a
-SIGTERM not a step, no process and no temporary file is left. Exit 1 where one of these isn't so. Needs Linux's /proc.
+A run on two processes (gloo, CPU) is trained undisturbed, then disturbed: by SIGTERMs in each phase of a run, to a
+process, the launcher or all of them, and by SIGKILLs of a process, the launcher or a loader worker, at random moments
+after the first step of each start. The final weights have to be the undisturbed run's to the bit; a SIGTERM may not
+cost a step, a SIGKILL one interval between saves at most; no process and no temporary file may be left. Exit 1 where
+one of these isn't so; the output of all starts is in DIR/log.txt. Needs Linux's /proc.
 """
 
+import contextlib
+import io
 import itertools
 import json
 import random
@@ -24,13 +27,13 @@ from engine.checkpoint import load_snapshot  # noqa: E402
 from engine.report.facts import versions  # noqa: E402
 from scripts.make_receipt import describe_machine  # noqa: E402
 from scripts.make_synthetic import main as make_synthetic  # noqa: E402
-from scripts.supervised import LAUNCHER, LOADER, STEP, Hung, Job  # noqa: E402
+from scripts.supervised import LAUNCHER, LOADER, STEP, Hung, Job, answers_signals  # noqa: E402
 from utils.cli import run_main  # noqa: E402
 from utils.errors import OptionError  # noqa: E402
 from utils.files import make_folder, write_json  # noqa: E402
 from utils.options import Parser  # noqa: E402
 
-PROCESSES, TRAIN_IMAGES, VAL_IMAGES, SAVE_EVERY = 2, 24, 6, 4
+PROCESSES, TRAIN_IMAGES, VAL_IMAGES, SAVE_EVERY = 2, 40, 6, 4
 STEPS_PER_EPOCH = TRAIN_IMAGES // (2 * PROCESSES)
 STEPS_PER_KILL = 10  # a kill comes up to 8 steps and a moment after the first one, and costs some
 KILL_TARGETS = ("rank 0", "rank 1", LAUNCHER, LOADER)
@@ -62,12 +65,12 @@ def train_arguments(out: Path, name: str, epochs: int) -> list[str]:
         *("--data_root", str((out / "data").resolve()), "--ckpt", str((out / name).resolve()), "--exp", "run"),
         *("--crop_size", "32", "--class_uniform_tile", "32", "--bs_mult", "2", "--adam", "--lr", "0.001"),
         *("--ema", "0.9", "--max_epoch", str(epochs), "--save_every", str(SAVE_EVERY), "--log_every", "1"),
-        *("--num_workers", "1", "--device", "cpu", "--no-report", "--val_every", "2", "--timeout", "60"),
+        *("--num_workers", "1", "--device", "cpu", "--no-report", "--timeout", "60"),
     ]
 
 
 class Campaign:
-    """Starts the runs, disturbs them, and keeps what was found.
+    """Trains one run undisturbed and once more disturbed, and keeps what was found.
 
     Args:
         options: See `parse`.
@@ -75,8 +78,31 @@ class Campaign:
 
     def __init__(self, options: Namespace) -> None:
         self.options, self.random = options, random.Random(options.seed)
+        self.epochs = 1 + options.terms + options.kills * STEPS_PER_KILL // STEPS_PER_EPOCH
+        self.arguments = train_arguments(options.out, "disturbed", self.epochs)
+        self.folder = options.out / "disturbed" / "run"
+        self.found: dict = {"terms": [], "kills": []}
         self.faults: list[str] = []
         self.job: Job | None = None
+
+    def run(self) -> dict:
+        """Everything; returns what was done and found."""
+        self.start(train_arguments(self.options.out, "undisturbed", self.epochs))
+        if self.job.wait() != 0:
+            raise RuntimeError("\n".join(["the undisturbed run failed:", *self.job.attempt.lines[-20:]]))
+        self.found |= {"steps": self.epochs * STEPS_PER_EPOCH, "digest": self.job.attempt.digest}
+        pairs = list(itertools.product(TERM_PHASES, TERM_TARGETS))
+        self.random.shuffle(pairs)
+        for phase, target in itertools.islice(itertools.cycle(pairs), self.options.terms):
+            self.note("terms", {"phase": phase, "target": target} | self.term(phase, target))
+        self.start(self.arguments, restarts=self.options.kills)
+        for number in range(self.options.kills):
+            if not self.run_to(self.random.randrange(8), self.random.uniform(0, 0.3)):
+                self.check(False, f"the run ended before kill {number + 1}")
+                break
+            self.note("kills", self.kill(self.random.choice(KILL_TARGETS)))
+        self.finish()
+        return self.found
 
     def start(self, arguments: Sequence[str], restarts: int = 0) -> Job:
         """A new job."""
@@ -90,41 +116,21 @@ class Campaign:
             print(f"FAULT: {fault}", flush=True)
         return condition
 
-    def undisturbed(self, epochs: int) -> str:
-        """The digest of a run that nothing disturbs."""
-        job = self.start(train_arguments(self.options.out, f"undisturbed_{epochs}", epochs))
-        if job.wait() != 0 or job.attempt.digest is None:
-            raise RuntimeError("\n".join(["the undisturbed run failed:", *job.attempt.lines[-20:]]))
-        return job.attempt.digest
+    def note(self, kind: str, record: dict) -> None:
+        """Keep what one signal did."""
+        self.found[kind].append(record)
+        print(f"{kind} {len(self.found[kind])}: {json.dumps(record)}", flush=True)
 
-    def finish(self, name: str, epochs: int, digest: str) -> dict:
+    def finish(self) -> None:
         """Let the job end by itself, and compare what it leaves."""
-        self.check(self.job.wait() == 0, f"{name}: the launcher's exit code is {self.job.process.returncode}")
-        self.check(self.job.attempt.digest == digest, f"{name}: the final weights are not the undisturbed run's")
-        self.check(not self.job.orphans(), f"{name}: processes are left")
-        folder = self.options.out / name
-        left = [str(path.relative_to(folder)) for path in folder.rglob("*") if path.name.endswith(".tmp")]
-        self.check(not left, f"{name}: temporary files are left: {left}")
-        lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-        self.check([line["epoch"] for line in lines] == list(range(epochs)), f"{name}: metrics.jsonl has other epochs")
-        return {"steps": epochs * STEPS_PER_EPOCH, "digest": digest, "final_digest": self.job.attempt.digest}
-
-    def kills(self, count: int) -> dict:
-        """SIGKILLs at random moments after the first step of each start."""
-        epochs = count * STEPS_PER_KILL // STEPS_PER_EPOCH + 1
-        digest = self.undisturbed(epochs)
-        arguments = train_arguments(self.options.out, "killed", epochs)
-        self.start(arguments, restarts=count)
-        done = []
-        for number in range(count):
-            steps, pause = self.random.randrange(8), self.random.uniform(0, 0.3)
-            target = self.random.choice(KILL_TARGETS)
-            if not self.run_to(steps, pause):
-                self.check(False, f"the run ended before kill {number + 1}")
-                break
-            done.append(self.kill(target, arguments, count - number))
-            print(f"[{number + 1}/{count}] {json.dumps(done[-1])}", flush=True)
-        return {"kills": done} | self.finish("killed", epochs, digest)
+        self.check(self.job.wait() == 0, f"the last start's exit code is {self.job.process.returncode}")
+        self.found["digest_disturbed"] = self.job.attempt.digest
+        self.check(self.job.attempt.digest == self.found["digest"], "the final weights are not the undisturbed run's")
+        self.check(not self.job.orphans(), "processes are left at the end")
+        left = [str(path) for path in self.folder.parent.rglob("*") if path.name.endswith(".tmp")]
+        self.check(not left, f"temporary files are left: {left}")
+        lines = [json.loads(line) for line in (self.folder / "metrics.jsonl").read_text().splitlines()]
+        self.check([line["epoch"] for line in lines] == list(range(self.epochs)), "metrics.jsonl has other epochs")
 
     def run_to(self, steps: int, pause: float) -> bool:
         """Follow the job over its first step and so many steps and seconds more; False if it ended before."""
@@ -136,7 +142,7 @@ class Campaign:
             pass
         return self.job.attempt.digest is None and self.job.process.poll() is None
 
-    def kill(self, target: str, arguments: Sequence[str], restarts: int) -> dict:
+    def kill(self, target: str) -> dict:
         """Kill one process, see the job start again, and say what that cost."""
         job, started = self.job, time.monotonic()
         if target not in (roles := job.processes()):
@@ -146,7 +152,7 @@ class Campaign:
             job.wait()
             self.check(not job.orphans(), f"{target} killed: processes are left")
             ended = job.attempt
-            self.start(arguments, restarts).await_start()
+            self.start(self.arguments, self.options.kills).await_start()
         else:
             ended = job.await_start()
         lost = ended.reached - self.job.attempt.resumed
@@ -154,25 +160,10 @@ class Campaign:
         record = {"target": target, "last_step": ended.reached, "resumed_at": self.job.attempt.resumed}
         return record | {"lost_steps": lost, "seconds": round(time.monotonic() - started, 1)}
 
-    def terms(self, count: int) -> dict:
-        """SIGTERMs in each phase of a run, to each target."""
-        epochs = count + 2  # the one that is stopped in its validation is gone on with
-        digest = self.undisturbed(epochs)
-        arguments = train_arguments(self.options.out, "stopped", epochs)
-        pairs = list(itertools.product(TERM_PHASES, TERM_TARGETS))
-        self.random.shuffle(pairs)
-        done = []
-        for number, (phase, target) in zip(range(count), itertools.cycle(pairs), strict=False):
-            self.start(arguments)
-            done.append({"phase": phase, "target": target} | self.term(phase, target))
-            print(f"[{number + 1}/{count}] {json.dumps(done[-1])}", flush=True)
-        self.start(arguments)
-        return {"terms": done} | self.finish("stopped", epochs, digest)
-
     def term(self, phase: str, target: str) -> dict:
-        """Wait for a phase, ask to stop, and see that it stops at the current step."""
-        job, folder = self.job, self.options.out / "stopped" / "run"
-        self.await_phase(phase, folder)
+        """Start, wait for a phase, ask to stop, and see that it stops at the current step."""
+        before, job = self.saved_step(), self.start(self.arguments)
+        self.await_phase(phase)
         roles = job.processes()
         started = time.monotonic()
         job.send(signal.SIGTERM, sum(roles.values(), []) if target == "all" else roles.get(target, []))
@@ -181,9 +172,8 @@ class Campaign:
         self.check(not job.orphans(), f"{what}: processes are left")
         self.check(code == 0 or target in (LAUNCHER, "all"), f"{what}: exit code {code}")
         if self.check(attempt.stopped is not None or attempt.early, f"{what}: not said; {attempt.lines[-5:]}"):
-            last = folder / "last.pth"
-            saved = load_snapshot(last)["training"]["state"]["step"] if last.exists() else 0
-            self.check(saved == attempt.reached, f"{what}: saved at step {saved}, not {attempt.reached}")
+            saved, reached = self.saved_step(), attempt.step or before
+            self.check(saved == reached, f"{what}: saved at step {saved}, not {reached}")
             self.check(attempt.stopped in (None, saved), f"{what}: saved {saved}, said {attempt.stopped}")
         return {
             "stopped_at": attempt.stopped,
@@ -192,16 +182,21 @@ class Campaign:
             "seconds": round(time.monotonic() - started, 2),
         }
 
-    def await_phase(self, phase: str, folder: Path) -> None:
-        """Follow the job into a phase of its run."""
+    def saved_step(self) -> int:
+        """Where a run would go on."""
+        last = self.folder / "last.pth"
+        return load_snapshot(last)["training"]["state"]["step"] if last.exists() else 0
+
+    def await_phase(self, phase: str) -> None:
+        """Follow the job into a phase of its run; boot begins when the processes hold signals back."""
         job = self.job
         if phase == "boot":
             deadline = time.monotonic() + self.options.watchdog
-            while len(job.processes()) < 1 + PROCESSES and time.monotonic() < deadline:
+            while sum(map(answers_signals, job.ranks())) < PROCESSES and time.monotonic() < deadline:
                 time.sleep(0.05)
             time.sleep(self.random.uniform(0, 4))
             return
-        last = folder / "last.pth"
+        last = self.folder / "last.pth"
         for line in job.follow():
             found = STEP.search(line)
             if found and (phase != "validation" or int(found[1]) % STEPS_PER_EPOCH == 0):
@@ -210,7 +205,7 @@ class Campaign:
         if phase == "step":
             time.sleep(self.random.uniform(0, 0.3))
         elif phase == "save":
-            while not any(folder.glob(".*.tmp")) and time.monotonic() < deadline:
+            while not any(self.folder.glob(".*.tmp")) and time.monotonic() < deadline:
                 time.sleep(0.0005)
         else:
             while _changed_at(last) == before and time.monotonic() < deadline:
@@ -226,20 +221,18 @@ def run(argv: Sequence[str]) -> int:
     options = parse(argv)
     make_folder(options.out, "--out")
     size = ["--height", "48", "--width", "64", "--train", str(TRAIN_IMAGES), "--val", str(VAL_IMAGES), "--test", "0"]
-    make_synthetic([str(options.out / "data"), *size])
-    campaign, started, found = Campaign(options), time.monotonic(), {}
+    with contextlib.redirect_stdout(io.StringIO()):
+        make_synthetic([str(options.out / "data"), *size])
+    campaign, started = Campaign(options), time.monotonic()
     try:
-        if options.kills:
-            found |= {"killed": campaign.kills(options.kills)}
-        if options.terms:
-            found |= {"stopped": campaign.terms(options.terms)}
+        campaign.run()
     except Hung as hung:
         campaign.check(False, f"{hung}; it said last: {campaign.job.attempt.lines[-5:]}")
     finally:
         if campaign.job is not None:
             campaign.job.end()
-    settings = {"seed": options.seed, "processes": PROCESSES, "save_every": SAVE_EVERY}
-    found |= {"faults": campaign.faults, "seconds": round(time.monotonic() - started), "settings": settings}
+    found = campaign.found | {"faults": campaign.faults, "seconds": round(time.monotonic() - started)}
+    found |= {"seed": options.seed, "processes": PROCESSES, "save_every": SAVE_EVERY}
     found |= {"versions": versions(), "hardware": describe_machine()}
     if options.json:
         write_json(options.json, found)

@@ -79,7 +79,8 @@ train_cityscapes() {
         echo "The encoder starts from random weights, which costs accuracy. For ImageNet weights: PRETRAINED=FILE sh $0"
     fi
     cd "$root" && mkdir -p "$run_folder" || return 5
-    run_logged "$run_folder/console.log" "$launcher" --standalone --nproc_per_node="${NGPU:-8}" train.py \
+    run_logged "$run_folder/console.log" "$launcher" --standalone --nproc_per_node="${NGPU:-8}" \
+        --signals_to_handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 train.py \
         --arch "$arch" --dataset cityscapes --cv 0 --class_uniform_pct 0.5 --class_uniform_tile 1024 \
         --crop_size 1024 --scale_min 0.5 --scale_max 2.0 --color_aug 0.25 --gblur \
         --ohem --wt_bound 1.0 --syncbn --bs_mult 1 --max_epoch 300 \

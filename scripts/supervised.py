@@ -158,6 +158,10 @@ class Job:
             return LAUNCHER
         return f"rank {environment['RANK']}" if parent == self.process.pid and "RANK" in environment else LOADER
 
+    def ranks(self) -> list[int]:
+        """Process ids of the training processes that run."""
+        return [pid for role, pids in self.processes().items() if role.startswith("rank") for pid in pids]
+
     def send(self, number: int, pids: Sequence[int]) -> None:
         """Signal processes; one that has just ended is no fault."""
         for pid in pids:
@@ -176,3 +180,11 @@ class Job:
         """Kill whatever is left."""
         self.send(signal.SIGKILL, sum(self.processes().values(), []))
         self.process.wait()
+
+
+def answers_signals(pid: int) -> bool:
+    """True once a process catches SIGTERM or holds it back; an interpreter that is just starting doesn't."""
+    with contextlib.suppress(OSError):
+        masks = re.findall(r"^Sig(?:Cgt|Blk):\t(\w+)", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        return any(int(mask, 16) >> (signal.SIGTERM - 1) & 1 for mask in masks)
+    return False
