@@ -7,6 +7,7 @@ if __name__ == "__main__":  # before the slow imports
 
     prepare_process()
 
+import json
 import os
 import platform
 from collections.abc import Callable, Sequence
@@ -118,13 +119,14 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
         "device": str(trainer.process.device),
         "tb_path": str(tensorboard_folder(config)),
         "processes": trainer.process.world_size,
+        "job": distributed.job_id(),
     }
 
 
 def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     """The snapshot that --resume asks for, said in the log; None for a fresh start."""
     log, found = get_logger(), None
-    if config.run.resume == "auto":
+    if config.run.resume == "auto" or is_own_restart(config):
         found = newest_snapshot(config.folder, log.warning)
     elif config.run.resume != "never":
         found = Path(config.run.resume), load_snapshot(config.run.resume)
@@ -135,6 +137,15 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     path, snapshot = found
     log.info(f"resuming at step {snapshot.get('training', {}).get('state', {}).get('step')} from {path}")
     return snapshot, path
+
+
+def is_own_restart(config: TrainConfig) -> bool:
+    """True if this job is started again after it began this run: then it goes on, whatever --resume says."""
+    try:
+        began = json.loads((config.folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return distributed.is_restart() and began.get("job") == distributed.job_id()
 
 
 def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:

@@ -109,6 +109,17 @@ def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopReq
     return heartbeat
 
 
+def job_id() -> str | None:
+    """The name of the job under SLURM or torchrun, the same when it is started again; None elsewhere."""
+    return os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+def is_restart() -> bool:
+    """True if SLURM (requeue) or torchrun (--max-restarts) starts this job again."""
+    counts = (os.environ.get(name, "0") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return any(count.isdigit() and int(count) > 0 for count in counts)
+
+
 def note(place: str, bounded: bool = False) -> None:
     """Say where this process is, for the error line of a job that is lost.
 
