@@ -24,6 +24,7 @@ GONE_S = 3.0  # after a connection broke: so long a silence means that it was th
 FAILED_S = 5.0  # that processes which end with the same fault have to say so themselves
 STOPPING_S = 15.0  # patience after a request to stop, while launchers wait 30 s before they kill
 LOST_PEER = ("gloo", "connection closed", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
+IN_VAIN = "waiting in vain at"
 DONE, EARLY_STOP = "done", "stopped early"
 
 
@@ -140,10 +141,15 @@ class Heartbeat:
     def blame(self, reason: str) -> PeerLostError:
         """Who is lost, after a collective operation failed because of `reason`."""
         self._reporting.acquire()
+        self.note(f"{IN_VAIN} {self._said['place']}")
         deadline = time.monotonic() + 2 * GONE_S
         while (lost := self._lost(GONE_S, 0.0)) is None and time.monotonic() < deadline:
             time.sleep(INTERVAL_S / 5)
-        return PeerLostError(lost or f"a collective operation failed ({reason}); all processes live: {self._places()}")
+        if lost is None:
+            guilty = [str(rank) for rank, peer in self._peers.items() if not peer.where.startswith(IN_VAIN)]
+            who = f"rank {', '.join(guilty)} lives and keeps the others waiting" if guilty else "all processes live"
+            lost = f"{who} ({reason}): {self._places()}; start again to go on"
+        return PeerLostError(lost)
 
     def _run(self) -> None:
         while not self._closed.wait(INTERVAL_S):
