@@ -61,7 +61,7 @@ class ClassTable:
         Raises:
             DataError: `label_ids` holds an id that the table does not know; the message names `path`, id and count.
         """
-        counts = cv2.calcHist([label_ids], [0], None, [256], [0, 256])[:, 0].astype(int)
+        counts = cv2.calcHist([label_ids], [0], None, [256], [0, 256]).ravel().astype(int)
         unknown = [i for i in np.flatnonzero(counts).tolist() if i not in self.id_to_train]
         if unknown:
             worst = unknown[0]
