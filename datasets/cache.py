@@ -115,7 +115,7 @@ def _fill(split: Split, handle: int, key: str, sizes: Sizes) -> None:
     try:
         fill(handle, key, sizes, partial(load_pair, split), split.describe, _threads())
     except OSError as error:
-        raise EnvironmentFault(f"--cache: {error.strerror}; free space, choose another place, or --cache off") from error
+        raise EnvironmentFault(f"--cache: {error.strerror}; make room, or name another folder") from error
 
 
 def _sizes(split: Split) -> Sizes:

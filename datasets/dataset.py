@@ -46,7 +46,7 @@ class TrainingDataset(Dataset):
         sample = {"name": self.split.names[draw.image], "image": image, "label": label}
         if draw.centroid is not None:
             sample["centroid"] = draw.centroid
-        return self.transform(sample, _sample_rng(self.seed, draw.epoch, draw.index))
+        return self.transform(sample, sample_rng(self.seed, draw.epoch, draw.index))
 
 
 class EvaluationDataset(Dataset):
@@ -74,10 +74,11 @@ class EvaluationDataset(Dataset):
             sample["image"], sample["label"] = load_pair(split, index)
         else:
             sample["image"] = split.load_image(index)
-        return self.transform(sample, _sample_rng(0, 0, index)) | {"index": index}
+        return self.transform(sample, sample_rng(0, 0, index)) | {"index": index}
 
 
-def _sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """All randomness of one training sample."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, index])))
 
 

@@ -156,7 +156,8 @@ class Trainer:
         step.add(terms)
         means = step.means(self.process.world_size, f"step {self.state.step}")
         images = self.images_per_second()
-        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}", wait=f"{self.data_wait():.0%}")
+        wait = f"{self.data_wait():.0%}"
+        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}", data_wait=wait)
         self.log.info(
             f"epoch {self.state.epoch} step {self.state.step}/{self.plan.total_steps} loss {means['total']:.6f}"
             f" lr {rate:.3e} {images:.1f} images/s"

@@ -1,6 +1,7 @@
 """Augmentation: drawn as an `Augmentation`, carried out on the CPU or in batches on the device."""
 
 import numpy as np
+
 from transforms.color import change_colors
 from transforms.device import DeviceAugment, source_window
 from transforms.geometry import move_pixels

@@ -89,12 +89,11 @@ class RandomAugmentation:
         if not 0 <= color_aug < math.inf:
             raise OptionError(f"--color_aug {color_aug}: must not be negative; 0 switches it off")
         if blur not in BLURS:
-            raise OptionError(f"blur {blur!r} is not known; use one of {', '.join(BLURS)} (--gblur, --bblur, --no-gblur)")
+            known = ", ".join(BLURS)
+            raise OptionError(f"blur {blur!r} is not known; use one of {known} (--gblur, --bblur, --no-gblur)")
         self.pre_size, self.scales, self.color_aug, self.blur = pre_size, (scale_min, scale_max), color_aug, blur
 
-    def draw(
-        self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator
-    ) -> Augmentation:
+    def draw(self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator) -> Augmentation:
         """The choices for an image of `size` (height, width); `centroid` is (x, y) in its pixels."""
         scale = rng.uniform(*self.scales)
         if self.pre_size is not None:
