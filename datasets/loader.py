@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import cv2
@@ -48,13 +48,23 @@ class FaultLoader(DataLoader):
         except RuntimeError as error:
             if "DataLoader" not in str(error):
                 raise
-            for child in multiprocessing.active_children():
-                child.kill()  # one that is stuck wouldn't end otherwise, nor would the wait for it
+            _kill_workers()
             reason = " ".join(str(error).split())
             hint = "free memory (also /dev/shm), look at the storage, or lower --num_workers"
             if "timed out" in reason:
                 reason, hint = f"no batch for {self.timeout:g} s: a loader process hangs", f"{hint} (--worker_timeout)"
             raise EnvironmentFault(f"{reason.rstrip('.')}; {hint}") from error
+
+
+def _kill_workers() -> None:
+    """Ends processes that may be stuck, for which PyTorch and Python would wait; the run is over.
+
+    PyTorch answers the end of each with an exception, at any place.
+    """
+    for child in multiprocessing.active_children():
+        for step in (child.kill, child.join, child.join):
+            with suppress(RuntimeError):
+                step()
 
 
 class TrainLoader:

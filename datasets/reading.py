@@ -72,6 +72,7 @@ def image_size(path: Path) -> tuple[int, int]:
         DataError: The file is missing, not an image, or larger than `MAX_PIXELS`.
     """
     try:
+        _check_file(path)
         with open(path, "rb") as file, _header(file, path) as picture:
             return picture.height, picture.width
     except OSError as error:
@@ -79,19 +80,22 @@ def image_size(path: Path) -> tuple[int, int]:
 
 
 def _read(path: Path) -> bytes:
-    """The bytes of a regular file of sensible size."""
     try:
-        status = Path(path).stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise DataError(f"{path}: not a file; replace it by an image")
-        if status.st_size > MAX_BYTES:
-            raise DataError(f"{path}: {status.st_size} bytes are more than {MAX_BYTES}; scale the image down")
-        data = Path(path).read_bytes()
+        _check_file(path)
+        return Path(path).read_bytes()
     except OSError as error:
         raise _unreadable(path, error) from error
-    if not data:
+
+
+def _check_file(path: Path) -> None:
+    """Raises `DataError` unless this is a file of sensible size, `OSError` where it can't be looked at."""
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"{path}: not a file; replace it by an image")
+    if status.st_size == 0:
         raise DataError(f"{path}: the file is empty; replace it")
-    return data
+    if status.st_size > MAX_BYTES:
+        raise DataError(f"{path}: {status.st_size} bytes are more than {MAX_BYTES}; scale the image down")
 
 
 def _unreadable(path: Path, error: OSError) -> DataError:

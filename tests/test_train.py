@@ -161,6 +161,23 @@ def test_boundary_scores_only(scenes, tmp_path):
     assert not (tmp_path / "f" / "run" / "last.pth").exists()
 
 
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_cache_changes_nothing(scenes, tmp_path, capfd, cache):
+    plain = digest(run(capfd, *train_args(scenes, tmp_path / "a", "--max_steps", "3")))
+    out = run(capfd, *train_args(scenes, tmp_path / "b", "--max_steps", "3", "--cache", cache, "--num_workers", "1"))
+    assert digest(out) == plain and "for the pixels of 9 samples of folder train" in out
+    assert len(list((tmp_path / "b").glob("cache/*"))) == (cache == "disk")
+
+
+def test_augmentation_in_the_step_resumes_exactly_and_is_drawn(scenes, tmp_path, capfd):
+    extra = ["--augment", "device", "--dump_augmentation_images"]
+    whole = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
+    run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--max_steps", "3"))
+    out = run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--num_workers", "2", "--cache", "disk"))
+    assert digest(out) == whole
+    assert Image.open(tmp_path / "a" / "run" / "augmented" / "0000.png").size == (2 * 32 + 4, 32)
+
+
 def test_resume_with_other_options_is_refused_unless_told(scenes, tmp_path, capfd):
     run(capfd, *train_args(scenes, tmp_path, "--max_steps", "1"))
     argv = train_args(scenes, tmp_path, "--max_steps", "2", "--momentum", "0.5")

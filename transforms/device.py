@@ -56,10 +56,8 @@ def _image(window: Tensor, step: Augmentation) -> Tensor:
     """Window uint8 (h,w,3) -> levels float32 (3,H,W): scaled, cropped, flipped, jittered."""
     axes = zip(step.size, step.scaled, step.window, strict=True)
     by_rows, by_columns = (bicubic_matrix(*axis, window.device) for axis in axes)
-    levels = window.permute(2, 0, 1).float()
-    if step.scaled != step.size:
-        levels = _rounded(by_rows @ _rounded(levels @ by_columns.T))
-    levels = _padded(levels, step, 0)
+    levels = _rounded(window.permute(2, 0, 1).float() @ by_columns.T)
+    levels = _padded(_rounded(by_rows @ levels), step, 0)
     if step.flip:
         levels = levels.flip(-1)
     for name, amount in step.jitter:

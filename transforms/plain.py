@@ -65,7 +65,7 @@ def _cut(picture: Image.Image, augmentation: Augmentation, fill: int | tuple[int
     return crop
 
 
-def _hue(image: Image.Image, shift: float) -> Image.Image:
+def adjust_hue(image: Image.Image, shift: float) -> Image.Image:
     """Adds to the 8-bit hue, modulo 256, as torchvision does."""
     hue, saturation, value = image.convert("HSV").split()
     turned = np.array(hue) + np.uint8(int(shift * 255) % 256)
@@ -76,7 +76,7 @@ _JITTER = {
     "brightness": lambda image, factor: ImageEnhance.Brightness(image).enhance(factor),
     "contrast": lambda image, factor: ImageEnhance.Contrast(image).enhance(factor),
     "saturation": lambda image, factor: ImageEnhance.Color(image).enhance(factor),
-    "hue": _hue,
+    "hue": adjust_hue,
 }
 
 
