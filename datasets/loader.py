@@ -17,17 +17,26 @@ from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.sampler import EpochSampler
 from utils.errors import EnvironmentFault, FENetError, OptionError
 
+LOST_WORKER = ("DataLoader worker (pid", "DataLoader timed out")  # how PyTorch says it
+WORKER_TIMEOUT = 300.0  # seconds without a batch after which a worker counts as stuck
+
 
 class FaultLoader(DataLoader):
     """A `DataLoader` that raises a worker's fault in the main process as it was, without the worker's traceback.
 
     Faults travel as values: the data set returns them, the collate function passes the first on, the iterator
     raises it.
+
+    Args:
+        dataset: Its samples are collated by `collate`.
+        timeout: Seconds without a batch after which a worker counts as stuck.
+        options: Of `DataLoader`.
     """
 
-    def __init__(self, dataset: Dataset, **options: Any) -> None:
+    def __init__(self, dataset: Dataset, timeout: float = WORKER_TIMEOUT, **options: Any) -> None:
         # a generator of its own: DataLoader draws a seed per epoch, which would disturb the global random state
         generator = torch.Generator().manual_seed(0)
+        options |= {"timeout": timeout if options["num_workers"] else 0}
         options |= {"collate_fn": collate, "worker_init_fn": _init_worker, "generator": generator}
         super().__init__(_Caught(dataset), **options)
 
@@ -46,7 +55,7 @@ class FaultLoader(DataLoader):
                     raise batch
                 yield batch
         except RuntimeError as error:
-            if "DataLoader" not in str(error):
+            if not any(mark in str(error) for mark in LOST_WORKER):
                 raise
             _kill_workers()
             reason = " ".join(str(error).split())
@@ -78,7 +87,7 @@ class TrainLoader:
     """
 
     def __init__(
-        self, dataset: TrainingDataset, num_workers: int = 0, pin_memory: bool = False, timeout: float = 0
+        self, dataset: TrainingDataset, num_workers: int = 0, pin_memory: bool = False, timeout: float = WORKER_TIMEOUT
     ) -> None:
         self._batches = _Batches()
         self._loader = FaultLoader(
@@ -87,7 +96,7 @@ class TrainLoader:
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,
-            timeout=timeout if num_workers else 0,
+            timeout=timeout,
         )
 
     def epoch(self, sampler: EpochSampler) -> FaultLoader:

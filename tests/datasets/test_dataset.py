@@ -125,11 +125,12 @@ def test_a_fault_in_a_worker_is_one_line_and_the_same_kind(split, num_workers):
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
 
 
-def test_our_own_mistakes_keep_their_traceback(split):
+@pytest.mark.parametrize("kind", [KeyError, RuntimeError])
+def test_our_own_mistakes_keep_their_traceback(split, kind):
     def broken(sample, rng):
-        raise KeyError("mistake")
+        raise kind("mistake")
 
-    with pytest.raises(KeyError, match="Traceback"):
+    with pytest.raises(kind, match="Traceback"):
         list(build_eval_loader(EvaluationDataset(split, broken), range(8), num_workers=1))
 
 
