@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from datasets.dataset import TrainingDataset
-from datasets.loader import FaultLoader, build_train_loader
+from datasets.loader import FaultLoader, TrainLoader
 from datasets.sampler import EpochSampler
 from datasets.uniform import Draw, epoch_plan, load_centroids, realised_histogram
 from utils.distributed import Process, first_rank_first
@@ -22,6 +22,7 @@ class TrainingEpochs:
         max_cu_epoch: Last epoch with class-uniform sampling.
         cache_folder: Keeps the centroids, in a file named after the data and the tile.
         num_workers: Loader processes.
+        worker_timeout: Seconds without a batch after which a loader process counts as stuck.
         limit: Batches per epoch at most; None: all.
 
     Raises:
@@ -40,9 +41,11 @@ class TrainingEpochs:
         max_cu_epoch: int,
         cache_folder: Path,
         num_workers: int,
+        worker_timeout: int,
         limit: int | None = None,
     ) -> None:
-        self.dataset, self.process, self.batch_size, self.num_workers = dataset, process, batch_size, num_workers
+        self.dataset, self.process, self.batch_size = dataset, process, batch_size
+        self._loader = TrainLoader(dataset, num_workers, process.device.type == "cuda", worker_timeout)
         self.class_uniform_pct, self.max_cu_epoch, self.limit = class_uniform_pct, max_cu_epoch, limit
         self.centroids = None
         if class_uniform_pct > 0:
@@ -69,8 +72,7 @@ class TrainingEpochs:
             wanted = self.class_uniform_pct if epoch <= self.max_cu_epoch else 0
             share = f"{sum(counts)} of {len(draws)} crops centred on a class ({wanted:.0%} wanted)"
             get_logger().info(f"epoch {epoch}: {share}: {text}")
-        pin_memory = self.process.device.type == "cuda"
-        return build_train_loader(self.dataset, self._sampler(draws, start), self.num_workers, pin_memory)
+        return self._loader.epoch(self._sampler(draws, start))
 
     def _sampler(self, draws: list[Draw], start: int) -> EpochSampler:
         return EpochSampler(draws, self.process.rank, self.process.world_size, self.batch_size, start)
