@@ -285,6 +285,7 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
         cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
         limit=TEST_MODE_BATCHES if run.test_mode else None,
+        audit_path=config.folder / "sampling.jsonl",
     )
     accumulate = config.optim.accumulate
     if epochs.batches < accumulate:

@@ -108,6 +108,15 @@ def first_rank_first(body: Callable[[], T]) -> T:
     return result
 
 
+def from_first_rank(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0 only; all ranks get its result, plain data."""
+    if not dist.is_initialized():
+        return body()
+    box = [body() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(box, 0)
+    return box[0]
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if dist.is_initialized():
