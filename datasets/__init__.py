@@ -30,6 +30,11 @@ def build_split(name: str, root: str | Path, split: str, cv: int = 0) -> Split:
     return _module(name).build_split(Path(root), split, cv)
 
 
+def list_splits(name: str) -> tuple[str, ...]:
+    """Splits that the data set `name` knows. Raises `OptionError` for an unknown one."""
+    return _module(name).SPLITS
+
+
 def class_table(name: str) -> ClassTable:
     """The classes of a data set, without its data.
 

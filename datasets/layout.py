@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.base import FileItem
+from datasets.pairing import report_unpaired
 from datasets.reading import IMAGE_SUFFIXES
 from utils.errors import DataError, OptionError
 
@@ -85,11 +86,13 @@ def pair_files(images: dict[str, Path], labels: dict[str, Path], label_folder: P
     """
     missing = sorted(images.keys() - labels.keys())
     if missing:
-        raise missing_error(label_folder / f"{missing[0]}.png", images[missing[0]], len(missing))
+        report_unpaired(missing_error(label_folder / f"{missing[0]}.png", images[missing[0]], len(missing)))
     extra = sorted(labels.keys() - images.keys())
     if extra:
-        raise DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); add the image or remove it")
-    return [FileItem(name, image, labels[name]) for name, image in images.items()]
+        report_unpaired(
+            DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); add the image or remove it")
+        )
+    return [FileItem(name, image, labels[name]) for name, image in images.items() if name in labels]
 
 
 def missing_error(label: Path, image: Path, count: int) -> DataError:
