@@ -106,11 +106,21 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     return snapshot, path
 
 
-def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:
-    """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
+def build_trainer(
+    config: TrainConfig, process: Process, fresh: bool, splits: tuple[Split, Split] | None = None
+) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`.
+
+    Args:
+        config: The options.
+        process: This process.
+        fresh: Load the weights that a run starts from.
+        splits: To train and to validate on; None: those of the options.
+    """
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = (build_split(config, split) for split in (config.data.train_split, config.data.val_split))
+    names = (config.data.train_split, config.data.val_split)
+    train_split, val_split = splits or (build_split(config, split) for split in names)
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh)
     optim = config.optim
