@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from datasets.base import Split
+from datasets.base import FileSplit, Split
 
 
 class SplitPart(Split):
@@ -34,5 +34,9 @@ class SplitPart(Split):
         return self.whole.describe(self.indices[index])
 
     def fingerprint(self) -> str:
-        """See `Split.fingerprint`; the choice of samples counts too."""
+        """See `Split.fingerprint`; of files only those of the chosen samples are looked at."""
+        whole = self.whole
+        if isinstance(whole, FileSplit):
+            items = [whole.items[index] for index in self.indices]
+            return FileSplit(whole.dataset, whole.split, whole.classes, items).fingerprint()
         return hashlib.sha256(f"{self.whole.fingerprint()} {self.indices}".encode()).hexdigest()

@@ -4,15 +4,17 @@ from collections import Counter
 from collections.abc import Iterator
 
 from datasets.inspection import SampleFacts, choose_samples, inspect_samples
-from scripts.doctor_checks.findings import Finding, Visit, some
+from scripts.doctor_checks.findings import Finding, Visit, many, some
 
+# kind of fault -> noun, what is wrong, remedy
 FAULTS = {
-    "image": ("{} images can't be read", "get these files again from the archive"),
-    "label": ("{} labels can't be read as ids", "save labels as 8-bit PNG with one channel of ids, no colours"),
-    "size": (
-        "{} labels differ from their images in size",
-        "resize the label (nearest neighbour), or take the right one",
+    "image": ("image", "can't be read", "get damaged files again, from the archive"),
+    "label": (
+        "label",
+        "can't be read as ids",
+        "get damaged files again; save labels as 8-bit PNG with one channel of ids, no colours",
     ),
+    "size": ("label", "of another size than the image", "resize the label (nearest neighbour), or take the right one"),
 }
 UNUSUAL_MODES = {
     "L": "grey images; they become RGB with three equal channels",
@@ -50,11 +52,11 @@ def check_files(visit: Visit) -> Iterator[Finding]:
     """Unreadable files, label formats, sizes and modes, for each split."""
     for name, samples in visit.facts.items():
         faulty = 0
-        for kind, (what, remedy) in FAULTS.items():
+        for kind, (noun, what, remedy) in FAULTS.items():
             faults = [fault for facts in samples for fault in facts.faults if fault.kind == kind]
             faulty += len(faults)
             if faults:
-                text = f"{name}: {what.format(len(faults))} ({visit.read(name)} read)"
+                text = f"{name}: {many(len(faults), noun)} {what} ({visit.read(name)} read)"
                 yield Finding("error", text, tuple(fault.text for fault in faults), remedy)
         if not faulty:
             yield Finding("ok", f"{name}: {visit.read(name)} read, no file is damaged")

@@ -77,6 +77,11 @@ def some(things: Iterable[object], most: int = 6) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def many(count: int, noun: str) -> str:
+    """A number and a noun."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
 def gib(size: float) -> str:
     """Bytes in words."""
     return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.0f} MiB"

@@ -6,7 +6,7 @@ import numpy as np
 
 from datasets.base import IGNORE_LABEL, ClassTable
 from datasets.inspection import SampleFacts
-from scripts.doctor_checks.findings import Finding, Visit, some
+from scripts.doctor_checks.findings import Finding, Visit, many, some
 
 RARE = 0.05  # of the labels
 
@@ -26,19 +26,18 @@ def check_labels(visit: Visit) -> Iterator[Finding]:
 def _check_ids(visit: Visit, name: str, samples: list[SampleFacts], table: ClassTable) -> Iterator[Finding]:
     unknown = [fault for facts in samples for fault in facts.faults if fault.kind == "ids"]
     if unknown:
-        what = f"{name}: {len(unknown)} labels hold ids that are no class of {visit.config.data.dataset}"
+        what = f"{name}: {many(len(unknown), 'label')} with ids that are no class of {visit.config.data.dataset}"
         known = f"its ids are {some(sorted(table.id_to_train), 40)}"
         remedy = f"mend the labels, or give the ids a meaning in the class table ({known})"
         yield Finding("error", what, tuple(fault.text for fault in unknown), remedy)
     mistaken = [facts for facts in samples if looks_like_train_ids(facts.ids, table)]
     if mistaken:
-        what = (
-            f"{name}: {len(mistaken)} labels look like train ids (0 to {table.num_classes - 1} and 255), not label ids"
-        )
+        what = f"{name}: {many(len(mistaken), 'label')} with train ids (0 to {table.num_classes - 1} and 255)"
         remedy = "use the label ids as published (Cityscapes: *_labelIds.png, not *_labelTrainIds.png)"
         yield Finding("error", what, tuple(str(facts.label) for facts in mistaken), remedy)
     elif _renumbered(table) and not np.any([facts.ids[table.num_classes : 255] for facts in samples]):
-        what = f"{name}: no label holds an id above {table.num_classes - 1}, which label ids of {table.names[-1]} do"
+        top = max(table.label_ids)
+        what = f"{name}: no label holds an id above {table.num_classes - 1}, though label ids go up to {top}"
         remedy = "look at a few labels: are these train ids, or labels of another data set?"
         yield Finding("warning", what, remedy=remedy)
     void = [facts for facts in samples if not facts.faults and not class_pixels(facts.ids, table).any()]
@@ -48,15 +47,15 @@ def _check_ids(visit: Visit, name: str, samples: list[SampleFacts], table: Class
     elif void:
         files = tuple(str(facts.label) for facts in void)
         yield Finding(
-            "warning", f"{name}: {len(void)} labels have no pixel of any class", files, "remove these samples"
+            "warning", f"{name}: {many(len(void), 'label')} without a pixel of any class", files, "remove these samples"
         )
     if not (unknown or mistaken or void):
         yield Finding("ok", f"{name}: labels hold only ids of {visit.config.data.dataset}")
 
 
 def _renumbered(table: ClassTable) -> bool:
-    """True where label ids and train ids can be told apart: some label id is no train id."""
-    return max(table.label_ids) >= table.num_classes
+    """True where label ids and train ids can be told apart: half of the label ids or more are no train ids."""
+    return 2 * sum(label_id >= table.num_classes for label_id in table.label_ids) >= table.num_classes
 
 
 def looks_like_train_ids(ids: np.ndarray, table: ClassTable) -> bool:
@@ -92,7 +91,7 @@ def _check_classes(visit: Visit, name: str, samples: list[SampleFacts], table: C
     read = "the labels" if len(samples) == len(visit.splits[name]) else f"the {len(samples)} labels that were read"
     absent = [row["name"] for row in rows if row["labels"] == 0]
     if absent:
-        what = f"{name}: {len(absent)} classes are absent from {read}: {some(absent, 20)}"
+        what = f"{name}: absent from {read}: {some(absent, 20)}"
         yield Finding("note", f"{what}; class-uniform sampling leaves absent classes out, their IoU is null")
     rare = [f"{row['name']} ({row['labels']})" for row in rows if 0 < row["labels"] < RARE * len(samples)]
     if rare:

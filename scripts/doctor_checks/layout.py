@@ -34,7 +34,12 @@ def check_layout(visit: Visit) -> Iterator[Finding]:
                 yield Finding("error", f"{name}: can't be used", (str(error),), "lay it out as DATASETs.md says")
             continue
         for fault in unpaired:
-            yield Finding("error", f"{name}: images and labels don't pair up", (str(fault),), "see the line above")
+            yield Finding(
+                "error",
+                f"{name}: images and labels don't pair up",
+                (str(fault),),
+                "add what is missing, or remove its partner",
+            )
         yield _count(visit, name)
 
 

@@ -40,10 +40,12 @@ def _less(config: TrainConfig, step: StepMemory, num_classes: int, there: float,
     options = []
     if config.run.amp == "off":
         half = build_step_memory(replace(config, run=replace(config.run, amp="bf16")), num_classes)
-        options.append(f"--amp bf16 (about {gib(half.total(batch, *crop))})")
-    images = step.largest_batch(there, *crop)
-    if 2 <= images < batch:
-        options.append(f"--bs_mult {images} --accumulate {-(-batch * config.optim.accumulate // images)}")
+        needed = half.total(batch, *crop)
+        options.append(f"--amp bf16 (about {gib(needed)}{', still too much' if needed > there else ''})")
+    whole, most = batch * config.optim.accumulate, min(batch - 1, step.largest_batch(there, *crop))
+    images = max((n for n in range(2, most + 1) if whole % n == 0), default=None)
+    if images:
+        options.append(f"--bs_mult {images} --accumulate {whole // images}")
     side = step.largest_crop(there, batch)
     options.append(f"--crop_size {side}" if side >= 64 else "a smaller --arch")
     return ", or ".join(options)
@@ -75,8 +77,8 @@ def check_disk(visit: Visit) -> Iterator[Finding]:
     visit.details["disk_free_bytes"] = free
     what = f"disk of --ckpt {config.run.ckpt}: {gib(free)} free, snapshots take up to {gib(needed)}"
     yield Finding("ok", what) if free > needed else Finding("warning", what, remedy="--ckpt on another disk")
-    if not os.access(folder, os.W_OK):
-        yield Finding("error", f"{folder}: no permission to write", remedy="choose another --ckpt", exit_code=5)
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        yield Finding("error", f"{folder}: can't be written", remedy="choose another --ckpt", exit_code=5)
     if config.data.num_workers and SHARED_MEMORY.is_dir():
         yield _shared_memory(visit, shutil.disk_usage(SHARED_MEMORY).free)
 

@@ -39,7 +39,13 @@ def check_rehearsal(visit: Visit) -> Iterator[Finding]:
         fault = as_fault(error)
         if fault is None:
             raise
-        yield Finding("error", "a short run fails", (str(fault),), "see the line above", fault.exit_code)
+        yield Finding(
+            "error",
+            "a short run fails",
+            (str(fault),),
+            "mend this first: train.py would fail like this, too",
+            fault.exit_code,
+        )
 
 
 def _healthy_part(visit: Visit, name: str, count: int) -> Split | None:

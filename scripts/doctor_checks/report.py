@@ -54,13 +54,15 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return 3 if 3 in codes else codes[0] if codes else 0
 
 
+def _row(finding: Finding) -> dict:
+    """Without the table, whose figures are among the details; an exit code is that of an error."""
+    left_out = ("table",) if finding.severity == "error" else ("table", "exit_code")
+    return {name: value for name, value in asdict(finding).items() if name not in left_out}
+
+
 def as_data(visit: Visit, sections: dict[str, list[Finding]], seconds: float) -> dict:
     """Everything as plain data."""
-    rows = [
-        {"check": title} | {name: value for name, value in asdict(finding).items() if name != "table"}
-        for title, findings in sections.items()
-        for finding in findings
-    ]
+    rows = [{"check": title, **_row(finding)} for title, findings in sections.items() for finding in findings]
     every = [finding for findings in sections.values() for finding in findings]
     return {
         "dataset": visit.config.data.dataset,

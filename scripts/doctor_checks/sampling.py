@@ -1,6 +1,7 @@
 """Do crop, tile and class-uniform sampling fit the images? Are training images validated on?"""
 
 import os
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from utils.files import file_sha256
 
 MUCH_PADDING = 0.3
 MOST_FILES = 20_000  # of the training split, whose sizes are compared with those of the other split's files
+SECONDS = 10
 SCALES = 33
 
 
@@ -66,7 +68,7 @@ def check_duplicates(visit: Visit) -> Iterator[Finding]:
             remedy = "the score will be too good: remove them from one side, or change --train_split, --val_split"
             yield Finding("warning", what, tuple(f"{a} = {b}" for a, b in pairs), remedy)
         else:
-            yield Finding("ok", f"{name}: none of its {len(visit.facts[name])} images read is a training image")
+            yield Finding("ok", f"{name}: no training image found among its {len(visit.facts[name])} images read")
 
 
 def find_duplicates(
@@ -75,7 +77,7 @@ def find_duplicates(
     """(other image, training image) of equal content.
 
     With `full` or without files the images that were `read` are compared. Otherwise all training files are (at most
-    `MOST_FILES`), and only those are opened whose size is that of one of `others`.
+    `MOST_FILES`), and only those are opened whose size is that of one of `others`, for `SECONDS` at most.
     """
     images = {facts.image: facts.content for facts in read}
     if not full and isinstance(train, FileSplit):
@@ -83,8 +85,9 @@ def find_duplicates(
         step = -(-len(train) // MOST_FILES)
         near = [item.image for item in train.items[::step] if _size(item.image) in sizes]
         unread = [str(path) for path in near if str(path) not in images]
+        end = time.monotonic() + SECONDS
         with ThreadPoolExecutor(8) as pool:
-            images |= dict(zip(unread, pool.map(_content, unread), strict=True))
+            images |= dict(zip(unread, pool.map(lambda path: _content(path, end), unread), strict=True))
     by_content = defaultdict(list)
     for image, content in images.items():
         by_content[content].append(image)
@@ -100,8 +103,8 @@ def _size(path: os.PathLike) -> int | None:
         return None
 
 
-def _content(path: str) -> str | None:
+def _content(path: str, end: float) -> str | None:
     try:
-        return file_sha256(path)
+        return file_sha256(path) if time.monotonic() < end else None
     except OSError:
         return None

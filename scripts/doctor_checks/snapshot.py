@@ -31,7 +31,13 @@ def check_snapshot(visit: Visit) -> Iterator[Finding]:
         model = network.build_model(options.arch, len(names), **options.build_options())
         report = load_weights(model, path, partial=True)
     except (CheckpointError, OptionError) as error:
-        yield Finding("error", "--snapshot can't be used", (str(error),), "see the line above", error.exit_code)
+        yield Finding(
+            "error",
+            "--snapshot can't be used",
+            (str(error),),
+            "name the right file, --arch or --dataset",
+            error.exit_code,
+        )
         return
     visit.details["snapshot"] = {
         kind: getattr(report, kind) for kind in ("missing", "mismatched", "unexpected", "unused")
