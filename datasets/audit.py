@@ -16,7 +16,7 @@ def audit_epoch(
     Args:
         epoch: Its number, from 0.
         plan: The draws that are trained on.
-        num_images: Length of the split.
+        num_images: Images of the split that an epoch goes through, the first ones; others are left out of the shares.
         seen: Images drawn in this or an earlier epoch.
         wanted: Crops centred on each class that were asked for; see `wanted_histogram`.
         names: Class names by train id.
@@ -30,9 +30,13 @@ def audit_epoch(
         "crops": len(plan),
         "class_crops_wanted": wanted,
         "class_crops": dict(zip(names, realised_histogram(plan, len(names)).tolist(), strict=True)),
-        "images_drawn": len({draw.image for draw in plan}) / num_images,
-        "images_drawn_so_far": len(seen) / num_images,
+        "images_drawn": _share({draw.image for draw in plan}, num_images),
+        "images_drawn_so_far": _share(seen, num_images),
     }
+
+
+def _share(images: set[int], num_images: int) -> float:
+    return sum(image < num_images for image in images) / num_images
 
 
 def wanted_histogram(centroids: Centroids | None, share: float, crops: int, names: Sequence[str]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from datasets.base import FileSplit, Split
+from datasets.base import Split
 from utils.errors import DataError, EnvironmentFault
 from utils.files import file_sha256, write_atomically
 
@@ -26,16 +26,15 @@ def content_digest(split: Split) -> str:
         DataError: A label file can't be read.
     """
     digest = hashlib.sha256(split.fingerprint().encode())
-    if isinstance(split, FileSplit):
-        with ThreadPoolExecutor(THREADS) as pool:
-            for line in pool.map(_file_digest, [item.label for item in split.items]):
-                digest.update(line.encode())
+    with ThreadPoolExecutor(THREADS) as pool:
+        for line in pool.map(_file_digest, split.label_files()):
+            digest.update(line.encode())
     return digest.hexdigest()
 
 
-def _file_digest(path: Path | None) -> str:
+def _file_digest(path: Path) -> str:
     try:
-        return file_sha256(path) if path else "none"
+        return file_sha256(path)
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
 

@@ -52,12 +52,14 @@ class TrainingEpochs:
         if class_uniform_pct > 0:
             cache = cache_folder / f"centroids_{dataset.split.fingerprint()[:16]}_{class_uniform_tile}.json"
             # one rank reads and writes, so that all have the same lists whatever their disks hold
-            self.centroids = from_first_rank(lambda: load_centroids(dataset.split, class_uniform_tile, cache, True))
+            centroids = from_first_rank(lambda: load_centroids(dataset.split, class_uniform_tile, cache, True))
+            self.centroids = dataset.split.select_centroids(centroids)
         self.batches = len(self._sampler(self.plan(0), 0))
 
     def plan(self, epoch: int) -> list[Draw]:
         """The draws of an epoch, over all ranks."""
-        draws = epoch_plan(len(self.dataset), self.centroids, self._share(epoch), self.dataset.seed, epoch)
+        length = self.dataset.split.epoch_length
+        draws = epoch_plan(length, self.centroids, self._share(epoch), self.dataset.seed, epoch)
         return draws if self.limit is None else draws[: self.limit * self.batch_size * self.process.world_size]
 
     def __call__(self, epoch: int, start: int) -> FaultLoader:
@@ -77,7 +79,7 @@ class TrainingEpochs:
         self._seen_epochs = epoch + 1
         names, draws = self.dataset.split.classes.names, self._trained(epoch)
         wanted = wanted_histogram(self.centroids, self._share(epoch), len(draws), names)
-        return audit_epoch(epoch, draws, len(self.dataset), self._seen, wanted, names)
+        return audit_epoch(epoch, draws, self.dataset.split.epoch_length, self._seen, wanted, names)
 
     def _report(self, epoch: int) -> None:
         audit = self.audit(epoch)

@@ -68,36 +68,41 @@ def inspect_sample(split: Split, index: int) -> SampleFacts:
     facts = SampleFacts(index, str(item.image) if item else name, str(item.label) if item and item.label else None)
     try:
         image = split.load_image(index)
-        facts.size, facts.content = image.shape[:2], hashlib.sha256(image).hexdigest()
+        facts.size = image.shape[:2]
+        facts.content = file_sha256(item.image) if item else hashlib.sha256(image).hexdigest()
     except DataError as error:
         facts.faults.append(Fault("image", facts.image, str(error)))
     if item:
         facts.mode, facts.label_mode = _mode(item.image), _mode(item.label)
-        facts.content = file_sha256(item.image) if facts.size else None
     if split.has_labels:
         _inspect_label(split, index, item.label if item else None, facts)
     return facts
 
 
 def _inspect_label(split: Split, index: int, path: Path | None, facts: SampleFacts) -> None:
-    name = facts.label or split.names[index]
+    name, facts.ids = facts.label or split.names[index], _read_ids(path)
     try:
-        facts.ids = _count(read_label(path)) if path else None
         label = split.load_label(index)
-        if facts.ids is None:
-            known = _count(label)[: split.classes.num_classes]
-            facts.ids = np.zeros(256, np.int64)
-            facts.ids[list(split.classes.label_ids)] = known
-        if facts.size and label.shape != tuple(facts.size):
-            (height, width), (rows, columns) = facts.size, label.shape
-            text = f"{name}: the label is {columns}x{rows} pixels, the image {width}x{height}"
-            facts.faults.append(Fault("size", name, text))
     except DataError as error:
         unknown = [] if facts.ids is None else unknown_ids(split, facts.ids)
-        text = str(error)
-        if unknown:
-            text = f"{name}: " + ", ".join(f"id {i} ({facts.ids[i]} pixels)" for i in unknown)
+        text = f"{name}: " + ", ".join(f"id {i} ({facts.ids[i]} pixels)" for i in unknown) if unknown else str(error)
         facts.faults.append(Fault("ids" if unknown else "label", name, text))
+        return
+    if facts.ids is None:  # the label is no file of ids: count what became of it
+        facts.ids = np.zeros(256, np.int64)
+        facts.ids[list(split.classes.label_ids)] = _count(label)[: split.classes.num_classes]
+    if facts.size and label.shape != tuple(facts.size):
+        (height, width), (rows, columns) = facts.size, label.shape
+        text = f"{name}: the label is {columns}x{rows} pixels, the image {width}x{height}"
+        facts.faults.append(Fault("size", name, text))
+
+
+def _read_ids(path: Path | None) -> np.ndarray | None:
+    """Pixels of each id in a label file, (256,); None without a file that can be read as ids."""
+    try:
+        return _count(read_label(path)) if path else None
+    except DataError:
+        return None
 
 
 def unknown_ids(split: Split, counts: np.ndarray) -> list[int]:
@@ -121,9 +126,8 @@ def choose_samples(split: Split, count: int, seed: int) -> list[int]:
     """At most `count` indices in random order, spread evenly over the folders that the samples lie in."""
     groups = defaultdict(list)
     for index, name in enumerate(split.names):
-        groups[str(split.items[index].image.parent) if isinstance(split, FileSplit) else Path(name).parent].append(
-            index
-        )
+        place = split.items[index].image if isinstance(split, FileSplit) else Path(name)
+        groups[place.parent].append(index)
     rng = np.random.default_rng(seed)
     # a sample's turn is its place in its shuffled group; groups of one turn come in random order
     turns = [

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -28,6 +29,11 @@ class SplitPart(Split):
     def load_label(self, index: int) -> np.ndarray:
         """See `Split.load_label`."""
         return self.whole.load_label(self.indices[index])
+
+    def label_files(self) -> list[Path]:
+        """See `Split.label_files`."""
+        files = self.whole.label_files()
+        return [files[index] for index in self.indices] if files else []
 
     def describe(self, index: int) -> str:
         """See `Split.describe`."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import TrainConfig, data_root, parse_train
+from config import ModelOptions, TrainConfig, data_root, parse_train
 from datasets.manifest import DEFAULT_NAME, verify_manifest, write_manifest
 from scripts.doctor_checks.files import check_files, read_samples
 from scripts.doctor_checks.findings import Finding, Visit
@@ -26,6 +26,7 @@ from scripts.doctor_checks.rehearsal import check_rehearsal
 from scripts.doctor_checks.report import as_data, exit_code, show, summary
 from scripts.doctor_checks.sampling import check_crops, check_duplicates
 from scripts.doctor_checks.snapshot import check_snapshot, snapshot_arch
+from train import DEFAULT_ARCH
 from utils.cli import run_main
 from utils.errors import CheckpointError, OptionError
 from utils.files import write_json
@@ -54,20 +55,17 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     if own.gpu_memory is not None and not own.gpu_memory > 0:
         raise OptionError(f"--gpu_memory {own.gpu_memory}: must be positive, in GiB")
     config = parse_train(rest)
-    named = any(word.split("=")[0] == "--arch" for word in rest)
-    return own, config if named else _with_snapshots_arch(config)
+    return own, config if config.model.arch else replace(config, model=_unnamed_model(config.model))
 
 
-def _with_snapshots_arch(config: TrainConfig) -> TrainConfig:
-    """The model that --snapshot names, where --arch names none."""
+def _unnamed_model(options: ModelOptions) -> ModelOptions:
+    """Without --arch: the model that --snapshot names, else train.py's default."""
     try:
-        found = snapshot_arch(config.model.snapshot) if config.model.snapshot else None
+        found = snapshot_arch(options.snapshot) if options.snapshot else None
     except CheckpointError:  # the check of the snapshot reports it
-        return config
-    if found is None:
-        return config
-    known = {name: value for name, value in found[1].items() if hasattr(config.model, name)}
-    return replace(config, model=replace(config.model, arch=found[0], **known))
+        found = None
+    arch, settings = found or (DEFAULT_ARCH, {})
+    return replace(options, arch=arch, **{name: value for name, value in settings.items() if hasattr(options, name)})
 
 
 def run(argv: Sequence[str]) -> int:

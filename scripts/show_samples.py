@@ -123,8 +123,8 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
 
 def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, tuple, tuple]:
     """The epochs that train.py would make, and mean and std of the images."""
-    split = train.build_split(config, config.data.train_split)
-    encoder = network.build_model(config.model.arch, split.classes.num_classes).encoder
+    split = train.build_train_split(config)
+    encoder = network.build_model(config.model.arch or train.DEFAULT_ARCH, split.classes.num_classes).encoder
     process = Process(0, 1, torch.device("cpu"))
     return train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
 

@@ -66,6 +66,8 @@ def check_files(visit: Visit) -> Iterator[Finding]:
 def _describe(visit: Visit, name: str, samples: list[SampleFacts]) -> Iterator[Finding]:
     sizes = Counter(f"{facts.size[1]}x{facts.size[0]}" for facts in samples if facts.size)
     visit.details.setdefault("sizes", {})[name] = dict(sizes)
+    if not sizes:
+        return
     several = f"{len(sizes)} sizes: " if len(sizes) > 1 else ""
     yield Finding("ok", f"{name}: images of {several}{some(size for size, _ in sizes.most_common())} pixels")
     val = name == visit.config.data.val_split

@@ -11,6 +11,7 @@ from utils.errors import DataError
 OFFICIAL_COUNTS = {
     "camvid": {"train": 367, "val": 101, "test": 233},
     "cityscapes": {"train": 2975, "val": 500, "test": 1525, "train_extra": 19998},
+    "kitti": {"test": 200},
     "mapillary": {"train": 18000, "val": 2000, "test": 5000},
     "bdd100k": {"train": 7000, "val": 1000, "test": 2000},
 }

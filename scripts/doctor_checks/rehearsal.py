@@ -71,7 +71,7 @@ def small_config(config: TrainConfig, folder: str) -> TrainConfig:
         optim=replace(config.optim, bs_mult=BATCH, bs_mult_val=1, accumulate=1, max_epoch=1, warmup_steps=0),
         run=replace(
             config.run, ckpt=folder, exp="run", tb_path=None, max_steps=None, save_every=None, eval_epoch=0,
-            test_mode=False, dump_augmentation_images=False, base_size=LONG_SIDE,
+            test_mode=False, dump_augmentation_images=False, base_size=LONG_SIDE, report=False,
         ),
     )  # fmt: skip
 
