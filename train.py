@@ -119,11 +119,20 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     return snapshot, path
 
 
-def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:
-    """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
+def build_trainer(
+    config: TrainConfig, process: Process, fresh: bool, splits: tuple[Split, Split] | None = None
+) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`.
+
+    Args:
+        config: The options.
+        process: This process.
+        fresh: Load the weights that a run starts from.
+        splits: To train and to validate on; None: those of the options.
+    """
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = build_train_split(config), build_split(config, config.data.val_split)
+    train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh)
     optim = config.optim
@@ -315,6 +324,7 @@ def build_epochs(
         num_workers=data.num_workers,
         worker_timeout=data.worker_timeout,
         limit=TEST_MODE_BATCHES if run.test_mode else None,
+        audit_path=config.folder / "sampling.jsonl",
     )
     accumulate = config.optim.accumulate
     if epochs.batches < accumulate:

@@ -142,6 +142,10 @@ class Split:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
 
+    def label_files(self) -> list[Path]:
+        """The files that the labels come from; none where labels aren't files."""
+        return []
+
     def submission_name(self, index: int) -> str:
         """Name of the sample's file in a submission to a benchmark server."""
         return f"{self.names[index].replace('/', '_')}.png"
@@ -188,6 +192,10 @@ class FileSplit(Split):
     def load_image(self, index: int) -> np.ndarray:
         """See `Split.load_image`."""
         return read_image(self.items[index].image, upright=False)  # labels follow the stored pixels
+
+    def label_files(self) -> list[Path]:
+        """See `Split.label_files`."""
+        return [item.label for item in self.items if item.label is not None]
 
     def submission_name(self, index: int) -> str:
         """See `Split.submission_name`; servers ask for the image's own name."""

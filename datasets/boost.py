@@ -69,6 +69,10 @@ class BoostedSplit(Split):
         part, index = self._locate(index)
         return part.files(index)
 
+    def label_files(self) -> list[Path]:
+        """See `Split.label_files`."""
+        return self.fine.label_files() + self.coarse.label_files()
+
     def describe(self, index: int) -> str:
         """See `Split.describe`."""
         part, index = self._locate(index)

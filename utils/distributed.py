@@ -141,6 +141,15 @@ def _outcome(body: Callable[[], T]) -> tuple[T | None, BaseException | None]:
         return None, error
 
 
+def from_first_rank(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0 only; all ranks get its result, plain data."""
+    if not dist.is_initialized():
+        return body()
+    box = [body() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(box, 0)
+    return box[0]
+
+
 def barrier() -> None:
     """Wait for all processes."""
     if dist.is_initialized():
