@@ -23,9 +23,10 @@ from config import IGNORE_LABEL, TrainConfig, parse_train
 from datasets.base import Split
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
+from datasets.loader import collate
 from datasets.part import SplitPart
 from datasets.uniform import Draw
-from transforms import denormalize
+from transforms import DeviceAugment, denormalize
 from utils.cli import run_main
 from utils.distributed import Process
 from utils.drawing import overlay, save_png, side_by_side
@@ -67,29 +68,38 @@ class CentroidSplit(SplitPart):
         return cv2.circle(label, self.centroid, max(4, min(label.shape) // 64), 1, cv2.FILLED)
 
 
-def find_centroid(dataset: TrainingDataset, draw: Draw) -> tuple[int, int] | None:
+def augmented(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[torch.Tensor, np.ndarray]:
+    """Image (3,H,W) and labels (H,W) uint8 of a draw, by the data set alone or with `--augment device` by `augment`."""
+    batch = collate([dataset[draw]])
+    batch = batch if augment is None else augment(batch)
+    return batch["image"][0], batch["label"][0].numpy().astype(np.uint8)
+
+
+def find_centroid(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[int, int] | None:
     """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one."""
     if draw.centroid is None:
         return None
-    marked = TrainingDataset(CentroidSplit(dataset.split, draw), dataset.transform, dataset.seed)[draw]
-    rows, columns = np.nonzero(marked["label"].numpy() == 1)
+    marked = TrainingDataset(CentroidSplit(dataset.split, draw), dataset.transform, dataset.seed)
+    rows, columns = np.nonzero(augmented(marked, draw, augment)[1] == 1)
     return (int(columns.mean()), int(rows.mean())) if len(rows) else None
 
 
-def draw_sample(dataset: TrainingDataset, draw: Draw, mean: tuple, std: tuple) -> tuple[Panel, np.ndarray]:
+def draw_sample(
+    dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None, mean: tuple, std: tuple
+) -> tuple[Panel, np.ndarray]:
     """The panel of one sample, and its labels (H,W) uint8."""
-    sample = dataset[draw]
-    image, label = denormalize(sample["image"], mean, std), sample["label"].numpy().astype(np.uint8)
+    image, label = augmented(dataset, draw, augment)
+    image = denormalize(image, mean, std)
     scale = min(1.0, LARGEST / max(label.shape))
     colors = overlay(image, dataset.split.classes.colorize(label), OPACITY)
     hatch(colors, label == IGNORE_LABEL, round(STRIPE / scale))
     pair = [image, colors]
     size = (round(label.shape[1] * scale), round(label.shape[0] * scale))
     pair = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pair]
-    caption = sample["name"]
+    caption = dataset.split.names[draw.image]
     if draw.class_id is not None:
         caption = f"{dataset.split.classes.names[draw.class_id]}: {caption}"
-        point = find_centroid(dataset, draw)
+        point = find_centroid(dataset, draw, augment)
         if point is not None:
             x, y = (int(value * scale) for value in point)
             for picture in pair:
@@ -121,25 +131,25 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
     return [*rows, (f"ignored or padding (striped) {shares[IGNORE_LABEL]:.1%}", GRAY)]
 
 
-def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, tuple, tuple]:
-    """The epochs that train.py would make, and mean and std of the images."""
+def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
+    """The epochs and the augmentation that train.py would make, and mean and std of the images."""
     split = train.build_train_split(config)
     encoder = network.build_model(config.model.arch or train.DEFAULT_ARCH, split.classes.num_classes).encoder
     process = Process(0, 1, torch.device("cpu"))
-    return train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
+    return *train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
 
 
 def run(argv: Sequence[str]) -> None:
     """Parse, draw, write."""
     own, config = parse(argv)
     log = setup_logging(True)
-    epochs, mean, std = build_epochs(config)
+    epochs, augment, mean, std = build_epochs(config)
     dataset, draws = epochs.dataset, epochs.plan(own.epoch)[: own.count]
-    drawn = [draw_sample(dataset, draw, mean, std) for draw in draws]
-    split, augment = dataset.split, config.augment
-    crop = ",".join(map(str, augment.crop_size)) if isinstance(augment.crop_size, tuple) else augment.crop_size
+    drawn = [draw_sample(dataset, draw, augment, mean, std) for draw in draws]
+    split, options = dataset.split, config.augment
+    crop = ",".join(map(str, options.crop_size)) if isinstance(options.crop_size, tuple) else options.crop_size
     title = f"{split.dataset} {split.split}, epoch {own.epoch}: --crop_size {crop} --scale_min"
-    title += f" {augment.scale_min} --scale_max {augment.scale_max} --class_uniform_pct {config.data.class_uniform_pct}"
+    title += f" {options.scale_min} --scale_max {options.scale_max} --class_uniform_pct {config.data.class_uniform_pct}"
     legend = build_legend(split, [label for _, label in drawn])
     save_png(own.out, draw_sheet(title, [panel for panel, _ in drawn], own.columns, legend))
     log.info(f"{own.out}: {len(drawn)} samples; a cross marks a class centroid")
