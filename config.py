@@ -30,6 +30,9 @@ class ModelOptions:
     """model"""
 
     arch: str = option("fenet_r18", "model name, or the old dotted name of a release")
+    backbone: str | None = option(
+        None, "timm's name of the encoder of fenet, sfnet, sfnet_lite, smp_...; unset: resnet18"
+    )
     channels: int | None = option(None, "width of the decoder; unset: the model's own")
     aux: bool | None = option(None, "build auxiliary heads (unset: as the model's name says) and train them")
     boundary: bool = option(False, "build the boundary head and train it")
@@ -37,7 +40,7 @@ class ModelOptions:
     filter_kernel: int = option(9, "side of the enhancement filter")
     filter_padding: str = option("zeros", "padding of the enhancement filter", choices=("zeros", "reflect"))
     structure: str = option("highpass", "filter of FEM-S", choices=("highpass", "smooth"))
-    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, or a file")
+    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, efficientnet-lite0, or a file")
     partial: bool = option(False, "with --pretrained or --snapshot: load what fits and log what doesn't")
     snapshot: str | None = option(None, "start from the weights of this file")
     restore_optimizer: bool = option(False, "with --snapshot: take over its optimizer and progress too")
@@ -55,7 +58,7 @@ class ModelOptions:
 
     def build_options(self) -> dict:
         """Keyword arguments of `network.build_model`; what was left at its default is left out."""
-        names = ("channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "structure")
+        names = ("backbone", "channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "structure")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
 

@@ -19,7 +19,7 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
+from engine.checkpoint import adopt_encoder, load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
@@ -67,7 +67,7 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     resumed = find_snapshot(config)
     for note in config.notes:
         get_logger().info(note)
-    trainer = build_trainer(config, process, fresh=resumed is None)
+    trainer = build_trainer(config, process, resumed[0] if resumed else None)
     if resumed is not None:
         trainer.load(*resumed, config.run.resume_override)
     distributed.barrier()  # every rank has read what it needs
@@ -82,6 +82,7 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
     model, data = trainer.model, config.data
     return config.flat() | {
         "arch": model.config["arch"],
+        "backbone": model.config["options"].get("backbone"),
         "aux": len(model.aux_heads) > 0,
         "data_root": str(data_root(data.dataset, data.data_root)),
         "device": str(trainer.process.device),
@@ -106,13 +107,13 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     return snapshot, path
 
 
-def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:
-    """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
+def build_trainer(config: TrainConfig, process: Process, resumed: dict | None) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`; without a snapshot `resumed` also its first weights."""
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
     train_split, val_split = (build_split(config, split) for split in (config.data.train_split, config.data.val_split))
     classes = train_split.classes
-    model = build_model(config, classes.num_classes, process, fresh)
+    model = build_model(config, classes.num_classes, process, resumed)
     optim = config.optim
     optimizer = build_optimizer(
         model,
@@ -143,7 +144,12 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         validate=validate,
         draw=draw,
         settings=config.settings(process.world_size)
-        | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
+        | {
+            "arch": model.config["arch"],
+            "backbone": model.config["options"].get("backbone"),
+            "aux": len(model.aux_heads) > 0,
+            "classes": list(classes.names),
+        },
     )
 
 
@@ -167,12 +173,14 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
         log.info("starting from random weights; see --pretrained and --snapshot")
 
 
-def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
+def build_model(config: TrainConfig, num_classes: int, process: Process, resumed: dict | None) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
     model = network.build_model(options.arch, num_classes, **options.build_options())
-    if fresh:
+    if resumed is None:
         load_start(config, model)
+    else:
+        adopt_encoder(model, resumed.get("config", {}))  # data are normalised before the weights are loaded
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
     if options.fix_bn:
@@ -180,7 +188,7 @@ def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: 
             norm.requires_grad_(False)
     synchronised = process.world_size > 1 and process.device.type == "cuda"
     if synchronised:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = network.synchronise_norms(model)
     elif options.syncbn:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
@@ -290,17 +298,18 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
     if epochs.batches < accumulate:
         raise OptionError(f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it or --bs_mult")
     if run.dump_augmentation_images and process.is_main:
-        dump_augmented(epochs, config.folder / "augmented")
+        dump_augmented(epochs, encoder, config.folder / "augmented")
     return epochs
 
 
-def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> None:
+def dump_augmented(epochs: TrainingEpochs, encoder: nn.Module, folder: Path, count: int = 32) -> None:
     """Write the first augmented samples of the run, image beside label."""
     dataset = epochs.dataset
     for draw in epochs.plan(0)[:count]:
         sample = dataset[draw]
         colors = dataset.split.classes.colorize(sample["label"].numpy().astype(np.uint8))
-        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(sample["image"]), colors]))
+        image = denormalize(sample["image"], encoder.mean, encoder.std)
+        save_png(folder / f"{draw.index:04d}.png", side_by_side([image, colors]))
     get_logger().info(f"augmented samples are in {folder}")
 
 
@@ -334,7 +343,8 @@ def build_validation(
             scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
             maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
             colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
-            pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
+            image = denormalize(sample["image"], encoder.mean, encoder.std)
+            pictures[sample["name"]] = side_by_side([image, *colors])
         return pictures
 
     return validate, draw

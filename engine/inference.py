@@ -16,7 +16,7 @@ from utils.errors import OptionError
 
 MODES = ("whole", "sliding")
 MERGES = ("prob", "logit", "exp_softmax")
-BLACK = (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)  # black under ImageNet's mean and std
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std
 
 
 def build_predictor(
@@ -42,7 +42,8 @@ def build_predictor(
         scales: Scales whose scores are merged.
         flip: Also run each piece mirrored.
         merge: `prob` (mean softmax), `logit` (mean logits) or `exp_softmax` (the release's).
-        pad_value: Normalised value per channel outside the image; None: black.
+        pad_value: Normalised value per channel outside the image; None: black under the mean and std of the model's
+            encoder, or of ImageNet where it has none.
         window_batch: Windows per forward pass.
 
     Raises:
@@ -59,8 +60,15 @@ def build_predictor(
     for flag, value in (("--crop_size", crop_size), ("--base_size", base_size), ("--window_batch", window_batch)):
         if value is not None and value < 1:
             raise OptionError(f"{flag} {value}: must be at least 1")
-    pad_value = tuple(pad_value) if pad_value is not None else BLACK
+    pad_value = black_of(model) if pad_value is None else tuple(pad_value)
     return Predictor(model, mode, crop_size, base_size, overlap, tuple(scales), flip, merge, pad_value, window_batch)
+
+
+def black_of(model: Callable[[Tensor], dict]) -> tuple[float, ...]:
+    """Black per channel, normalised as `model`'s encoder takes its images; ImageNet's mean and std if it has none."""
+    encoder = getattr(model, "encoder", None)
+    mean, std = (getattr(encoder, name, value) for name, value in zip(("mean", "std"), IMAGENET, strict=True))
+    return tuple(-m / s for m, s in zip(mean, std, strict=True))
 
 
 @dataclass

@@ -8,7 +8,7 @@ import torch
 from utils.errors import CheckpointError, OptionError
 
 # a change of these makes another model or optimizer, whose state doesn't fit
-MODEL_SETTINGS = ("arch", "classes", "channels", "aux", "boundary", "filter_kernel", "optimizer")
+MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "optimizer")
 
 
 @dataclass(frozen=True)
