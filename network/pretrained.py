@@ -67,8 +67,8 @@ def load_pretrained(model: nn.Module, source: str, partial: bool = False) -> Pre
     known = _classifier_keys(encoder)
     skipped = [name for name in weights if name not in own and flat_key(name) in known]
     fitting = {name: value for name, value in weights.items() if name not in skipped}
-    old = not any(name.endswith(COUNTER) for name in weights)
-    counters = {name: own[name] for name in own if old and name.endswith(COUNTER)}
+    norms = {name for name in own if name.endswith(COUNTER) and name.replace(COUNTER, "running_mean") in weights}
+    counters = {name: own[name] for name in norms if name not in weights}
     try:
         report = fit_weights(encoder, counters | fitting, found.name, partial)
     except CheckpointError as error:
