@@ -13,6 +13,7 @@ from utils.weights import LoadReport, fit_weights
 
 COUNTER = "num_batches_tracked"  # of the norms' steps; old files lack it, and nothing here reads it
 
+
 @dataclass
 class PretrainedReport(LoadReport):
     """A load report over an encoder's tensors.
