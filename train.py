@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import datasets
@@ -19,10 +19,19 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import adopt_encoder, load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
+from engine.checkpoint import (
+    adopt_encoder,
+    load_model,
+    load_snapshot,
+    load_weights,
+    newest_snapshot,
+    tidy_folder,
+)
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
+from engine.report import resampler, trimap_measure, write_report
+from engine.results import summarise
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
@@ -35,8 +44,12 @@ from utils.drawing import save_png, side_by_side
 from utils.errors import OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
+from utils.weights import weights_sha256
 
+DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
+REPORT_IMAGES = 3  # of the worst in the report of the best epoch, and as many of the best
+RESAMPLES = 2000  # of the images, for the report's intervals
 TEST_MODE_BATCHES, TEST_MODE_IMAGES = 4, 8
 
 
@@ -111,7 +124,7 @@ def build_trainer(config: TrainConfig, process: Process, resumed: dict | None) -
     """Everything a run needs, handed to the `Trainer`; without a snapshot `resumed` also its first weights."""
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = (build_split(config, split) for split in (config.data.train_split, config.data.val_split))
+    train_split, val_split = build_train_split(config), build_split(config, config.data.val_split)
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, resumed)
     optim = config.optim
@@ -126,7 +139,7 @@ def build_trainer(config: TrainConfig, process: Process, resumed: dict | None) -
     )
     epochs = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
-    validate, draw = build_validation(config, process, val_split, model.encoder, precision.dtype)
+    validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
         model=model,
         parallel=wrap_parallel(model, process),
@@ -143,6 +156,7 @@ def build_trainer(config: TrainConfig, process: Process, resumed: dict | None) -
         make_loader=epochs,
         validate=validate,
         draw=draw,
+        report=report if config.run.report else None,
         settings=config.settings(process.world_size)
         | {
             "arch": model.config["arch"],
@@ -157,6 +171,15 @@ def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def build_train_split(config: TrainConfig) -> Split:
+    """The split that is trained on, with coarse images where classes are boosted."""
+    data, split = config.data, build_split(config, config.data.train_split)
+    if not data.coarse_boost_classes:
+        return split
+    root = data_root(data.dataset, data.data_root)
+    return datasets.add_coarse(data.dataset, root, split, data.coarse_boost_classes)
 
 
 def load_start(config: TrainConfig, model: nn.Module) -> None:
@@ -176,7 +199,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
 def build_model(config: TrainConfig, num_classes: int, process: Process, resumed: dict | None) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
-    model = network.build_model(options.arch, num_classes, **options.build_options())
+    model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if resumed is None:
         load_start(config, model)
     else:
@@ -315,39 +338,58 @@ def dump_augmented(epochs: TrainingEpochs, encoder: nn.Module, folder: Path, cou
 
 def build_validation(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
-) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
-    """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
+) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]], Callable]:
+    """Functions of a model: its evaluation over all ranks, pictures of a few images by name, the report of an epoch."""
     data, optim, run = config.data, config.optim, config.run
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to validate with")
     dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
     count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 
+    def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
+        return build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels)
+
     def validate(model: nn.Module) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
         loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
         return evaluate(
-            build_predictor(model, base_size=run.base_size),
+            predictor(model),
             loader,
             split.classes.num_classes,
             IGNORE_LABEL,
             process.device,
             amp=amp,
+            measures=[trimap_measure(split.classes.num_classes, IGNORE_LABEL)] if run.report else (),
             progress=process.is_main,
         )
 
     def draw(model: nn.Module) -> dict[str, np.ndarray]:
+        sample = resampler(dataset, predictor(model), process.device, amp)
         pictures = {}
         for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
-            sample = dataset[index]
-            scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
-            maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
-            colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
-            image = denormalize(sample["image"], encoder.mean, encoder.std)
-            pictures[sample["name"]] = side_by_side([image, *colors])
+            image, *maps = sample(index)
+            pictures[split.names[index]] = side_by_side([image, *map(split.classes.colorize, maps)])
         return pictures
 
-    return validate, draw
+    def report(model: nn.Module, evaluation: Evaluation, epoch: int) -> None:
+        result = summarise(evaluation, split.classes.names, RESAMPLES)
+        result["protocol"] = {"inference_mode": "whole", "base_size": run.base_size, "amp": run.amp}
+        facts = {"epoch": epoch, "weights sha256": weights_sha256(model.state_dict()), "data set": split.dataset}
+        facts |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
+        write_report(
+            config.folder / "report.html",
+            f"{model.config['arch']} on {split.dataset} {split.split}, epoch {epoch} of {run.exp}",
+            result,
+            evaluation,
+            split.classes.palette,
+            IGNORE_LABEL,
+            resampler(dataset, predictor(model), process.device, amp),
+            {"Weights and data": facts, "Options": config.flat()},
+            REPORT_IMAGES,
+            metrics=config.folder / "metrics.jsonl",
+        )
+
+    return validate, draw, report
 
 
 def score_boundaries(config: TrainConfig, process: Process) -> None:
@@ -363,7 +405,7 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
-        build_predictor(model.to(process.device), base_size=run.base_size),
+        build_predictor(model.to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,

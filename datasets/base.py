@@ -125,6 +125,15 @@ class Split:
     def __len__(self) -> int:
         return len(self.names)
 
+    @property
+    def epoch_length(self) -> int:
+        """Number of draws of a training epoch, and of the samples, from the first, that plain draws are from."""
+        return len(self)
+
+    def select_centroids(self, centroids: list[np.ndarray]) -> list[np.ndarray]:
+        """Of all class centroids (by train id, rows of image, x, y) those that class-uniform sampling may draw."""
+        return centroids
+
     def load_image(self, index: int) -> np.ndarray:
         """RGB image (H,W,3) uint8. Raises `DataError` if it can't be read."""
         raise DataError(f"data set {self.dataset} has no image loader")
@@ -132,6 +141,10 @@ class Split:
     def load_label(self, index: int) -> np.ndarray:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
+
+    def submission_name(self, index: int) -> str:
+        """Name of the sample's file in a submission to a benchmark server."""
+        return f"{self.names[index].replace('/', '_')}.png"
 
     def describe(self, index: int) -> str:
         """The sample in words, for messages."""
@@ -171,6 +184,11 @@ class FileSplit(Split):
     def load_image(self, index: int) -> np.ndarray:
         """See `Split.load_image`."""
         return read_image(self.items[index].image)
+
+    def submission_name(self, index: int) -> str:
+        """See `Split.submission_name`; servers ask for the image's own name."""
+        item = self.items[index]
+        return "_".join([*Path(item.name).parts[:-1], f"{item.image.stem}.png"])
 
     def load_label(self, index: int) -> np.ndarray:
         """See `Split.load_label`."""

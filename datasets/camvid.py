@@ -5,17 +5,8 @@ Source: Brostow et al., Segmentation and Recognition Using Structure from Motion
 
 from pathlib import Path
 
-from datasets.base import IGNORE_LABEL, ClassTable, FileItem, FileSplit
-from datasets.layout import (
-    LABEL_SUFFIXES,
-    check_folder,
-    check_single_cv,
-    check_split,
-    check_unique,
-    empty_error,
-    list_files,
-    pair_files,
-)
+from datasets.base import IGNORE_LABEL, ClassTable, FileSplit
+from datasets.layout import check_single_cv, check_split, check_unique, folder_items
 
 SPLITS = ("train", "val", "trainval", "test")
 EXPECTED = "train/, trainannot/, val/, valannot/, test/, testannot/ with images and PNG labels of the same names"
@@ -60,14 +51,5 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
     check_split("camvid", split, SPLITS)
     check_single_cv("camvid", cv)
     parts = ("train", "val") if split == "trainval" else (split,)
-    items = [item for part in parts for item in _part_items(root, part)]
+    items = [item for part in parts for item in folder_items(root, root / part, root / f"{part}annot", EXPECTED)]
     return FileSplit("camvid", split, CLASSES, check_unique(items))
-
-
-def _part_items(root: Path, part: str) -> list[FileItem]:
-    for folder in (root, root / part, root / f"{part}annot"):
-        check_folder(root, folder, EXPECTED)
-    images = list_files(root / part)
-    if not images:
-        raise empty_error(root, root / part, EXPECTED)
-    return pair_files(images, list_files(root / f"{part}annot", LABEL_SUFFIXES), root / f"{part}annot")

@@ -1,26 +1,33 @@
-"""Cityscapes: 19 classes, 34 label ids; the flat layout and that of the downloaded archives.
+"""Cityscapes, fine and coarse: 19 classes, 34 label ids; the flat layout and that of the downloaded archives.
 
 Source: Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from datasets.base import IGNORE_LABEL, ClassTable, FileItem, FileSplit
 from datasets.layout import (
+    LABEL_SUFFIXES,
+    check_cv,
     check_folder,
     check_split,
     check_unique,
     empty_error,
     list_files,
     list_folders,
-    missing_error,
+    pair_files,
 )
-from utils.errors import OptionError
+from datasets.reading import IMAGE_SUFFIXES
 
-SPLITS = ("train", "val", "trainval", "test")
+COARSE_SPLIT = "train_extra"
+SPLITS = ("train", "val", "trainval", "test", COARSE_SPLIT)
 NUM_FOLDS = 3
-IMAGE_TAIL, LABEL_TAIL = "_leftImg8bit", "_gtFine_labelIds"
-EXPECTED = f"leftImg8bit/<split>/<city>/*{IMAGE_TAIL}.png and gtFine/<split>/<city>/*{LABEL_TAIL}.png"
+IMAGE_TAIL, FINE_TAIL, COARSE_TAIL = "_leftImg8bit", "_gtFine_labelIds", "_gtCoarse_labelIds"
+EXPECTED = f"leftImg8bit/<split>/<city>/*{IMAGE_TAIL}.png and gtFine/<split>/<city>/*{FINE_TAIL}.png"
+EXPECTED_COARSE = (
+    f"leftImg8bit/{COARSE_SPLIT}/<city>/*{IMAGE_TAIL}.png and gtCoarse/{COARSE_SPLIT}/<city>/*{COARSE_TAIL}.png"
+)
 
 # name, label id, colour; the train id is the row
 _ROWS = (
@@ -56,57 +63,58 @@ CLASSES = ClassTable(
 
 
 def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
-    """One split of the fine annotations; `test` comes without labels (the published ones are void).
+    """One split; `train_extra` has coarse labels, `test` none (the published ones are void), the others fine ones.
 
     Args:
-        root: Folder with `leftImg8bit` and `gtFine`, or with `leftImg8bit_trainvaltest` and `gtFine_trainvaltest`.
-        split: `train`, `val`, `trainval` or `test`.
+        root: Folder with `leftImg8bit` and `gtFine` (and `gtCoarse`), or with the folders that the archives are named
+            after: `leftImg8bit_trainvaltest`, `gtFine_trainvaltest`, `leftImg8bit_trainextra`.
+        split: `train`, `val`, `trainval`, `test` or `train_extra`.
         cv: 0 is the official split. With c val cities, fold k validates the cities k*c to (k+1)*c of the sorted val
-            cities followed by the sorted train cities, and trains on the others.
+            cities followed by the sorted train cities, and trains on the others. `train_extra` is in no fold.
 
     Raises:
         OptionError: Unknown split or fold.
-        DataError: A folder, an image or a label is missing, or names are not unique.
+        DataError: A folder is missing, an image or a label has no partner, or names are not unique.
     """
     root = Path(root)
     check_split("cityscapes", split, SPLITS)
-    if cv not in range(NUM_FOLDS):
-        raise OptionError(f"--cv {cv}: data set cityscapes has the cross-validation splits 0, 1 and 2")
-    images = _below(root, "leftImg8bit")
-    cities = _split_cities(root, images, split, cv)
-    if split == "test":
-        items = [FileItem(name, path, None) for city in cities for name, path in _city_images(city)]
+    check_cv("cityscapes", cv, NUM_FOLDS)
+    check_folder(root, root, EXPECTED)
+    if split == COARSE_SPLIT:
+        images = _below(root, "leftImg8bit", "leftImg8bit_trainextra", COARSE_SPLIT)
+        labels = _below(root, "gtCoarse", "gtCoarse", COARSE_SPLIT)
+        items = _items(root, _cities(root, images / COARSE_SPLIT), labels, COARSE_TAIL)
     else:
-        items = _labelled_items(cities, _below(root, "gtFine"))
-    if not items:
-        raise empty_error(root, cities[0].parent, EXPECTED)
+        images = _below(root, "leftImg8bit", "leftImg8bit_trainvaltest")
+        labels = None if split == "test" else _below(root, "gtFine", "gtFine_trainvaltest")
+        items = _items(root, _split_cities(root, images, split, cv), labels, FINE_TAIL)
     return FileSplit("cityscapes", split, CLASSES, check_unique(items))
 
 
-def _below(root: Path, name: str) -> Path:
-    """`root/name`, or where the downloaded archives put it."""
-    check_folder(root, root, EXPECTED)
-    nested = root / f"{name}_trainvaltest" / name
-    if nested.is_dir() and not (root / name).is_dir():
+def _below(root: Path, name: str, archive: str, part: str = "") -> Path:
+    """`root/name`, or the folder of that name in the one that the archive was unpacked into; it holds `part`."""
+    nested = root / archive / name
+    if (nested / part).is_dir() and not (root / name / part).is_dir():
         return nested
-    check_folder(root, root / name, EXPECTED)
+    check_folder(root, root / name / part, EXPECTED_COARSE if part else EXPECTED)
     return root / name
+
+
+def _cities(root: Path, folder: Path) -> list[Path]:
+    """Image folders of the cities of an official split, sorted."""
+    check_folder(root, folder, EXPECTED)
+    cities = list_folders(folder)
+    if not cities:
+        raise empty_error(root, folder, EXPECTED)
+    return cities
 
 
 def _split_cities(root: Path, images: Path, split: str, cv: int) -> list[Path]:
     """Image folders of the split's cities, each `<images>/<official split>/<city>`."""
-
-    def cities_of(official: str) -> list[Path]:
-        check_folder(root, images / official, EXPECTED)
-        cities = list_folders(images / official)
-        if not cities:
-            raise empty_error(root, images / official, EXPECTED)
-        return cities
-
     if split == "test" or (cv == 0 and split != "trainval"):
-        return cities_of(split)
-    val = cities_of("val")
-    cities = val + cities_of("train")
+        return _cities(root, images / split)
+    val = _cities(root, images / "val")
+    cities = val + _cities(root, images / "train")
     if split == "trainval":
         return cities
     first = cv * len(cities) // NUM_FOLDS
@@ -114,22 +122,24 @@ def _split_cities(root: Path, images: Path, split: str, cv: int) -> list[Path]:
     return [city for city in cities if (city in fold) == (split == "val")]
 
 
-def _city_images(city: Path) -> list[tuple[str, Path]]:
-    """Sample names and image files of a city, sorted."""
-    files = list_files(city, (".png",))
-    return [(stem.removesuffix(IMAGE_TAIL), path) for stem, path in files.items() if stem.endswith(IMAGE_TAIL)]
+def _items(root: Path, cities: list[Path], labels: Path | None, label_tail: str) -> list[FileItem]:
+    """The cities' samples; `labels` has folders like those of the images, or is None where there are no labels."""
+    images = _city_files(cities, IMAGE_TAIL, IMAGE_SUFFIXES)
+    if not images:
+        raise empty_error(root, cities[0].parent, EXPECTED)
+    if labels is None:
+        items = [FileItem(name, path, None) for name, path in images.items()]
+    else:
+        folders = [labels / city.parent.name / city.name for city in cities]
+        label_files = _city_files([folder for folder in folders if folder.is_dir()], label_tail, LABEL_SUFFIXES)
+        items = pair_files(images, label_files, labels, label_tail)
+    return [replace(item, name=Path(item.name).name) for item in items]
 
 
-def _labelled_items(cities: list[Path], labels: Path) -> list[FileItem]:
-    items, missing = [], []
+def _city_files(cities: list[Path], tail: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Files of the cities that end with `tail`, as `<official split>/<city>/<name>`, city by city."""
+    found = {}
     for city in cities:
-        folder = labels / city.parent.name / city.name
-        present = list_files(folder, (".png",)) if folder.is_dir() else {}
-        for name, image in _city_images(city):
-            item = FileItem(name, image, folder / f"{name}{LABEL_TAIL}.png")
-            items.append(item)
-            if item.label.stem not in present:
-                missing.append(item)
-    if missing:
-        raise missing_error(missing[0].label, missing[0].image, len(missing))
-    return items
+        files = list_files(city, suffixes, tail=tail)
+        found |= {f"{city.parent.name}/{city.name}/{name}": path for name, path in files.items()}
+    return found

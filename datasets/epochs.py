@@ -49,13 +49,14 @@ class TrainingEpochs:
             cache = cache_folder / f"centroids_{dataset.split.fingerprint()[:16]}_{class_uniform_tile}.json"
             if not cache.exists():
                 get_logger().info(f"looking for the classes in {len(dataset)} label maps, once: {cache}")
-            self.centroids = first_rank_first(lambda: load_centroids(dataset.split, class_uniform_tile, cache))
+            centroids = first_rank_first(lambda: load_centroids(dataset.split, class_uniform_tile, cache))
+            self.centroids = dataset.split.select_centroids(centroids)
         self.batches = len(self._sampler(self.plan(0), 0))
 
     def plan(self, epoch: int) -> list[Draw]:
         """The draws of an epoch, over all ranks."""
         share = self.class_uniform_pct if epoch <= self.max_cu_epoch else 0.0
-        draws = epoch_plan(len(self.dataset), self.centroids, share, self.dataset.seed, epoch)
+        draws = epoch_plan(self.dataset.split.epoch_length, self.centroids, share, self.dataset.seed, epoch)
         return draws if self.limit is None else draws[: self.limit * self.batch_size * self.process.world_size]
 
     def __call__(self, epoch: int, start: int) -> FaultLoader:

@@ -5,11 +5,10 @@ Example of `classes.json`; `color` and `ignore` may be left out:
 """
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 from datasets.base import IGNORE_LABEL, ClassTable, FileItem, FileSplit
+from datasets.class_file import checked_color, checked_id, checked_name, read_rows
 from datasets.layout import (
     LABEL_SUFFIXES,
     check_folder,
@@ -17,6 +16,7 @@ from datasets.layout import (
     check_split,
     check_unique,
     empty_error,
+    folder_items,
     list_files,
     pair_files,
 )
@@ -50,10 +50,12 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         check_folder(root, folder, EXPECTED)
     classes = load_classes(root / "classes.json")
     if split == "test":
-        items = _part_items(root, "test", labelled=(root / "masks" / "test").is_dir())
+        masks = root / "masks" / "test"
+        items = folder_items(root, root / "images" / "test", masks if masks.is_dir() else None, EXPECTED, nested=True)
     elif (root / "images" / "train").is_dir() or (root / "images" / "val").is_dir():
         parts = ("train", "val") if split == "trainval" else (split,)
-        items = [item for part in parts for item in _part_items(root, part)]
+        folders = [(root / "images" / part, root / "masks" / part) for part in parts]
+        items = [item for images, masks in folders for item in folder_items(root, images, masks, EXPECTED, nested=True)]
     else:
         items = _pool_items(root, split)
     return FileSplit("folder", split, classes, check_unique(items))
@@ -65,54 +67,19 @@ def load_classes(path: Path) -> ClassTable:
     Raises:
         DataError: The file is missing or malformed; the message names it and the key.
     """
-    data = _read_json(path)
-    rows = data.get("classes")
-    if not isinstance(rows, list) or not 0 < len(rows) < IGNORE_LABEL:
-        raise DataError(f"{path}: key 'classes' must be a list of 1 to {IGNORE_LABEL - 1} classes")
+    data, rows = read_rows(path, "classes", IGNORE_LABEL - 1)
     names, ids, colors = [], [], []
     for i, row in enumerate(rows):
         key = f"classes[{i}]"
-        if not isinstance(row, dict):
-            raise DataError(f'{path}: key {key!r} must be an object such as {{"name": "road", "id": 0}}')
-        names.append(_checked_name(path, f"{key}.name", row.get("name"), names))
-        ids.append(_checked_id(path, f"{key}.id", row.get("id"), ids))
-        colors.append(_checked_color(path, f"{key}.color", row.get("color", _generated_color(i + 1))))
+        names.append(checked_name(path, f"{key}.name", row.get("name"), names))
+        ids.append(checked_id(path, f"{key}.id", row.get("id"), ids))
+        colors.append(checked_color(path, f"{key}.color", row.get("color", _generated_color(i + 1))))
     ignored = data.get("ignore", [] if IGNORE_LABEL in ids else [IGNORE_LABEL])
     if not isinstance(ignored, list):
         raise DataError(f"{path}: key 'ignore' must be a list of label ids")
-    table = {_checked_id(path, f"ignore[{i}]", value, ids): IGNORE_LABEL for i, value in enumerate(ignored)}
+    table = {checked_id(path, f"ignore[{i}]", value, ids): IGNORE_LABEL for i, value in enumerate(ignored)}
     table |= {label_id: train_id for train_id, label_id in enumerate(ids)}
     return ClassTable(names=tuple(names), palette=tuple(colors), label_ids=tuple(ids), id_to_train=table)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror}); it names the classes and their ids") from error
-    except ValueError as error:
-        raise DataError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(data, dict):
-        raise DataError(f"{path}: must be an object with the key 'classes'")
-    return data
-
-
-def _checked_name(path: Path, key: str, value: Any, taken: list[str]) -> str:
-    if not isinstance(value, str) or not value or value in taken:
-        raise DataError(f"{path}: key {key!r} must be a name no other class has, given {value!r}")
-    return value
-
-
-def _checked_id(path: Path, key: str, value: Any, taken: list[int]) -> int:
-    if type(value) is not int or not 0 <= value <= 255 or value in taken:
-        raise DataError(f"{path}: key {key!r} must be an id from 0 to 255 that no class has yet, given {value!r}")
-    return value
-
-
-def _checked_color(path: Path, key: str, value: Any) -> tuple[int, int, int]:
-    if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
-        raise DataError(f"{path}: key {key!r} must be three numbers from 0 to 255, given {value!r}")
-    return (value[0], value[1], value[2])
 
 
 def _generated_color(number: int) -> list[int]:
@@ -122,18 +89,6 @@ def _generated_color(number: int) -> list[int]:
         for channel in range(3):
             color[channel] |= (number >> (3 * level + channel) & 1) << (7 - level)
     return color
-
-
-def _part_items(root: Path, part: str, labelled: bool = True) -> list[FileItem]:
-    image_folder, mask_folder = root / "images" / part, root / "masks" / part
-    for folder in (image_folder, mask_folder) if labelled else (image_folder,):
-        check_folder(root, folder, EXPECTED)
-    images = list_files(image_folder, nested=True)
-    if not images:
-        raise empty_error(root, image_folder, EXPECTED)
-    if not labelled:
-        return [FileItem(name, path, None) for name, path in images.items()]
-    return pair_files(images, list_files(mask_folder, LABEL_SUFFIXES, nested=True), mask_folder)
 
 
 def _pool_items(root: Path, split: str) -> list[FileItem]:

@@ -1,7 +1,7 @@
 """Finding samples below a root: checked splits and folders, listed files, images paired with labels."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datasets.base import FileItem
@@ -23,6 +23,12 @@ def check_single_cv(dataset: str, cv: int) -> None:
         raise OptionError(f"--cv {cv}: data set {dataset} has only its official split; use --cv 0")
 
 
+def check_cv(dataset: str, cv: int, folds: int) -> None:
+    """Raises `OptionError` unless the data set has the cross-validation split `cv`, one of 0 to `folds` - 1."""
+    if cv not in range(folds):
+        raise OptionError(f"--cv {cv}: data set {dataset} has the cross-validation splits 0 to {folds - 1}")
+
+
 def check_folder(root: Path, path: Path, expected: str) -> None:
     """Raises `DataError` naming `path`, what is `expected` below `root`, and `--data_root`, if `path` is no folder."""
     if not os.path.isdir(path):
@@ -34,17 +40,54 @@ def empty_error(root: Path, path: Path, expected: str) -> DataError:
     return DataError(f"{path}: no images in it; expected {expected} below {root} (set --data_root)")
 
 
-def list_files(folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES, nested: bool = False) -> dict[str, Path]:
-    """Files of `folder` by name without suffix (with `nested`, by relative path), sorted; hidden files are left out.
+def folder_items(
+    root: Path,
+    images: Path,
+    labels: Path | None,
+    expected: str,
+    nested: bool = False,
+    tails: tuple[str, str] = ("", ""),
+) -> list[FileItem]:
+    """The samples of a folder of images, paired with those of a folder of labels by name.
+
+    Args:
+        root: The data set's folder, for messages.
+        images: Folder of images.
+        labels: Folder of labels, or None where there are none.
+        expected: The layout below `root`, for messages.
+        nested: Look into subfolders too; they become part of a sample's name.
+        tails: What an image's and a label's name end with before the suffix; it is no part of the sample's name.
 
     Raises:
-        DataError: Two files share a name, or the folder can't be listed.
+        DataError: A folder is missing or empty, or an image or a label has no partner.
+    """
+    for folder in (root, images, labels):
+        if folder is not None:
+            check_folder(root, folder, expected)
+    found = list_files(images, nested=nested, tail=tails[0])
+    if not found:
+        raise empty_error(root, images, expected)
+    if labels is None:
+        return [FileItem(name, path, None) for name, path in found.items()]
+    return pair_files(found, list_files(labels, LABEL_SUFFIXES, nested, tails[1]), labels, tails[1])
+
+
+def list_files(
+    folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES, nested: bool = False, tail: str = ""
+) -> dict[str, Path]:
+    """Files of `folder` by name without suffix (with `nested`, by relative path), sorted; hidden files are left out.
+
+    With `tail` only files whose name ends with it before the suffix, by what comes before it.
+
+    Raises:
+        DataError: Two files share a name, the folder can't be listed, or a link leads nowhere or back.
     """
     found: dict[str, Path] = {}
     for path in _entries(folder, nested):
-        if path.suffix.lower() not in suffixes or not path.is_file():
+        stem, suffix = os.path.splitext(path.relative_to(folder).as_posix())
+        if suffix.lower() not in suffixes or not stem.endswith(tail) or not path.is_file():
             continue
-        name = path.relative_to(folder).with_suffix("").as_posix()
+        name = stem.removesuffix(tail)
         if name in found:
             raise DataError(f"{found[name]} and {path} are both sample {name!r}; names must be unique, remove one")
         found[name] = path
@@ -56,45 +99,46 @@ def list_folders(folder: Path) -> list[Path]:
     return [path for path in _entries(folder) if path.is_dir()]
 
 
-def _entries(folder: Path, nested: bool = False) -> list[Path]:
-    paths, seen = [], set()
-
-    def walk(place: Path) -> None:
-        if place.resolve() in seen:  # links in a loop
-            return
-        seen.add(place.resolve())
-        for path in place.iterdir():
-            if not path.name.startswith("."):
-                paths.append(path)
-                if nested and path.is_dir():
-                    walk(path)
-
+def _entries(folder: Path, nested: bool = False, above: tuple[str, ...] = ()) -> Iterator[Path]:
+    """What is in a folder, sorted, hidden entries left out; `above` are the real paths of the folders it was met in."""
+    above = (*above, os.path.realpath(folder))
+    if above[-1] in above[:-1]:
+        raise DataError(f"{folder}: a link back to {above[-1]}, in which it lies; remove it")
     try:
-        walk(folder)
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     except OSError as error:
-        where = error.filename or folder
-        raise DataError(f"{where}: cannot be listed ({error.strerror}); check its permissions") from error
-    return sorted(paths)
+        raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
+    for path in (folder / name for name in names):
+        if path.is_symlink() and not os.path.exists(path):
+            raise DataError(f"{path}: a link to {os.readlink(path)}, which is not there; mend the link or remove it")
+        yield path
+        if nested and path.is_dir():
+            yield from _entries(path, nested, above)
 
 
-def pair_files(images: dict[str, Path], labels: dict[str, Path], label_folder: Path) -> list[FileItem]:
-    """Image and label files with the same name -> items, sorted by name.
+def pair_files(images: dict[str, Path], labels: dict[str, Path], label_folder: Path, tail: str = "") -> list[FileItem]:
+    """Image and label files with the same name -> items, in the order of the images.
 
     Raises:
         DataError: An image has no label, or a label no image; the message names the first and counts them.
     """
     missing = sorted(images.keys() - labels.keys())
     if missing:
-        raise missing_error(label_folder / f"{missing[0]}.png", images[missing[0]], len(missing))
+        raise _missing_error(label_folder / f"{missing[0]}{tail}.png", images[missing[0]], len(missing))
     extra = sorted(labels.keys() - images.keys())
     if extra:
-        raise DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); add the image or remove it")
+        raise DataError(
+            f"{labels[extra[0]]}: label without an image ({len(extra)} in all); add the image"
+            f" ({', '.join(IMAGE_SUFFIXES)}) or remove the label"
+        )
     return [FileItem(name, image, labels[name]) for name, image in images.items()]
 
 
-def missing_error(label: Path, image: Path, count: int) -> DataError:
+def _missing_error(label: Path, image: Path, count: int) -> DataError:
     """The `DataError` for images without labels: the first label that is missing, and how many are."""
-    return DataError(f"{label}: label of {image} is missing ({count} missing in all); add it or remove the image")
+    others = sorted(path.name for path in label.parent.glob("*") if path.stem == label.stem)
+    remedy = f"{others[0]} is there, but labels are PNG: save it as one" if others else "add it or remove the image"
+    return DataError(f"{label}: label of {image} is missing ({count} missing in all); {remedy}")
 
 
 def check_unique(items: list[FileItem]) -> list[FileItem]:

@@ -1,8 +1,8 @@
 """Snapshots: one file of plain tensors and data, written atomically, with a SHA-256 for each tensor.
 
 A snapshot is a dict: `format`, `model` (state dict), `average` (state dict of the averaged weights, or None), `config`
-(arch, num_classes, options: what rebuilds the model), `classes` (data set, names, palette, label ids), `sha256`; and
-`training` (optimizer, progress) in `last.pth`, `score` in `best.pth`.
+(arch, num_classes, options: what rebuilds the model; pretrained: where its encoder's weights are from), `classes` (data
+set, names, palette, label ids), `sha256`; and `training` (optimizer, progress) in `last.pth`, `score` in `best.pth`.
 """
 
 import errno
@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from utils.errors import CheckpointError, OptionError
 from utils.files import sync_folder, write_atomically
 from utils.weights import LoadReport, find_weights, fit_weights, is_snapshot, read_archive, seal
-from utils.weights import weights_sha256 as weights_sha256
 
 FORMAT = 1
 
@@ -103,18 +102,19 @@ def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Pa
 
 
 def tidy_folder(folder: Path, resumed: Path | None) -> None:
-    """Before a run writes: sweep what a killed one left, and move snapshots aside that it won't go on from.
+    """Before a run writes: sweep what a killed one left, and move aside the snapshots that it won't go on from.
 
     Args:
         folder: The run's folder.
-        resumed: The snapshot that the run goes on from; None for a fresh start, which moves all of them aside.
+        resumed: The snapshot that the run goes on from; None for a fresh start, which moves all of them, and their
+            report, aside.
     """
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()
     last = folder / "last.pth"
     stale = [last] if resumed == previous_path(last) else []  # damaged: its successor must not replace the good one
     if resumed is None:
-        stale = [last, previous_path(last), folder / "best.pth"]
+        stale = [last, previous_path(last), folder / "best.pth", folder / "report.html"]
     stale = [path for path in stale if path.exists()]
     if stale:
         number = next(n for n in itertools.count(1) if not (folder / f"replaced_{n}").exists())

@@ -8,7 +8,8 @@ import torch
 from utils.errors import CheckpointError, OptionError
 
 # a change of these makes another model or optimizer, whose state doesn't fit
-MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "optimizer")
+MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
+MODEL_SETTINGS += ("optimizer",)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def check_settings(saved: dict, present: dict, path: Path, override: bool) -> No
         OptionError: Something else changed and `override` is False.
     """
     changed = {name: f"{name} was {saved.get(name)}, is {present[name]}" for name in present}
-    changed = {name: text for name, text in changed.items() if saved.get(name) != present[name]}
+    # a setting that the snapshot doesn't know came after it, with a default that changes nothing
+    changed = {name: text for name, text in changed.items() if name in saved and saved[name] != present[name]}
     of_model = [text for name, text in changed.items() if name in MODEL_SETTINGS]
     if of_model:
         raise CheckpointError(f"{path}: of another model: {', '.join(of_model)}; give its options, or --resume never")

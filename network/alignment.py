@@ -14,7 +14,8 @@ from network.layers import up
 def warp(x: Tensor, flow: Tensor) -> Tensor:
     """Sample x (N,C,h,w) on the grid of flow (N,2,H,W), displaced by flow in pixels of half that grid: (N,C,H,W).
 
-    Bilinear, zero outside, align_corners=True; the regular grid spans [-1, 1].
+    Bilinear, zero outside, align_corners=True; the regular grid spans [-1, 1]. On CUDA with deterministic algorithms
+    on, the sampling is `sample_by_gather`'s, because the gradient of `grid_sample` adds up in random order there.
     """
     dtype = torch.promote_types(flow.dtype, torch.float32)  # half precision can't tell neighbouring grid points apart
     height, width = flow.shape[-2:]
@@ -23,7 +24,34 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
     size = torch.tensor([width, height], dtype=dtype, device=flow.device)
     grid = grid + flow.to(dtype).permute(0, 2, 3, 1) / size
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return sample_by_gather(x.to(dtype), grid).to(x.dtype)
     return F.grid_sample(x.to(dtype), grid, mode="bilinear", align_corners=True).to(x.dtype)
+
+
+def sample_by_gather(x: Tensor, grid: Tensor) -> Tensor:
+    """`F.grid_sample` (bilinear, zero outside, align_corners=True) by gathers: their gradient can be deterministic.
+
+    Args:
+        x: (N,C,h,w) float.
+        grid: (N,H,W,2) places (x, y) in [-1, 1] of x, of the same dtype.
+
+    Returns:
+        (N,C,H,W).
+    """
+    n, channels, height, width = x.shape
+    columns, rows = ((grid[..., i] + 1) / 2 * (side - 1) for i, side in enumerate((width, height)))
+    left, top = columns.floor(), rows.floor()
+    right_share, bottom_share = columns - left, rows - top
+    flat, total = x.flatten(2), 0
+    for row, row_share in ((top, 1 - bottom_share), (top + 1, bottom_share)):
+        for column, column_share in ((left, 1 - right_share), (left + 1, right_share)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            index = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            index = index.long().view(n, 1, -1).expand(-1, channels, -1)
+            share = (row_share * column_share * inside).view(n, 1, -1)
+            total = total + flat.gather(2, index) * share
+    return total.view(n, channels, *grid.shape[1:3])
 
 
 class FlowAlignment(nn.Module):

@@ -11,6 +11,7 @@ from network.layers import NormLayer, ResidualBlock, conv_bn_relu, up
 from utils.errors import OptionError
 
 FILTER_PADDINGS = {"zeros": "constant", "reflect": "reflect"}
+FILTER_WEIGHTS = ("trainable", "frozen", "zero_sum")
 
 
 class FeatureFilter(nn.Module):
@@ -24,22 +25,42 @@ class FeatureFilter(nn.Module):
         kernel_size: Odd side of the filter.
         padding: `zeros` or `reflect`.
         smooth: Return the low-pass D(x) itself: the structure extractor of the paper's figure.
+        weights: `trainable` as released; `frozen`: D stays the mean; `zero_sum`: D is trained and always sums to 1, so
+            that the high-pass never answers to a constant map.
     """
 
-    def __init__(self, channels: int, kernel_size: int = 9, padding: str = "zeros", smooth: bool = False) -> None:
+    def __init__(
+        self,
+        channels: int,
+        kernel_size: int = 9,
+        padding: str = "zeros",
+        smooth: bool = False,
+        weights: str = "trainable",
+    ) -> None:
         super().__init__()
+        if weights not in FILTER_WEIGHTS:
+            raise ValueError(f"filter_weights is {weights!r}; allowed: {', '.join(FILTER_WEIGHTS)}")
         if padding not in FILTER_PADDINGS:
             raise ValueError(f"filter_padding is {padding!r}; allowed: {', '.join(FILTER_PADDINGS)}")
         if kernel_size % 2 != 1 or kernel_size < 1:
             raise ValueError(f"filter_kernel is {kernel_size}; it must be odd and positive")
-        self.padding, self.smooth = padding, smooth
-        self.weight = nn.Parameter(torch.full((channels, 1, kernel_size, kernel_size), 1 / kernel_size**2))
+        self.padding, self.smooth, self.zero_sum = padding, smooth, weights == "zero_sum"
+        mean = torch.full((channels, 1, kernel_size, kernel_size), 1 / kernel_size**2)
+        self.weight = nn.Parameter(mean, requires_grad=weights != "frozen")
+
+    def smoothing(self) -> Tensor:
+        """D (C,1,k,k): the weight, or with `zero_sum` its projection on the filters that sum to 1."""
+        if not self.zero_sum:
+            return self.weight
+        area = self.weight.shape[-1] ** 2
+        return self.weight + (1 - self.weight.sum(dim=(2, 3), keepdim=True)) / area
 
     def kernel(self) -> Tensor:
         """The folded kernel (C,1,k,k): the identity minus D, or D."""
+        smoothing = self.smoothing()
         if self.smooth:
-            return self.weight
-        kernel = -self.weight
+            return smoothing
+        kernel = -smoothing
         centre = self.weight.shape[-1] // 2
         impulse = torch.zeros_like(kernel)
         impulse[..., centre, centre] = 1
@@ -64,16 +85,12 @@ class FeatureEnhancement(nn.Module):
     Args:
         channels: C of all maps.
         norm_layer: Called with the number of channels.
-        filter_kernel: Side of the filter.
-        filter_padding: `zeros` or `reflect`.
-        smooth: Use the smoothing filter instead of the high-pass.
+        filter_options: Keyword arguments of `FeatureFilter`.
     """
 
-    def __init__(
-        self, channels: int, norm_layer: NormLayer, filter_kernel: int, filter_padding: str, smooth: bool = False
-    ) -> None:
+    def __init__(self, channels: int, norm_layer: NormLayer, **filter_options) -> None:
         super().__init__()
-        self.filter = FeatureFilter(channels, filter_kernel, filter_padding, smooth)
+        self.filter = FeatureFilter(channels, **filter_options)
         self.reduce = conv_bn_relu(2 * channels, channels, 3, norm_layer)
         self.residual = ResidualBlock(channels, norm_layer)
         self.norm = norm_layer(channels)

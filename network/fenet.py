@@ -29,7 +29,10 @@ class FENet(nn.Module):
         dropout: Probability of the channel dropouts after the PPM and in the auxiliary heads.
         filter_kernel: Side of the enhancement filter.
         filter_padding: `zeros` as released, or `reflect`, which doesn't answer at image borders.
+        filter_weights: `trainable` as released, `frozen` or `zero_sum`; see `FeatureFilter`.
         structure: Filter of FEM-S: `highpass` as released, or `smooth` as in the paper's figure.
+        fem_d: Build the detail modules; without them the way up leaves every level as it is.
+        fem_s: Build the structure modules; without them the way down does.
     """
 
     release_unused: tuple[str, ...] = ()  # prefixes in the release's files that no part of its model uses
@@ -46,18 +49,24 @@ class FENet(nn.Module):
         dropout: float = 0.1,
         filter_kernel: int = 9,
         filter_padding: str = "zeros",
+        filter_weights: str = "trainable",
         structure: str = "highpass",
+        fem_d: bool = True,
+        fem_s: bool = True,
     ) -> None:
         super().__init__()
         if structure not in ("highpass", "smooth"):
             raise ValueError(f"structure is {structure!r}; allowed: highpass, smooth")
         widths = encoder.channels
-        filters = (filter_kernel, filter_padding)
+        filters = {"kernel_size": filter_kernel, "padding": filter_padding, "weights": filter_weights}
+        smooth = structure == "smooth"
         self.encoder = encoder
         self.reduce = nn.ModuleList(conv_bn_relu(width, channels, 1, norm_layer) for width in widths[:3])
         self.ppm = PyramidPooling(widths[3], channels, norm_layer, dropout=dropout)
-        self.fem_d = nn.ModuleList(FEMD(channels, norm_layer, *filters) for _ in range(3))
-        self.fem_s = nn.ModuleList(FEMS(channels, norm_layer, *filters, structure == "smooth") for _ in range(3))
+        self.fem_d = nn.ModuleList(FEMD(channels, norm_layer, **filters) for _ in range(3 if fem_d else 0))
+        self.fem_s = nn.ModuleList(
+            FEMS(channels, norm_layer, smooth=smooth, **filters) for _ in range(3 if fem_s else 0)
+        )
         self.head = nn.Sequential(
             nn.Conv2d(4 * channels, channels, 3, padding=1),
             norm_layer(channels),
@@ -83,9 +92,9 @@ class FENet(nn.Module):
         """Encoder features -> the four enhanced levels, concatenated: (N,4C,h,w) at stride 4."""
         r = [reduce(f) for reduce, f in zip(self.reduce, features, strict=False)]
         r.append(self.ppm(features[3]))
-        for i in range(3):  # details, bottom-up
-            r[i + 1] = self.fem_d[i](low=r[i], high=r[i + 1])
-        for i in reversed(range(3)):  # structure, top-down
+        for i, fem_d in enumerate(self.fem_d):  # details, bottom-up
+            r[i + 1] = fem_d(low=r[i], high=r[i + 1])
+        for i in reversed(range(len(self.fem_s))):  # structure, top-down
             r[i] = self.fem_s[i](low=r[i], high=r[i + 1])
         size = r[0].shape[-2:]
         return torch.cat([r[0]] + [up(level, size) for level in r[1:]], dim=1)

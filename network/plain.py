@@ -10,7 +10,7 @@ from network.enhancement import FeatureFilter
 
 def plain_filter(layer: FeatureFilter, x: Tensor) -> Tensor:
     """What `layer` computes for x (N,C,H,W), by the definition: x - D(x), D a zero-padded depthwise convolution."""
-    smooth = F.conv2d(x, layer.weight, padding=layer.weight.shape[-1] // 2, groups=x.shape[1])
+    smooth = F.conv2d(x, layer.smoothing(), padding=layer.weight.shape[-1] // 2, groups=x.shape[1])
     return smooth if layer.smooth else x - smooth
 
 

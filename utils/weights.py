@@ -1,6 +1,7 @@
 """Weight files -> tensors by name -> a module, with a report of what fitted. Nothing in a file is executed."""
 
 import hashlib
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from utils.errors import CheckpointError
 # a release's file may hold its score as a NumPy float beside the weights; these build nothing but numbers
 NUMPY_SCALARS = [np._core.multiarray.scalar, (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np.dtype]
 NUMPY_SCALARS += [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
+METADATA_KEY = "fenet"  # in a safetensors file's metadata: a snapshot without its tensors, as JSON
 TRAINING_HEADS = ("aux_heads.", "boundary_head.", "dsn.")  # ours and the releases'; evaluation has no use for them
 
 
@@ -60,25 +62,35 @@ def read_archive(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: no such file; check --snapshot")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a readable safetensors file ({error}); take another file") from error
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if is_snapshot(content):
+        _check_tensors(path, content)
+    return content
+
+
+def _read_safetensors(path: Path) -> dict:
+    """Bare tensors, or with the metadata that we write a snapshot."""
+    try:
+        with safe_open(path, "pt") as file:
+            header = (file.metadata() or {}).get(METADATA_KEY)
+        tensors = load_file(path)
+        return tensors if header is None else {**json.loads(header), "model": tensors, "average": None}
+    except (SafetensorError, OSError, ValueError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error}); take another file") from error
+
+
+def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about foreign pickles; they are refused in one line below
             with torch.serialization.safe_globals(NUMPY_SCALARS):
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for damaged files, none of which is our mistake
         if "weights_only" in str(error) or "Weights only" in str(error):
             reason = "it is damaged, or holds more than tensors and plain data, which is never executed"
         else:
             reason = "it is damaged or not a snapshot"
         raise CheckpointError(f"{path}: cannot be loaded: {reason}; take another file") from error
-    if is_snapshot(content):
-        _check_tensors(path, content)
-    return content
 
 
 def is_snapshot(content: Any) -> bool:

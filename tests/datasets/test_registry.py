@@ -1,12 +1,13 @@
 """The registry, and what every data set owes its users when something is missing."""
 
+import numpy as np
 import pytest
 
 import datasets
 from tests.datasets import trees
 from utils.errors import DataError, OptionError
 
-ON_DISK = ("camvid", "cityscapes", "folder")
+ON_DISK = ("bdd100k", "camvid", "cityscapes", "folder", "idd", "kitti", "mapillary")
 
 
 def test_the_registry_lists_the_data_sets_on_disk():
@@ -15,7 +16,7 @@ def test_the_registry_lists_the_data_sets_on_disk():
 
 
 def test_an_unknown_data_set_names_flag_and_choices(tmp_path):
-    with pytest.raises(OptionError, match=r"--dataset citycapes.*camvid, cityscapes, folder"):
+    with pytest.raises(OptionError, match=r"--dataset citycapes.*camvid, cityscapes, folder, idd, kitti"):
         datasets.build_split("citycapes", tmp_path, "train")
 
 
@@ -40,10 +41,38 @@ def test_a_missing_or_empty_root_names_path_layout_and_flag(name, exists, tmp_pa
 
 @pytest.mark.parametrize("name", ON_DISK)
 def test_a_fold_that_does_not_exist_names_the_flag(name, tmp_path):
-    with pytest.raises(OptionError, match="--cv 3"):
-        datasets.build_split(name, tmp_path, "train", cv=3)
+    for cv in (-1, 5):
+        with pytest.raises(OptionError, match=f"--cv {cv}"):
+            datasets.build_split(name, tmp_path, "train", cv=cv)
 
 
 def test_build_split_takes_a_string_as_root(tmp_path):
     trees.make_camvid(tmp_path, count=1)
     assert len(datasets.build_split("camvid", str(tmp_path), "train")) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in datasets.list_datasets() if name not in ("folder", "mapillary")])
+def test_a_class_table_is_complete(name):
+    table = datasets.class_table(name)
+    ids = np.array([table.label_ids], np.uint8)
+    assert len(set(table.names)) == len(set(table.palette)) == table.num_classes == ids.size
+    assert table.to_train_ids(ids, "x")[0].tolist() == list(range(table.num_classes))
+
+
+@pytest.mark.parametrize("name", ["cityscapes", "kitti"])
+def test_classes_are_those_of_cityscapesscripts(name):
+    official = pytest.importorskip("cityscapesscripts.helpers.labels").labels
+    table = datasets.class_table(name)
+    scored = [label for label in official if not label.ignoreInEval]
+    rows = list(zip(table.names, table.label_ids, table.palette, strict=True))
+    assert rows == [(label.name, label.id, label.color) for label in scored]
+    assert [label.trainId for label in scored] == list(range(table.num_classes))
+    for label in official:
+        expected = 255 if label.ignoreInEval else label.trainId
+        assert table.id_to_train[label.id & 255] == expected  # the licence plate's -1 is 255 in a file
+
+
+@pytest.mark.parametrize("name", ["folder", "mapillary"])
+def test_classes_that_come_with_the_data_are_not_there_without(name):
+    with pytest.raises(OptionError, match=f"--dataset {name}.*snapshot"):
+        datasets.class_table(name)

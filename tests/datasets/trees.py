@@ -13,6 +13,9 @@ needs_camvid = pytest.mark.skipif(
     not (REAL_CAMVID / "trainannot").is_dir(), reason=f"needs CamVid at {REAL_CAMVID}; set FENET_CAMVID"
 )
 
+Size = tuple[int, int]
+SMALL: Size = (4, 6)  # height, width
+
 
 def save(path: Path, array: np.ndarray) -> Path:
     """Writes an image or label file, and its folders."""
@@ -29,7 +32,14 @@ def rgb(value: int, height: int = 4, width: int = 6) -> np.ndarray:
     return np.full((height, width, 3), value, np.uint8)
 
 
-def make_cityscapes(root: Path, cities: dict[str, list[str]], frames: int = 2, nested: bool = False) -> Path:
+def noise(height: int = 4, width: int = 6, seed: int = 0) -> np.ndarray:
+    """A picture that a network can be trained on: flat ones have no variance for its norms."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def make_cityscapes(
+    root: Path, cities: dict[str, list[str]], frames: int = 2, nested: bool = False, size: Size = SMALL
+) -> Path:
     """`cities`: official split -> city names; every pixel of a label is 7 (road)."""
     images = root / "leftImg8bit_trainvaltest" / "leftImg8bit" if nested else root / "leftImg8bit"
     labels = root / "gtFine_trainvaltest" / "gtFine" if nested else root / "gtFine"
@@ -37,17 +47,17 @@ def make_cityscapes(root: Path, cities: dict[str, list[str]], frames: int = 2, n
         for city in names:
             for frame in range(frames):
                 name = f"{city}_{frame:06d}_000019"
-                save(images / split / city / f"{name}_leftImg8bit.png", rgb(frame))
-                save(labels / split / city / f"{name}_gtFine_labelIds.png", gray(7))
+                save(images / split / city / f"{name}_leftImg8bit.png", rgb(frame, *size))
+                save(labels / split / city / f"{name}_gtFine_labelIds.png", gray(7, *size))
     return root
 
 
-def make_camvid(root: Path, count: int = 3) -> Path:
+def make_camvid(root: Path, count: int = 3, size: Size = SMALL) -> Path:
     """`count` samples in each of train, val and test; image i is all i, its label all i modulo 12."""
     for s, split in enumerate(("train", "val", "test")):
         for i in range(count):
-            save(root / split / f"seq{s}_{i:03d}.png", rgb(i))
-            save(root / f"{split}annot" / f"seq{s}_{i:03d}.png", gray(i % 12))
+            save(root / split / f"seq{s}_{i:03d}.png", rgb(i, *size))
+            save(root / f"{split}annot" / f"seq{s}_{i:03d}.png", gray(i % 12, *size))
     return root
 
 
@@ -58,4 +68,76 @@ def make_folder(root: Path, names: list[str], part: str = "", value: int = 0, cl
         save(root / "masks" / part / f"{name}.png", gray(value))
     default = {"classes": [{"name": "road", "id": 0, "color": [1, 2, 3]}, {"name": "car", "id": 3}], "ignore": [255]}
     (root / "classes.json").write_text(json.dumps(classes or default))
+    return root
+
+
+def make_coarse(root: Path, cities: list[str], frames: int = 2, nested: bool = False, size: Size = SMALL) -> Path:
+    """Coarse part of Cityscapes; every pixel of a label is 26 (car) on the left and 0 (unlabelled) on the right."""
+    images = root / "leftImg8bit_trainextra" / "leftImg8bit" if nested else root / "leftImg8bit"
+    labels = root / "gtCoarse" / "gtCoarse" if nested else root / "gtCoarse"
+    for city in cities:
+        for frame in range(frames):
+            name = f"{city}_000000_{frame:06d}"
+            label = gray(26, *size)
+            label[:, size[1] // 2 :] = 0
+            save(images / "train_extra" / city / f"{name}_leftImg8bit.png", rgb(frame, *size))
+            save(labels / "train_extra" / city / f"{name}_gtCoarse_labelIds.png", label)
+    return root
+
+
+def make_kitti(root: Path, count: int = 10, size: Size = SMALL) -> Path:
+    """`count` labelled images and 2 for the test; every pixel of a label is 7 (road)."""
+    for i in range(count):
+        save(root / "training" / "image_2" / f"{i:06d}_10.png", rgb(i, *size))
+        save(root / "training" / "semantic" / f"{i:06d}_10.png", gray(7, *size))
+    for i in range(2):
+        save(root / "testing" / "image_2" / f"{i:06d}_10.png", rgb(i, *size))
+    return root
+
+
+def make_mapillary(root: Path, archive: str = "1.2", size: Size = SMALL) -> Path:
+    """Two images a part, all pixels of id 2 (Car), in the layout of version 1.2 or of the archive of version 2.0."""
+    rows = [
+        {"name": "animal--bird", "readable": "Bird", "evaluate": True, "color": [165, 42, 42], "instances": True},
+        {"name": "void--unlabeled", "readable": "Unlabeled", "evaluate": False, "color": [0, 0, 0]},
+        {"name": "object--vehicle--car", "readable": "Car", "evaluate": True, "color": [0, 0, 142]},
+    ]
+    path = root / ("config.json" if archive == "1.2" else "config_v1.2.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"labels": rows, "version": 1.2, "mapping": "public"}))
+    for part in ("training", "validation", "testing"):
+        for i in range(2):
+            save(root / part / "images" / f"{part}{i}.jpg", rgb(i, *size))
+            if part != "testing":
+                label = Image.fromarray(gray(2, *size)).convert("P")
+                label.putpalette([channel for row in rows for channel in row["color"]])
+                label.putdata([2] * (size[0] * size[1]))
+                folder = root / part / "labels" if archive == "1.2" else root / part / "v1.2" / "labels"
+                folder.mkdir(parents=True, exist_ok=True)
+                label.save(folder / f"{part}{i}.png")
+    return root
+
+
+def make_bdd100k(root: Path, year: int = 2020, size: Size = SMALL) -> Path:
+    """Two images a part, all pixels of train id 13 (car), in the layout of 2018 or the later one."""
+    images, labels, tail = root / "images" / "10k", root / "labels" / "sem_seg" / "masks", ""
+    if year == 2018:
+        images, labels, tail = root / "seg" / "images", root / "seg" / "labels", "_train_id"
+    for part in ("train", "val", "test"):
+        for i in range(2):
+            save(images / part / f"{part}-{i}.jpg", rgb(i, *size))
+            if part != "test":
+                save(labels / part / f"{part}-{i}{tail}.png", gray(13, *size))
+    return root
+
+
+def make_idd(root: Path, size: Size = SMALL) -> Path:
+    """Two sequences a part, of one frame each and of one name, all pixels of level-3 id 8 (autorickshaw)."""
+    for number, part in enumerate(("train", "val", "test")):
+        for i, suffix in enumerate(("png", "jpg")):
+            place = f"{part}/{2 * number + i}/frame0001"
+            save(root / "leftImg8bit" / f"{place}_leftImg8bit.{suffix}", rgb(i, *size))
+            if part != "test":
+                save(root / "gtFine" / f"{place}_gtFine_labellevel3Ids.png", gray(8, *size))
+                (root / "gtFine" / f"{place}_gtFine_polygons.json").write_text("{}")
     return root

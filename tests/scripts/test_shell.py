@@ -125,6 +125,23 @@ def test_training_is_the_paper_s_recipe(place, name, arch, shell):
     assert place.launched() == ["--standalone", "--nproc_per_node=8"]
 
 
+@pytest.mark.parametrize(
+    ("name", "arch", "batch"),
+    [
+        ("fenet_res50", "fenet_r50", 1),
+        ("sfnet_res18", "sfnet_r18", 2),
+        ("sfnet_res50", "sfnet_r50", 2),
+        ("sfnet_res101", "sfnet_r101", 2),
+        ("sfnet_lite_res18", "sfnet_lite_r18", 2),
+    ],
+)
+def test_the_rest_of_the_family_has_the_same_recipe(place, name, arch, batch):
+    done = place.run(f"train_cityscapes_{name}.sh", "--lr", "0.02")
+    assert done.returncode == 0, done.stderr
+    expected = recipe(arch, place.root / "results", f"cityscapes_{name}") | {"bs_mult": batch, "lr": 0.02}
+    assert config.parse_train(place.recorded("train.py")).flat() == expected
+
+
 def test_training_output_goes_to_terminal_and_log(place):
     done = place.run("train_cityscapes_fenet_res18.sh")
     log = place.root / "results" / "cityscapes_fenet_res18" / "console.log"
@@ -254,6 +271,7 @@ def test_submission_protocol(place, name, arch, shell):
         "scales": (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
         "flip": True,
         "dump_images": True,
+        "submission": f"{out}/submission.zip",
     }
     assert vars(options) == vars(default) | changed
     assert notes == []
@@ -296,7 +314,7 @@ def test_quickstart_s_command_lines(place):
     )  # fmt: skip
     scored, _ = config.parse_eval(argv[evaluation + 1 : argv.index("-")])
     assert (scored.snapshot, scored.save_dir) == ("runs/quickstart/best.pth", "runs/quickstart")
-    assert scored.dump_images
+    assert scored.dump_images and scored.report and not trained.run.report
     assert trained.notes == []
 
 

@@ -1,0 +1,49 @@
+"""Class lists in JSON files that come with the data: read, and checked value by value."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from utils.errors import DataError
+
+
+def read_rows(path: Path, key: str, most: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The file's object, and its list of classes under `key`: 1 to `most` objects.
+
+    Raises:
+        DataError: The file is missing or malformed; the message names it and the key.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror}); it names the classes and their ids") from error
+    except ValueError as error:
+        raise DataError(f"{path}: not valid JSON ({error})") from error
+    rows = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(rows, list) or not 0 < len(rows) <= most:
+        raise DataError(f"{path}: key {key!r} must be a list of 1 to {most} classes")
+    for i, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(f"{path}: key '{key}[{i}]' must be an object that describes a class, given {row!r}")
+    return data, rows
+
+
+def checked_name(path: Path, key: str, value: Any, taken: list[str]) -> str:
+    """`value` if it is a class name that isn't among those `taken`; else a `DataError` with `path` and `key`."""
+    if not isinstance(value, str) or not value or value in taken:
+        raise DataError(f"{path}: key {key!r} must be a name no other class has, given {value!r}")
+    return value
+
+
+def checked_id(path: Path, key: str, value: Any, taken: list[int]) -> int:
+    """`value` if it is a label id that isn't among those `taken`; else a `DataError` with `path` and `key`."""
+    if type(value) is not int or not 0 <= value <= 255 or value in taken:
+        raise DataError(f"{path}: key {key!r} must be an id from 0 to 255 that no class has yet, given {value!r}")
+    return value
+
+
+def checked_color(path: Path, key: str, value: Any) -> tuple[int, int, int]:
+    """`value` if it is an RGB colour, as a tuple; else a `DataError` with `path` and `key`."""
+    if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
+        raise DataError(f"{path}: key {key!r} must be three numbers from 0 to 255, given {value!r}")
+    return (value[0], value[1], value[2])

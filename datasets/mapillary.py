@@ -1,0 +1,68 @@
+"""Mapillary Vistas 1.2: street scenes of all continents; its configuration file names the classes.
+
+Source: Neuhold et al., The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes, ICCV 2017.
+"""
+
+from pathlib import Path
+
+from datasets.base import IGNORE_LABEL, ClassTable, FileSplit
+from datasets.class_file import checked_color, checked_name, read_rows
+from datasets.layout import check_folder, check_single_cv, check_split, check_unique, folder_items
+from utils.errors import DataError
+
+PARTS = {
+    "train": ("training",),
+    "val": ("validation",),
+    "trainval": ("training", "validation"),
+    "test": ("testing",),
+}
+SPLITS = tuple(PARTS)
+CONFIGS = ("config_v1.2.json", "config.json")  # of the archives 2.0 and 1.2
+EXPECTED = "config.json, training/images, training/labels, validation/... and testing/images (or those of archive 2.0)"
+
+
+def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+    """One split with the classes of version 1.2, from the archive of version 1.2 or 2.0.
+
+    Args:
+        root: Folder with `config.json` and `training/labels`, or with `config_v1.2.json` and `training/v1.2/labels`.
+        split: `train`, `val`, `trainval` or `test` (without labels).
+        cv: Only 0, the official split.
+
+    Raises:
+        OptionError: Unknown split or fold.
+        DataError: The configuration is missing or malformed, or an image or a label has no partner.
+    """
+    root = Path(root)
+    check_split("mapillary", split, SPLITS)
+    check_single_cv("mapillary", cv)
+    check_folder(root, root, EXPECTED)
+    configs = [root / name for name in CONFIGS if (root / name).is_file()]
+    if not configs:
+        raise DataError(f"{root / CONFIGS[-1]}: no such file; expected {EXPECTED} below {root} (set --data_root)")
+    classes, items = load_classes(configs[0]), []
+    for part in PARTS[split]:
+        nested = root / part / "v1.2" / "labels"
+        labels = nested if nested.is_dir() else root / part / "labels"
+        items += folder_items(root, root / part / "images", None if split == "test" else labels, EXPECTED)
+    return FileSplit("mapillary", split, classes, check_unique(items))
+
+
+def load_classes(path: Path) -> ClassTable:
+    """The configuration's labels -> class table: the label id is the row, rows that aren't evaluated are ignored.
+
+    Raises:
+        DataError: The file is missing or malformed; the message names it and the key.
+    """
+    _, rows = read_rows(path, "labels", IGNORE_LABEL)
+    names, colors, ids = [], [], []
+    for label_id, row in enumerate(rows):
+        key = f"labels[{label_id}]"
+        if type(row.get("evaluate")) is not bool:
+            raise DataError(f"{path}: key '{key}.evaluate' must be true or false, given {row.get('evaluate')!r}")
+        if row["evaluate"]:
+            names.append(checked_name(path, f"{key}.readable", row.get("readable"), names))
+            colors.append(checked_color(path, f"{key}.color", row.get("color")))
+            ids.append(label_id)
+    table = dict.fromkeys(range(len(rows)), IGNORE_LABEL) | {label_id: i for i, label_id in enumerate(ids)}
+    return ClassTable(names=tuple(names), palette=tuple(colors), label_ids=tuple(ids), id_to_train=table)

@@ -1,0 +1,9 @@
+#!/bin/sh
+# Train SFNet-R50 on Cityscapes as its paper does: batch 2 per GPU, no auxiliary heads.
+# Usage: sh scripts/train_cityscapes_sfnet_res50.sh [OPTION...]
+# Options are those of train.py and win over the recipe; scripts/cityscapes_common.sh lists the environment variables.
+set -u
+caller=$(pwd)
+root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 5
+. "$root/scripts/cityscapes_common.sh"
+train_cityscapes sfnet_r50 cityscapes_sfnet_res50 --bs_mult 2 "$@"

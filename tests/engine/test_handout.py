@@ -1,0 +1,97 @@
+import json
+import struct
+
+import pytest
+import torch
+
+import network
+from engine.checkpoint import load_model, load_snapshot, load_weights, save_snapshot
+from engine.handout import write_handout, write_release
+from utils.errors import CheckpointError
+from utils.weights import weights_sha256
+
+CLASSES = {"dataset": "folder", "names": ["a|b", "c", "d"], "palette": [], "label_ids": [0, 1, 2], "id_to_train": {}}
+METRICS = {
+    "dataset": "folder",
+    "split": "val",
+    "num_images": 4,
+    "mean_iou": 0.5,
+    "interval": [0.4, 0.6],
+    "pixel_accuracy": 0.75,
+    "protocol": {"flip": False},
+    "snapshot_sha256": "00",
+    "per_class": {"a|b": {"iou": 0.5}, "c": {"iou": None}},
+}
+
+
+@pytest.fixture
+def snapshot(tmp_path):
+    torch.manual_seed(0)
+    model = network.build_model("fenet_tiny", 3, channels=8, boundary=True)
+    model.train()(torch.randn(2, 3, 64, 64))  # moves the norms' statistics
+    content = {"config": model.config, "classes": CLASSES, "model": model.state_dict(), "average": None}
+    save_snapshot(tmp_path / "best.pth", content)
+    return tmp_path / "best.pth"
+
+
+def test_a_handout_is_a_snapshot(snapshot, tmp_path):
+    file = write_handout(load_snapshot(snapshot), snapshot, tmp_path / "out")
+    ours, header, report = load_model(snapshot, network.build_model)
+    again, header_again, report_again = load_model(file, network.build_model)
+    assert header_again == header and report_again.loaded == report.loaded
+    assert weights_sha256(again.state_dict()) == weights_sha256(ours.state_dict())
+
+
+def test_averaged_weights_are_handed_out(snapshot, tmp_path):
+    content = load_snapshot(snapshot)
+    content["average"] = {name: value + 1 for name, value in content["model"].items()}
+    file = write_handout(content, snapshot, tmp_path / "out")
+    assert torch.equal(load_snapshot(file)["model"]["head.3.bias"], content["average"]["head.3.bias"])
+
+
+def test_a_flipped_byte_is_found(snapshot, tmp_path):
+    file = write_handout(load_snapshot(snapshot), snapshot, tmp_path / "out")
+    data = bytearray(file.read_bytes())
+    data[-100] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_snapshot(file)
+
+
+@pytest.mark.parametrize("metadata", ["no json", "[" * 100_000, "[1]", "{}"])
+def test_odd_metadata_is_one_line(tmp_path, metadata):
+    header = json.dumps({"__metadata__": {"fenet": metadata}}).encode()
+    (tmp_path / "odd.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+    with pytest.raises(CheckpointError):
+        load_weights(network.build_model("fenet_tiny", 3, channels=8), tmp_path / "odd.safetensors")
+
+
+def test_the_card_says_what_is_known(snapshot, tmp_path):
+    write_handout(load_snapshot(snapshot), snapshot, tmp_path / "out", {"lr": 0.01, "seed": 3}, METRICS)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "0.5000 (95 % interval over images 0.4000 to 0.6000)" in card
+    assert "| c | n/a |" in card and "| a\\|b | 0.5000 |" in card and "| `--lr` | 0.01 |" in card
+    assert weights_sha256(load_snapshot(snapshot)["model"]) in card
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["seed"] == 3
+    write_handout(load_snapshot(snapshot), snapshot, tmp_path / "bare")
+    assert "## Scores" not in (tmp_path / "bare" / "README.md").read_text()
+    assert not (tmp_path / "bare" / "config.json").exists()
+
+
+def test_release_keys_load_back(snapshot, tmp_path):
+    weights = load_snapshot(snapshot)["model"]
+    model = network.build_model("fenet_tiny", 3, channels=8)
+    left_out = write_release(weights, network.release_key_map(model), tmp_path / "release.pth")
+    assert left_out and all(name.startswith("boundary_head.") for name in left_out)
+    stored = torch.load(tmp_path / "release.pth", weights_only=True)["state_dict"]
+    assert "module.layer0.0.0.weight" in stored and "module.conv_last.3.weight" in stored
+    report = load_weights(model, tmp_path / "release.pth")
+    assert report.complete and torch.equal(model.state_dict()["head.3.bias"], weights["head.3.bias"])
+
+
+def test_card_says_where_the_encoders_weights_are_from(snapshot, tmp_path):
+    content = load_snapshot(snapshot)
+    content["config"]["pretrained"] = {"source": "a file", "sha256": "12ab", "loaded": 3, "skipped": [], "random": []}
+    file = write_handout(content, snapshot, tmp_path / "out")
+    assert "12ab" in (file.parent / "README.md").read_text()
+    assert load_model(file, network.build_model)[0].config["pretrained"]["source"] == "a file"

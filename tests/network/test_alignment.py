@@ -1,0 +1,54 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from network.alignment import sample_by_gather, warp
+
+sides = st.integers(1, 9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.tuples(sides, sides), st.tuples(sides, sides), st.floats(0.1, 3), st.integers(0, 2**32 - 1))
+def test_gathering_is_grid_sample_with_the_same_gradients(size, grid_size, reach, seed):
+    random = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, 3, *size, dtype=torch.float64, generator=random)
+    grid = reach * (2 * torch.rand(2, *grid_size, 2, dtype=torch.float64, generator=random) - 1)
+    weights = torch.randn(2, 3, *grid_size, dtype=torch.float64, generator=random)
+    results = []
+    for sample in (sample_by_gather, lambda x, grid: F.grid_sample(x, grid, align_corners=True)):
+        leaves = x.clone().requires_grad_(), grid.clone().requires_grad_()
+        sampled = sample(*leaves)
+        (sampled * weights).sum().backward()
+        results.append((sampled.detach(), *(leaf.grad for leaf in leaves)))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_places_far_outside_are_zero():
+    x = torch.ones(1, 1, 4, 4)
+    grid = torch.tensor([[[[1e9, 0.0], [-1e9, 1e9], [0.0, 0.0]]]])
+    assert sample_by_gather(x, grid).flatten().tolist() == [0, 0, 1]
+
+
+def test_no_flow_is_plain_upsampling():
+    x = torch.randn(1, 2, 3, 5, dtype=torch.float64)
+    expected = F.interpolate(x, size=(7, 9), mode="bilinear", align_corners=True)
+    torch.testing.assert_close(warp(x, torch.zeros(1, 2, 7, 9, dtype=torch.float64)), expected)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_deterministic_on_cuda():
+    torch.manual_seed(0)
+    x, flow = torch.randn(2, 8, 16, 16, device="cuda"), 8 * torch.randn(2, 2, 64, 64, device="cuda")
+    torch.use_deterministic_algorithms(True)
+    try:
+        gradients = []
+        for _ in range(2):
+            leaves = x.clone().requires_grad_(), flow.clone().requires_grad_()
+            warp(*leaves).square().sum().backward()
+            gradients.append([leaf.grad for leaf in leaves])
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))

@@ -1,0 +1,33 @@
+import json
+
+import demo_folder
+import eval as evaluation
+from scripts import export
+from tests.conftest import train_args
+from train import main as train
+
+
+def test_from_training_to_a_handout_that_is_evaluated(scenes, tmp_path, capsys):
+    assert train(train_args(scenes, tmp_path, "--max_epoch", "1")) == 0
+    best = tmp_path / "run" / "best.pth"
+    common = ["--data_root", str(scenes), "--num_workers", "0", "--device", "cpu"]
+    assert evaluation.main(["--snapshot", str(best), "--save_dir", str(tmp_path / "eval"), *common]) == 0
+    out = tmp_path / "handout"
+    assert export.main(["--snapshot", str(best), "--out", str(out), "--eval", str(tmp_path / "eval")]) == 0
+    assert "## Scores" in (out / "README.md").read_text() and "`--crop_size`" in (out / "README.md").read_text()
+    weights = out / "model.safetensors"
+    assert evaluation.main(["--snapshot", str(weights), "--save_dir", str(tmp_path / "again"), *common]) == 0
+    first, again = (json.loads((tmp_path / name / "metrics.json").read_text()) for name in ("eval", "again"))
+    assert first["confusion_matrix"] == again["confusion_matrix"]
+    demo = ["--demo_folder", str(scenes / "images" / "val"), "--snapshot", str(weights), "--device", "cpu"]
+    assert demo_folder.main([*demo, "--save_dir", str(tmp_path / "demo")]) == 0
+    assert export.main(["--snapshot", str(best), "--out", str(out), "--format", "release"]) == 0
+    assert (out / "release.pth").exists()
+    # an evaluation of other weights must not end up in the card
+    assert export.main(["--snapshot", str(weights), "--out", str(out), "--eval", str(tmp_path / "eval")]) == 2
+    assert "another snapshot" in capsys.readouterr().err
+
+
+def test_bad_input_is_one_line(tmp_path, capsys):
+    assert export.main(["--snapshot", str(tmp_path / "none.pth"), "--out", str(tmp_path)]) == 4
+    assert "none.pth: no such file" in capsys.readouterr().err
