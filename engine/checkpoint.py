@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from utils.errors import CheckpointError, OptionError
 from utils.files import sync_folder, write_atomically
 from utils.weights import LoadReport, find_weights, fit_weights, is_snapshot, read_archive, seal
+from utils.weights import weights_sha256 as weights_sha256  # part of this module's interface
 
 FORMAT = 1
 

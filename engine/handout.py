@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
+from engine.checkpoint import weights_sha256
 from utils.files import make_folder, write_atomically, write_json
-from utils.weights import METADATA_KEY, find_weights, seal, weights_sha256
+from utils.weights import METADATA_KEY, find_weights, seal
 
 HEADER = ("config", "classes", "score")
 WEIGHTS, CARD, OPTIONS = "model.safetensors", "README.md", "config.json"

@@ -13,9 +13,9 @@ from engine.checkpoint import (
     newest_snapshot,
     previous_path,
     save_snapshot,
+    weights_sha256,
 )
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
-from utils.weights import weights_sha256
 
 
 def tiny(**options):

@@ -5,10 +5,9 @@ import pytest
 import torch
 
 import network
-from engine.checkpoint import load_model, load_snapshot, load_weights, save_snapshot
+from engine.checkpoint import load_model, load_snapshot, load_weights, save_snapshot, weights_sha256
 from engine.handout import write_handout, write_release
 from utils.errors import CheckpointError
-from utils.weights import weights_sha256
 
 CLASSES = {"dataset": "folder", "names": ["a|b", "c", "d"], "palette": [], "label_ids": [0, 1, 2], "id_to_train": {}}
 METRICS = {
