@@ -147,6 +147,7 @@ def build_trainer(
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
     train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
+    warn_of_overlap(train_split, val_split)
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh, resumed)
     optim = config.optim
@@ -194,6 +195,17 @@ def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def warn_of_overlap(train_split: Split, val_split: Split) -> None:
+    """Say in the log if images that are validated on are trained on, too."""
+    trained = {files for index in range(len(train_split)) if (files := train_split.files(index))}
+    shared = sum(val_split.files(index) in trained for index in range(len(val_split)))
+    if shared:
+        get_logger().warning(
+            f"{shared} of the {len(val_split)} images of --val_split {val_split.split} are trained on in --train_split"
+            f" {train_split.split}: the validation score says little about new images"
+        )
 
 
 def build_train_split(config: TrainConfig) -> Split:

@@ -134,7 +134,8 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
 def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
     """The epochs and the augmentation that train.py would make, and mean and std of the images."""
     split = train.build_train_split(config)
-    encoder = network.build_model(config.model.arch or train.DEFAULT_ARCH, split.classes.num_classes).encoder
+    arch, options = config.model.arch or train.DEFAULT_ARCH, config.model.build_options()
+    encoder = network.build_model(arch, split.classes.num_classes, **options).encoder
     process = Process(0, 1, torch.device("cpu"))
     return *train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
 

@@ -187,3 +187,10 @@ def test_resume_with_other_options_is_refused_unless_told(scenes, tmp_path, capf
     optimizer = load_snapshot(tmp_path / "run" / "last.pth")["training"]["optimizer"]
     assert optimizer["param_groups"][0]["momentum"] == 0.5
     assert json.loads((tmp_path / "run" / "config.json").read_text())["momentum"] == 0.5
+
+
+@pytest.mark.parametrize(("trained", "said"), [("val", True), ("train", False)])
+def test_validating_on_training_images_is_said(scenes, tmp_path, trained, said, capfd):
+    arguments = train_args(scenes, tmp_path, "--max_steps", "1", "--class_uniform_pct", "0")
+    assert train.main([*arguments, "--train_split", trained]) == 0
+    assert ("4 of the 4 images of --val_split val are trained on" in capfd.readouterr().out) == said

@@ -4,25 +4,7 @@ from torch import nn
 
 import network
 from network.enhancement import FeatureFilter
-from network.registry import EXTRAS
 from utils.errors import CheckpointError, OptionError
-
-
-@pytest.mark.parametrize("arch", [name for name in network.list_models() if name not in EXTRAS])
-@pytest.mark.parametrize("size", [(64, 64), (65, 91)])
-@pytest.mark.parametrize("num_classes", [1, 4])
-def test_every_model(arch, size, num_classes):
-    if "r50" in arch or "r101" in arch:
-        size = (64, 64)
-    model = network.build_model(arch, num_classes)
-    images = torch.randn(2, 3, *size)
-    stride4 = tuple((n + 3) // 4 for n in size)
-    with torch.no_grad():
-        outputs = model.eval()(images)
-        assert set(outputs) == {"logits"} and outputs["logits"].shape == (2, num_classes, *stride4)
-        assert torch.equal(model(images)["logits"], outputs["logits"])
-        trained = model.train()(images)
-    assert [aux.shape[1] for aux in trained.get("aux", [])] == [num_classes] * len(model.aux_heads)
 
 
 def test_names_errors_and_aliases():
