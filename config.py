@@ -85,12 +85,15 @@ class DataOptions:
         None, "train ids topped up from coarse labels, comma-separated", parse=numbers(int)
     )
     num_workers: int = option(2, "loader processes per process; 0: load in the process itself")
+    worker_timeout: int = option(300, "seconds without a batch after which a loader process counts as stuck")
+    cache: str = option("off", "decoded training samples: off; ram; disk: in <ckpt>/cache; or a folder")
 
     def __post_init__(self) -> None:
         if not 0 <= self.class_uniform_pct <= 1:
             raise OptionError(f"--class_uniform_pct {self.class_uniform_pct}: must be a share from 0 to 1")
         _at_least("--class_uniform_tile", self.class_uniform_tile, 1)
         _at_least("--num_workers", self.num_workers, 0)
+        _at_least("--worker_timeout", self.worker_timeout, 1)
         if self.coarse_boost_classes and self.class_uniform_pct == 0:
             raise OptionError("--coarse_boost_classes: needs class-uniform sampling; set --class_uniform_pct above 0")
 
@@ -106,6 +109,9 @@ class AugmentOptions:
     color_aug: float = option(0.25, "strength of the colour jitter; 0: off")
     gblur: bool = option(True, "random Gaussian blur")
     bblur: bool = option(False, "bilateral blur instead of Gaussian")
+    augment: str = option(
+        "cpu", "where samples are augmented: by the loader processes, or on the device", choices=("cpu", "device")
+    )
 
     def __post_init__(self) -> None:
         for size in self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,):
@@ -115,6 +121,8 @@ class AugmentOptions:
             raise OptionError(f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max")
         if self.color_aug < 0:
             raise OptionError(f"--color_aug {self.color_aug}: must not be negative")
+        if self.augment == "device" and self.bblur:
+            raise OptionError("--augment device --bblur: the bilateral blur needs --augment cpu")
 
     @property
     def blur(self) -> str:
@@ -245,7 +253,7 @@ class TrainConfig:
         """What decides a run's result, for comparison when it is resumed: batches count over all processes."""
         free = {item.name for item in dataclasses.fields(RunOptions)} - {"seed", "amp", "deterministic"}
         free |= {"num_workers", "data_root", "bs_mult", "accumulate", "bs_mult_val", "aux", "snapshot", "pretrained"}
-        free |= {"restore_optimizer", "partial", "arch", "val_split"}
+        free |= {"restore_optimizer", "partial", "arch", "val_split", "worker_timeout", "cache"}
         kept = {name: value for name, value in self.flat().items() if name not in free}
         global_batch = self.optim.bs_mult * self.optim.accumulate * world_size
         # a snapshot's tuples come back as tuples; JSON's and argparse's spellings are made equal by repr

@@ -14,9 +14,10 @@ import datasets
 import network
 from config import IGNORE_LABEL, TrainConfig, data_root, parse_train
 from datasets.base import Split
+from datasets.cache import open_cache
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.epochs import TrainingEpochs
-from datasets.loader import build_eval_loader
+from datasets.loader import build_eval_loader, collate
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
 from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder, weights_sha256
@@ -29,7 +30,14 @@ from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
-from transforms import build_eval_transform, build_train_transform, denormalize
+from transforms import (
+    DeviceAugment,
+    RandomAugmentation,
+    TrainTransform,
+    WindowTransform,
+    build_eval_transform,
+    denormalize,
+)
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
@@ -137,7 +145,7 @@ def build_trainer(
         optim.amsgrad,
         no_decay_norm_bias=optim.no_decay_norm_bias,
     )
-    epochs = build_epochs(config, process, train_split, model.encoder)
+    epochs, augment = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
     validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
@@ -154,6 +162,7 @@ def build_trainer(
         folder=config.folder,
         tensorboard=tensorboard_folder(config),
         make_loader=epochs,
+        augment=augment,
         validate=validate,
         draw=draw,
         report=report if config.run.report else None,
@@ -286,21 +295,26 @@ def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
     )
 
 
-def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> TrainingEpochs:
-    """The training data of all epochs."""
-    data, augment, run = config.data, config.augment, config.run
-    transform = build_train_transform(
-        crop_size=augment.crop_size,
-        pre_size=augment.pre_size,
-        scale_min=augment.scale_min,
-        scale_max=augment.scale_max,
-        color_aug=augment.color_aug,
-        blur=augment.blur,
-        mean=encoder.mean,
-        std=encoder.std,
+def build_epochs(
+    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
+) -> tuple[TrainingEpochs, DeviceAugment | None]:
+    """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
+    data, run, options = config.data, config.run, config.augment
+    choices = RandomAugmentation(
+        crop_size=options.crop_size,
+        pre_size=options.pre_size,
+        scale_min=options.scale_min,
+        scale_max=options.scale_max,
+        color_aug=options.color_aug,
+        blur=options.blur,
     )
+    if options.augment == "device":
+        transform, augment = WindowTransform(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
+    else:
+        transform, augment = TrainTransform(choices, encoder.mean, encoder.std), None
+    cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
     epochs = TrainingEpochs(
-        TrainingDataset(split, transform, run.seed),
+        TrainingDataset(split, transform, run.seed, cache),
         process,
         batch_size=config.optim.bs_mult,
         class_uniform_pct=data.class_uniform_pct,
@@ -308,6 +322,7 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
         max_cu_epoch=data.max_cu_epoch,
         cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
+        worker_timeout=data.worker_timeout,
         limit=TEST_MODE_BATCHES if run.test_mode else None,
         audit_path=config.folder / "sampling.jsonl",
     )
@@ -315,17 +330,18 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
     if epochs.batches < accumulate:
         raise OptionError(f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it or --bs_mult")
     if run.dump_augmentation_images and process.is_main:
-        dump_augmented(epochs, config.folder / "augmented")
-    return epochs
+        dump_augmented(epochs, augment, config.folder / "augmented")
+    return epochs, augment
 
 
-def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> None:
+def dump_augmented(epochs: TrainingEpochs, augment: DeviceAugment | None, folder: Path, count: int = 32) -> None:
     """Write the first augmented samples of the run, image beside label."""
     dataset = epochs.dataset
     for draw in epochs.plan(0)[:count]:
-        sample = dataset[draw]
-        colors = dataset.split.classes.colorize(sample["label"].numpy().astype(np.uint8))
-        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(sample["image"]), colors]))
+        batch = collate([dataset[draw]])
+        batch = batch if augment is None else augment(batch)
+        colors = dataset.split.classes.colorize(batch["label"][0].cpu().numpy().astype(np.uint8))
+        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(batch["image"][0]), colors]))
     get_logger().info(f"augmented samples are in {folder}")
 
 

@@ -64,6 +64,11 @@ class BoostedSplit(Split):
         part, index = self._locate(index)
         return part.load_label(index)
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """See `Split.files`."""
+        part, index = self._locate(index)
+        return part.files(index)
+
     def label_files(self) -> list[Path]:
         """See `Split.label_files`."""
         return self.fine.label_files() + self.coarse.label_files()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from datasets.audit import audit_epoch, describe_audit, wanted_histogram, write_audit
 from datasets.dataset import TrainingDataset
-from datasets.loader import FaultLoader, build_train_loader
+from datasets.loader import FaultLoader, TrainLoader
 from datasets.sampler import EpochSampler
 from datasets.uniform import Draw, epoch_plan, load_centroids
 from utils.distributed import Process, from_first_rank
@@ -23,6 +23,7 @@ class TrainingEpochs:
         max_cu_epoch: Last epoch with class-uniform sampling.
         cache_folder: Keeps the centroids, in a file named after the data and the tile.
         num_workers: Loader processes.
+        worker_timeout: Seconds without a batch after which a loader process counts as stuck.
         limit: Batches per epoch at most; None: all.
         audit_path: Gets a line of JSON at the start of each epoch, about what is drawn; see `audit_epoch`.
 
@@ -42,10 +43,12 @@ class TrainingEpochs:
         max_cu_epoch: int,
         cache_folder: Path,
         num_workers: int,
+        worker_timeout: int = 300,
         limit: int | None = None,
         audit_path: Path | None = None,
     ) -> None:
-        self.dataset, self.process, self.batch_size, self.num_workers = dataset, process, batch_size, num_workers
+        self.dataset, self.process, self.batch_size = dataset, process, batch_size
+        self._loader = TrainLoader(dataset, num_workers, process.device.type == "cuda", worker_timeout)
         self.class_uniform_pct, self.max_cu_epoch, self.limit = class_uniform_pct, max_cu_epoch, limit
         self.audit_path, self._seen, self._seen_epochs = audit_path, set(), 0
         self.centroids = None
@@ -67,8 +70,7 @@ class TrainingEpochs:
         draws = self._trained(epoch)
         if start == 0 and self.process.is_main:
             self._report(epoch)
-        pin_memory = self.process.device.type == "cuda"
-        return build_train_loader(self.dataset, self._sampler(draws, start), self.num_workers, pin_memory)
+        return self._loader.epoch(self._sampler(draws, start))
 
     def audit(self, epoch: int) -> dict:
         """What the epoch draws, over all ranks; see `audit_epoch`."""

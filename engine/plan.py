@@ -49,6 +49,7 @@ class RunState:
     best_iou: float = -1.0
     best_epoch: int = -1
     seconds_in_epoch: float = 0.0
+    waited_in_epoch: float = 0.0  # for data
     loss_sums: dict[str, float] = field(default_factory=dict)
 
 
