@@ -8,7 +8,8 @@ centroid of a crop that class-uniform sampling has centred on a class. Without -
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +24,7 @@ from config import IGNORE_LABEL, TrainConfig, parse_train
 from datasets.base import Split
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
+from datasets.loader import collate
 from datasets.part import SplitPart
 from datasets.uniform import Draw
 from transforms import denormalize
@@ -35,6 +37,8 @@ from utils.options import Parser
 from utils.sheet import Panel, draw_sheet
 
 SYNTHETIC = ["--dataset", "synthetic", "--crop_size", "256", "--class_uniform_tile", "256"]
+Augment = Callable[[dict], dict] | None  # of batches, with --augment device
+
 LARGEST = 300  # pixels, of a crop on the sheet
 OPACITY, STRIPE, GRAY = 0.6, 4, (150, 150, 150)
 
@@ -67,29 +71,38 @@ class CentroidSplit(SplitPart):
         return cv2.circle(label, self.centroid, max(4, min(label.shape) // 64), 1, cv2.FILLED)
 
 
-def find_centroid(dataset: TrainingDataset, draw: Draw) -> tuple[int, int] | None:
+def load_sample(dataset: TrainingDataset, draw: Draw, augment: Augment) -> tuple[torch.Tensor, np.ndarray]:
+    """The augmented image, float32 (3,H,W), and its labels, (H,W) uint8, whoever makes them."""
+    batch = collate([dataset[draw]])
+    batch = batch if augment is None else augment(batch)
+    return batch["image"][0], batch["label"][0].numpy().astype(np.uint8)
+
+
+def find_centroid(dataset: TrainingDataset, draw: Draw, augment: Augment = None) -> tuple[int, int] | None:
     """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one."""
     if draw.centroid is None:
         return None
-    marked = TrainingDataset(CentroidSplit(dataset.split, draw), dataset.transform, dataset.seed)[draw]
-    rows, columns = np.nonzero(marked["label"].numpy() == 1)
+    marked = TrainingDataset(CentroidSplit(dataset.split, draw), dataset.transform, dataset.seed)
+    rows, columns = np.nonzero(load_sample(marked, draw, augment)[1] == 1)
     return (int(columns.mean()), int(rows.mean())) if len(rows) else None
 
 
-def draw_sample(dataset: TrainingDataset, draw: Draw, mean: tuple, std: tuple) -> tuple[Panel, np.ndarray]:
+def draw_sample(
+    dataset: TrainingDataset, draw: Draw, augment: Augment, mean: tuple, std: tuple
+) -> tuple[Panel, np.ndarray]:
     """The panel of one sample, and its labels (H,W) uint8."""
-    sample = dataset[draw]
-    image, label = denormalize(sample["image"], mean, std), sample["label"].numpy().astype(np.uint8)
+    tensor, label = load_sample(dataset, draw, augment)
+    image = denormalize(tensor, mean, std)
     scale = min(1.0, LARGEST / max(label.shape))
     colors = overlay(image, dataset.split.classes.colorize(label), OPACITY)
     hatch(colors, label == IGNORE_LABEL, round(STRIPE / scale))
     pair = [image, colors]
     size = (round(label.shape[1] * scale), round(label.shape[0] * scale))
     pair = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pair]
-    caption = sample["name"]
+    caption = dataset.split.names[draw.image]
     if draw.class_id is not None:
         caption = f"{dataset.split.classes.names[draw.class_id]}: {caption}"
-        point = find_centroid(dataset, draw)
+        point = find_centroid(dataset, draw, augment)
         if point is not None:
             x, y = (int(value * scale) for value in point)
             for picture in pair:
@@ -121,25 +134,26 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
     return [*rows, (f"ignored or padding (striped) {shares[IGNORE_LABEL]:.1%}", GRAY)]
 
 
-def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, tuple, tuple]:
-    """The epochs that train.py would make, and mean and std of the images."""
+def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, Augment, tuple, tuple]:
+    """The epochs that train.py would make, what augments their batches, and mean and std of the images."""
+    config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = train.build_train_split(config)
     encoder = network.build_model(config.model.arch or train.DEFAULT_ARCH, split.classes.num_classes).encoder
     process = Process(0, 1, torch.device("cpu"))
-    return train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
+    return *train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
 
 
 def run(argv: Sequence[str]) -> None:
     """Parse, draw, write."""
     own, config = parse(argv)
     log = setup_logging(True)
-    epochs, mean, std = build_epochs(config)
+    epochs, augment, mean, std = build_epochs(config)
     dataset, draws = epochs.dataset, epochs.plan(own.epoch)[: own.count]
-    drawn = [draw_sample(dataset, draw, mean, std) for draw in draws]
-    split, augment = dataset.split, config.augment
-    crop = ",".join(map(str, augment.crop_size)) if isinstance(augment.crop_size, tuple) else augment.crop_size
+    drawn = [draw_sample(dataset, draw, augment, mean, std) for draw in draws]
+    split, options = dataset.split, config.augment
+    crop = ",".join(map(str, options.crop_size)) if isinstance(options.crop_size, tuple) else options.crop_size
     title = f"{split.dataset} {split.split}, epoch {own.epoch}: --crop_size {crop} --scale_min"
-    title += f" {augment.scale_min} --scale_max {augment.scale_max} --class_uniform_pct {config.data.class_uniform_pct}"
+    title += f" {options.scale_min} --scale_max {options.scale_max} --class_uniform_pct {config.data.class_uniform_pct}"
     legend = build_legend(split, [label for _, label in drawn])
     save_png(own.out, draw_sheet(title, [panel for panel, _ in drawn], own.columns, legend))
     log.info(f"{own.out}: {len(drawn)} samples; a cross marks a class centroid")
