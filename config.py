@@ -33,6 +33,9 @@ class ModelOptions:
     arch: str | None = option(
         None, "model name, or the old dotted name of a release; unset: fenet_r18, with --evaluateF as the snapshot says"
     )
+    backbone: str | None = option(
+        None, "timm's name of the encoder of fenet, sfnet, sfnet_lite, smp_...; unset: resnet18"
+    )
     channels: int | None = option(None, "width of the decoder; unset: the model's own")
     aux: bool | None = option(None, "build auxiliary heads (unset: as the model's name says) and train them")
     boundary: bool = option(False, "build the boundary head and train it")
@@ -45,7 +48,7 @@ class ModelOptions:
     structure: str = option("highpass", "filter of FEM-S", choices=("highpass", "smooth"))
     fem_d: bool = option(True, "build the detail modules FEM-D")
     fem_s: bool = option(True, "build the structure modules FEM-S")
-    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, or a file")
+    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, efficientnet-lite0, or a file")
     partial: bool = option(False, "with --pretrained or --snapshot: load what fits and log what doesn't")
     snapshot: str | None = option(None, "start from the weights of this file")
     restore_optimizer: bool = option(False, "with --snapshot: take over its optimizer and progress too")
@@ -63,8 +66,8 @@ class ModelOptions:
 
     def build_options(self) -> dict:
         """Keyword arguments of `network.build_model`; what was left at its default is left out."""
-        names = ("channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "filter_weights")
-        names += ("structure", "fem_d", "fem_s")
+        names = ("backbone", "channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding")
+        names += ("filter_weights", "structure", "fem_d", "fem_s")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
 

@@ -63,7 +63,6 @@ def build(options: DemoOptions) -> tuple[Callable[[np.ndarray, str], np.ndarray]
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])
-    mean, std = model.encoder.mean, model.encoder.std
     predictor = build_predictor(
         model.to(device, memory_format=torch.channels_last),
         options.inference_mode,
@@ -71,10 +70,9 @@ def build(options: DemoOptions) -> tuple[Callable[[np.ndarray, str], np.ndarray]
         options.base_size,
         scales=options.scales,
         flip=options.flip,
-        pad_value=[-m / s for m, s in zip(mean, std, strict=True)],
         max_pixels=options.max_pixels,
     )
-    transform = build_eval_transform(mean, std)
+    transform = build_eval_transform(model.encoder.mean, model.encoder.std)
 
     def predict(image: np.ndarray, name: str) -> np.ndarray:
         sample = transform({"image": image}, np.random.default_rng(0))

@@ -121,7 +121,6 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
         options.scales,
         options.flip,
         options.merge,
-        pad_value=[-m / s for m, s in zip(mean, std, strict=True)],
         window_batch=options.window_batch,
         max_pixels=options.max_pixels,
     )

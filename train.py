@@ -20,7 +20,15 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader, collate
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder, weights_sha256
+from engine.checkpoint import (
+    adopt_encoder,
+    load_model,
+    load_snapshot,
+    load_weights,
+    newest_snapshot,
+    tidy_folder,
+    weights_sha256,
+)
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
@@ -80,7 +88,7 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     resumed = find_snapshot(config)
     for note in config.notes:
         get_logger().info(note)
-    trainer = build_trainer(config, process, fresh=resumed is None)
+    trainer = build_trainer(config, process, fresh=resumed is None, resumed=resumed[0] if resumed else None)
     if resumed is not None:
         trainer.load(*resumed, config.run.resume_override)
     distributed.barrier()  # every rank has read what it needs
@@ -95,6 +103,7 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
     model, data = trainer.model, config.data
     return config.flat() | {
         "arch": model.config["arch"],
+        "backbone": model.config["options"].get("backbone"),
         "aux": len(model.aux_heads) > 0,
         "data_root": str(data_root(data.dataset, data.data_root)),
         "device": str(trainer.process.device),
@@ -120,7 +129,11 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
 
 
 def build_trainer(
-    config: TrainConfig, process: Process, fresh: bool, splits: tuple[Split, Split] | None = None
+    config: TrainConfig,
+    process: Process,
+    fresh: bool,
+    splits: tuple[Split, Split] | None = None,
+    resumed: dict | None = None,
 ) -> Trainer:
     """Everything a run needs, handed to the `Trainer`.
 
@@ -129,12 +142,13 @@ def build_trainer(
         process: This process.
         fresh: Load the weights that a run starts from.
         splits: To train and to validate on; None: those of the options.
+        resumed: The snapshot that the run goes on from; here only what it says of its encoder is read.
     """
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
     train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
     classes = train_split.classes
-    model = build_model(config, classes.num_classes, process, fresh)
+    model = build_model(config, classes.num_classes, process, fresh, resumed)
     optim = config.optim
     optimizer = build_optimizer(
         model,
@@ -167,7 +181,12 @@ def build_trainer(
         draw=draw,
         report=report if config.run.report else None,
         settings=config.settings(process.world_size)
-        | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
+        | {
+            "arch": model.config["arch"],
+            "backbone": model.config["options"].get("backbone"),
+            "aux": len(model.aux_heads) > 0,
+            "classes": list(classes.names),
+        },
     )
 
 
@@ -200,12 +219,16 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
         log.info("starting from random weights; see --pretrained and --snapshot")
 
 
-def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
+def build_model(
+    config: TrainConfig, num_classes: int, process: Process, fresh: bool, resumed: dict | None = None
+) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
     model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if fresh:
         load_start(config, model)
+    if resumed is not None:
+        adopt_encoder(model, resumed.get("config", {}))  # now, because the data's scale depends on it
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
     if options.fix_bn:
@@ -213,7 +236,7 @@ def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: 
             norm.requires_grad_(False)
     synchronised = process.world_size > 1 and process.device.type == "cuda"
     if synchronised:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = network.synchronise_norms(model)
     elif options.syncbn:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
@@ -330,18 +353,21 @@ def build_epochs(
     if epochs.batches < accumulate:
         raise OptionError(f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it or --bs_mult")
     if run.dump_augmentation_images and process.is_main:
-        dump_augmented(epochs, augment, config.folder / "augmented")
+        dump_augmented(epochs, augment, encoder, config.folder / "augmented")
     return epochs, augment
 
 
-def dump_augmented(epochs: TrainingEpochs, augment: DeviceAugment | None, folder: Path, count: int = 32) -> None:
+def dump_augmented(
+    epochs: TrainingEpochs, augment: DeviceAugment | None, encoder: nn.Module, folder: Path, count: int = 32
+) -> None:
     """Write the first augmented samples of the run, image beside label."""
     dataset = epochs.dataset
     for draw in epochs.plan(0)[:count]:
         batch = collate([dataset[draw]])
         batch = batch if augment is None else augment(batch)
         colors = dataset.split.classes.colorize(batch["label"][0].cpu().numpy().astype(np.uint8))
-        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(batch["image"][0]), colors]))
+        image = denormalize(batch["image"][0], encoder.mean, encoder.std)
+        save_png(folder / f"{draw.index:04d}.png", side_by_side([image, colors]))
     get_logger().info(f"augmented samples are in {folder}")
 
 

@@ -4,6 +4,7 @@ import io
 import stat
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import cv2
@@ -116,8 +117,7 @@ def _decode_png(data: bytes, path: Path, mode: int) -> np.ndarray:
 
     JPEGs stay with Pillow: OpenCV fills the rest of a truncated one without a word.
     """
-    if b"IEND" not in data[-256:]:
-        raise DataError(f"{path}: not a readable image (the PNG is truncated, its end is missing); replace the file")
+    _check_png(data, path)
     try:
         if pyspng is not None:
             return pyspng.load(data)
@@ -128,6 +128,22 @@ def _decode_png(data: bytes, path: Path, mode: int) -> np.ndarray:
     if pixels is None:
         raise DataError(f"{path}: not a readable image (the PNG is damaged); replace the file")
     return pixels
+
+
+def _check_png(data: bytes, path: Path) -> None:
+    """Raises `DataError` if the PNG's end is missing or a chunk that matters is damaged: not all decoders look."""
+    start, name = 8, b""
+    while name != b"IEND":
+        length, name = struct.unpack_from(">I4s", data, start) if start + 8 <= len(data) else (len(data), b"")
+        end = start + 8 + length
+        if end + 4 > len(data):
+            raise DataError(
+                f"{path}: not a readable image (the PNG is truncated, its end is missing); replace the file"
+            )
+        critical = name[:1].isupper()
+        if critical and zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise DataError(f"{path}: not a readable image (the PNG is damaged, a checksum fails); replace the file")
+        start = end + 4
 
 
 def _open(data: bytes, path: Path) -> Image.Image:

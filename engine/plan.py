@@ -8,7 +8,8 @@ import torch
 from utils.errors import CheckpointError, OptionError
 
 # a change of these makes another model or optimizer, whose state doesn't fit
-MODEL_SETTINGS = ("arch", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s", "optimizer")
+MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
+MODEL_SETTINGS += ("optimizer",)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ centroid of a crop that class-uniform sampling has centred on a class. Without -
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
 from datasets.part import SplitPart
 from datasets.uniform import Draw
-from transforms import denormalize
+from transforms import DeviceAugment, denormalize
 from utils.cli import run_main
 from utils.distributed import Process
 from utils.drawing import overlay, save_png, side_by_side
@@ -37,8 +37,6 @@ from utils.options import Parser
 from utils.sheet import Panel, draw_sheet
 
 SYNTHETIC = ["--dataset", "synthetic", "--crop_size", "256", "--class_uniform_tile", "256"]
-Augment = Callable[[dict], dict] | None  # of batches, with --augment device
-
 LARGEST = 300  # pixels, of a crop on the sheet
 OPACITY, STRIPE, GRAY = 0.6, 4, (150, 150, 150)
 
@@ -71,28 +69,28 @@ class CentroidSplit(SplitPart):
         return cv2.circle(label, self.centroid, max(4, min(label.shape) // 64), 1, cv2.FILLED)
 
 
-def load_sample(dataset: TrainingDataset, draw: Draw, augment: Augment) -> tuple[torch.Tensor, np.ndarray]:
-    """The augmented image, float32 (3,H,W), and its labels, (H,W) uint8, whoever makes them."""
+def augmented(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[torch.Tensor, np.ndarray]:
+    """Image (3,H,W) and labels (H,W) uint8 of a draw, by the data set alone or with `--augment device` by `augment`."""
     batch = collate([dataset[draw]])
     batch = batch if augment is None else augment(batch)
     return batch["image"][0], batch["label"][0].numpy().astype(np.uint8)
 
 
-def find_centroid(dataset: TrainingDataset, draw: Draw, augment: Augment = None) -> tuple[int, int] | None:
+def find_centroid(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[int, int] | None:
     """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one."""
     if draw.centroid is None:
         return None
     marked = TrainingDataset(CentroidSplit(dataset.split, draw), dataset.transform, dataset.seed)
-    rows, columns = np.nonzero(load_sample(marked, draw, augment)[1] == 1)
+    rows, columns = np.nonzero(augmented(marked, draw, augment)[1] == 1)
     return (int(columns.mean()), int(rows.mean())) if len(rows) else None
 
 
 def draw_sample(
-    dataset: TrainingDataset, draw: Draw, augment: Augment, mean: tuple, std: tuple
+    dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None, mean: tuple, std: tuple
 ) -> tuple[Panel, np.ndarray]:
     """The panel of one sample, and its labels (H,W) uint8."""
-    tensor, label = load_sample(dataset, draw, augment)
-    image = denormalize(tensor, mean, std)
+    image, label = augmented(dataset, draw, augment)
+    image = denormalize(image, mean, std)
     scale = min(1.0, LARGEST / max(label.shape))
     colors = overlay(image, dataset.split.classes.colorize(label), OPACITY)
     hatch(colors, label == IGNORE_LABEL, round(STRIPE / scale))
@@ -134,11 +132,12 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
     return [*rows, (f"ignored or padding (striped) {shares[IGNORE_LABEL]:.1%}", GRAY)]
 
 
-def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, Augment, tuple, tuple]:
-    """The epochs that train.py would make, what augments their batches, and mean and std of the images."""
+def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
+    """The epochs and the augmentation that train.py would make, and mean and std of the images."""
     config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = train.build_train_split(config)
-    encoder = network.build_model(config.model.arch or train.DEFAULT_ARCH, split.classes.num_classes).encoder
+    arch, options = config.model.arch or train.DEFAULT_ARCH, config.model.build_options()
+    encoder = network.build_model(arch, split.classes.num_classes, **options).encoder
     process = Process(0, 1, torch.device("cpu"))
     return *train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
 

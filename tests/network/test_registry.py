@@ -4,10 +4,11 @@ from torch import nn
 
 import network
 from network.enhancement import FeatureFilter
+from network.registry import EXTRAS
 from utils.errors import CheckpointError, OptionError
 
 
-@pytest.mark.parametrize("arch", network.list_models())
+@pytest.mark.parametrize("arch", [name for name in network.list_models() if name not in EXTRAS])
 @pytest.mark.parametrize("size", [(64, 64), (65, 91)])
 @pytest.mark.parametrize("num_classes", [1, 4])
 def test_every_model(arch, size, num_classes):
