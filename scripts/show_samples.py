@@ -9,6 +9,7 @@ centroid of a crop that class-uniform sampling has centred on a class. Without -
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -133,6 +134,7 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
 
 def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
     """The epochs and the augmentation that train.py would make, and mean and std of the images."""
+    config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = train.build_train_split(config)
     arch, options = config.model.arch or train.DEFAULT_ARCH, config.model.build_options()
     encoder = network.build_model(arch, split.classes.num_classes, **options).encoder

@@ -66,7 +66,7 @@ def small_config(config: TrainConfig, folder: str) -> TrainConfig:
     return replace(
         config,
         model=replace(config.model, snapshot=None, pretrained=None, restore_optimizer=False),
-        data=replace(config.data, num_workers=0),
+        data=replace(config.data, num_workers=0, cache="off"),
         augment=replace(config.augment, crop_size=tuple(min(side, CROP) for side in sides)),
         optim=replace(config.optim, bs_mult=BATCH, bs_mult_val=1, accumulate=1, max_epoch=1, warmup_steps=0),
         run=replace(

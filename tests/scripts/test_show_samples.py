@@ -21,10 +21,12 @@ def test_a_sheet_of_the_default_data(tmp_path):
     assert sheet.ndim == 3 and sheet.shape[1] > 4 * 64 and sheet.std() > 20
 
 
-def test_a_sheet_of_own_data(tmp_path):
+@pytest.mark.parametrize("place", ["cpu", "device"])
+def test_a_sheet_of_own_data(tmp_path, place):
     data = make_scenes(tmp_path / "data", 8, ignore=True)
     argv = ["--dataset", "folder", "--data_root", str(data), "--out", str(tmp_path / "s.png"), "--ckpt", str(tmp_path)]
     argv += ["--class_uniform_pct", "1", "--crop_size", "40,56", "--arch", "fenet_tiny", "--columns", "9"]
+    argv += ["--augment", place]
     assert show_samples.main(argv) == 0
     assert Image.open(tmp_path / "s.png").width > 8 * 2 * 56
 
