@@ -12,6 +12,7 @@ from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, 
 PRECISIONS = ("off", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
 IGNORE_LABEL = 255
+RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -309,7 +310,10 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
 class EvalOptions:
     """evaluation"""
 
-    snapshot: str | None = option(None, "weights to evaluate")
+    snapshot: str | None = option(None, "weights to evaluate, or a file of scripts/export.py")
+    runtime: str | None = option(
+        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
+    )
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set; unset: as the snapshot says")
     data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
@@ -353,6 +357,7 @@ class EvalOptions:
             )
         _at_least("--batch_size", self.batch_size, 1)
         _at_least("--num_workers", self.num_workers, 0)
+        _check_exported(self)
 
 
 EVAL_OLD_FLAGS = [
@@ -385,7 +390,10 @@ class DemoOptions:
     """demo"""
 
     demo_folder: str | None = option(None, "folder of images", flags=("--demo_floder",))
-    snapshot: str | None = option(None, "weights")
+    snapshot: str | None = option(None, "weights, or a file of scripts/export.py")
+    runtime: str | None = option(
+        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
+    )
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set whose classes and colours are used; unset: as the snapshot says")
     save_dir: str = option("demo_results", "output folder")
@@ -403,6 +411,7 @@ class DemoOptions:
         if not 0 <= self.opacity <= 1:
             raise OptionError(f"--opacity {self.opacity}: must be from 0 to 1")
         _at_least("--base_size", self.base_size, 1)
+        _check_exported(self)
 
 
 def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
@@ -423,6 +432,27 @@ def data_root(dataset: str, given: str | None) -> Path:
     if shared and (Path(shared) / dataset).is_dir():
         return Path(shared) / dataset
     return Path("data") / dataset
+
+
+def runtime_of(options: EvalOptions | DemoOptions) -> str:
+    """`torch`, `onnx` or `openvino`: what runs the snapshot."""
+    return options.runtime or RUNTIMES.get(Path(options.snapshot).suffix, "torch")
+
+
+def _check_exported(options: EvalOptions | DemoOptions) -> None:
+    """An exported file gives labels, so nothing can be merged, and what it was made from is settled."""
+    if runtime_of(options) == "torch":
+        return
+    fixed = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
+    fixed |= {"crop_size": None, "amp": "off", "partial": False}
+    for name, value in fixed.items():
+        if getattr(options, name, value) != value:
+            raise OptionError(
+                f"--{name}: {options.snapshot} gives labels of whole images at one scale, in its own precision; leave"
+                " the flag out, or take the snapshot that it was exported from"
+            )
+    if options.device == "cuda":
+        raise OptionError(f"--device cuda: {options.snapshot} runs on the CPU here; leave the flag out")
 
 
 def _at_least(flag: str, value: int | None, least: int) -> None:

@@ -9,13 +9,14 @@ from torch import Tensor
 
 import datasets
 import network
-from config import DemoOptions, parse_demo
+from config import DemoOptions, parse_demo, runtime_of
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
-from engine.checkpoint import load_model
+from engine.checkpoint import check_classes, load_model
 from engine.demo import find_images, run_demo
 from engine.evaluation import predict_batch
 from engine.inference import build_predictor
+from engine.runtime import load_exported
 from engine.training import AUTOCAST
 from transforms import build_eval_transform
 from utils.cli import run_main
@@ -52,6 +53,12 @@ def build(options: DemoOptions) -> tuple[Callable[[np.ndarray], Tensor], ClassTa
     device = choose_device(options.device)
     classes = datasets.class_table(options.dataset) if options.dataset else None
     names = classes.names if classes else None
+    if runtime_of(options) != "torch":
+        exported = load_exported(options.snapshot, runtime_of(options))
+        if classes is not None:
+            check_classes(exported.header, names, options.snapshot)
+        table = classes or ClassTable.from_description(exported.header["classes"])
+        return lambda image: torch.from_numpy(exported(image)), table
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])

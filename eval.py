@@ -9,7 +9,7 @@ from torch import Tensor
 
 import datasets
 import network
-from config import IGNORE_LABEL, EvalOptions, data_root, parse_eval
+from config import IGNORE_LABEL, EvalOptions, data_root, parse_eval, runtime_of
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
@@ -18,6 +18,7 @@ from engine.checkpoint import check_classes, load_model
 from engine.dump import PredictionWriter
 from engine.evaluation import evaluate, predict_split
 from engine.inference import build_predictor
+from engine.runtime import load_exported
 from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
 from utils import distributed
@@ -61,6 +62,11 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
     """The predictor, the split, and the mean and std of the encoder's images."""
     split = build_split(options, options.dataset) if options.dataset else None
     names = split.classes.names if split else None
+    if runtime_of(options) != "torch":
+        exported = load_exported(options.snapshot, runtime_of(options))
+        split = split or build_split(options, exported.header["classes"]["dataset"])
+        check_classes(exported.header, split.classes.names, options.snapshot)
+        return exported.predictor(), split, exported.header["mean"], exported.header["std"]
     model, header, report = load_model(options.snapshot, network.build_model, options.arch, names, options.partial)
     get_logger().info(str(report))
     if split is None:

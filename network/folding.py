@@ -52,10 +52,14 @@ def fold(model: nn.Module) -> nn.Module:
         norm = folded.get_submodule(norm_name)
         folded.set_submodule(conv_name, fuse_conv_bn_eval(folded.get_submodule(conv_name), norm))
         folded.set_submodule(norm_name, nn.Sequential(*norm.children()))  # timm's norms hold their activation
-    for name, module in list(folded.named_modules()):
-        if isinstance(module, FeatureFilter):
-            folded.set_submodule(name, _as_convolution(module))
+    for name in names_of_filters(folded):
+        folded.set_submodule(name, _as_convolution(folded.get_submodule(name)))
     return folded
+
+
+def names_of_filters(model: nn.Module) -> list[str]:
+    """Names of the `FeatureFilter`s of `model`, which `fold` keeps."""
+    return [name for name, module in model.named_modules() if isinstance(module, FeatureFilter)]
 
 
 def find_pairs(model: nn.Module) -> list[tuple[str, str]]:
