@@ -48,13 +48,13 @@ class ExportedModel:
         try:
             labels = self.run(np.ascontiguousarray(image[None]))[0]
         except Exception as error:  # both libraries raise many kinds
-            raise DataError(f"{self.path}: fails for an image of {image.shape[:2]} ({_first_line(error)})") from error
+            raise DataError(f"{self.path}: fails for an image of {image.shape[:2]} ({_reason(error)})") from error
         if labels.max() >= len(self.header["classes"]["names"]):
-            raise CheckpointError(f"{self.path}: gives label {labels.max()}, for which it names no class; export it again")
+            raise CheckpointError(f"{self.path}: gives label {labels.max()} and names no class for it; export it again")
         return labels
 
     def predictor(self) -> Callable[[Tensor], Tensor]:
-        """What `engine.evaluation` takes: normalised images (N,3,H,W) -> scores (N,C,H,W), 1 at the label and else 0."""
+        """What `engine.evaluation` takes: normalised images (N,3,H,W) -> scores (N,C,H,W), 1 at the label, else 0."""
         mean, std = (torch.tensor(self.header[name]).view(3, 1, 1) for name in ("mean", "std"))
         num_classes = len(self.header["classes"]["names"])
 
@@ -108,7 +108,7 @@ def _load_onnx(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarr
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         header = _parse(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
     except Exception as error:
-        raise CheckpointError(f"{path}: not a usable ONNX file ({_first_line(error)}); export it again") from error
+        raise CheckpointError(f"{path}: not a usable ONNX file ({_reason(error)}); export it again") from error
     name = session.get_inputs()[0].name
     return header, lambda images: session.run(None, {name: images})[0]
 
@@ -128,7 +128,7 @@ def _load_openvino(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.n
         settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
         compiled = core.compile_model(model, "CPU", settings)
     except Exception as error:
-        raise CheckpointError(f"{path}: not a usable OpenVINO model ({_first_line(error)}); export it again") from error
+        raise CheckpointError(f"{path}: not a usable OpenVINO model ({_reason(error)}); export it again") from error
     request = compiled.create_infer_request()
     return header, lambda images: request.infer([images])[0].copy()
 
@@ -140,5 +140,6 @@ def _parse(text: str | None) -> dict | None:
     return None if text is None else json.loads(text)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+def _reason(error: Exception) -> str:
+    """The last line, because OpenVINO's first ones name places in its own source."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1][:200]

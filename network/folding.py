@@ -123,7 +123,8 @@ class _Flow(TorchFunctionMode):
 
 
 def _as_convolution(layer: FeatureFilter) -> nn.Conv2d:
-    channels, _, size, _ = layer.weight.shape
-    conv = nn.Conv2d(channels, channels, size, padding=size // 2, groups=channels, bias=False, padding_mode=layer.padding)
+    channels, _, side, _ = layer.weight.shape
+    options = {"padding": side // 2, "padding_mode": layer.padding, "groups": channels, "bias": False}
+    conv = nn.Conv2d(channels, channels, side, **options)
     conv.weight = nn.Parameter(layer.kernel().detach(), requires_grad=False)
     return conv.eval()

@@ -67,7 +67,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     group = parser.add_argument_group("models that run elsewhere")
     group.add_argument("--size", type=numbers(int), help="height,width of the images; unset: that of the first image")
     group.add_argument("--dynamic", action="store_true", help="take images of any size")
-    group.add_argument("--calibration", help="folder of images: int8 is calibrated on them, labels are compared on them")
+    group.add_argument("--calibration", help="folder of images that int8 is calibrated on, and labels are compared on")
     group.add_argument("--data_root", help="data set's folder: labels are compared, and scored, on its images instead")
     group.add_argument("--split", default="val", help="which of its splits")
     group.add_argument("--num_images", type=int, default=32, help="images that are used at most, evenly spaced")

@@ -4,6 +4,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import torch
 
 import datasets
 import network
-from datasets.base import IGNORE_LABEL, ClassTable
+from datasets.base import IGNORE_LABEL, ClassTable, Split
 from datasets.reading import IMAGE_SUFFIXES, read_image
 from engine.checkpoint import check_classes, load_model, weights_sha256
 from engine.exporting import export_program, quantise, write_onnx, write_openvino, write_torch_export
@@ -85,11 +86,16 @@ def find_samples(options: argparse.Namespace, header: dict, table: ClassTable) -
         return calibration_images(options)
     split = datasets.build_split(options.dataset or header["classes"]["dataset"], options.data_root, options.split)
     check_classes({"classes": {"names": table.names}}, split.classes.names, options.snapshot)
+    return split_samples(split, options.num_images)
+
+
+def split_samples(split: Split, count: int) -> list[Sample]:
+    """At most `count` samples of a split, evenly spaced."""
 
     def sample(index: int) -> tuple[np.ndarray, np.ndarray | None]:
         return split.load_image(index), split.load_label(index) if split.has_labels else None
 
-    return [lambda index=index: sample(index) for index in spread(range(len(split)), options.num_images)]
+    return [partial(sample, index) for index in spread(range(len(split)), count)]
 
 
 def calibration_images(options: argparse.Namespace) -> list[Sample]:
@@ -98,7 +104,12 @@ def calibration_images(options: argparse.Namespace) -> list[Sample]:
     paths = [path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES]
     if not paths:
         raise DataError(f"{folder}: no such folder, or no images in it; check --calibration")
-    return [lambda path=path: (read_image(path), None) for path in spread(sorted(paths), options.num_images)]
+    return [partial(unlabelled, path) for path in spread(sorted(paths), options.num_images)]
+
+
+def unlabelled(path: Path) -> tuple[np.ndarray, None]:
+    """An image without a label."""
+    return read_image(path), None
 
 
 def spread(items: list | range, count: int) -> list:
