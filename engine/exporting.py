@@ -38,9 +38,10 @@ def export_program(model: nn.Module, size: Sequence[int], dynamic: bool) -> Expo
         with _quiet(), torch.no_grad():
             return torch.export.export(model, (image,), dynamic_shapes=(sides if dynamic else None,))
     except Exception as error:  # torch raises many kinds for what it can't trace
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        remedy = "export it with --size H,W and without --dynamic" if dynamic else "take another --size or model"
-        raise OptionError(f"this model can't be exported like this ({reason}); {remedy}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(" For more information")[0][:200]
+        if dynamic:
+            raise OptionError(f"--dynamic: this model fixes its size ({reason}); export it with --size H,W") from error
+        raise OptionError(f"this model can't be traced ({reason}); take another --size or model") from error
 
 
 def write_torch_export(program: ExportedProgram, path: Path, header: dict) -> None:

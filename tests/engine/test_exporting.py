@@ -206,5 +206,5 @@ class Fixed(Small):
 
 
 def test_a_size_that_cannot_be_left_open_is_one_line():
-    with pytest.raises(OptionError, match="without --dynamic"):
+    with pytest.raises(OptionError, match="--dynamic.*--size H,W"):
         export_program(ImageToLabels(Fixed()).eval(), (128, 160), True)
