@@ -7,27 +7,45 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import datasets
 import network
 from config import IGNORE_LABEL, TrainConfig, data_root, parse_train
 from datasets.base import Split
+from datasets.cache import open_cache
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.epochs import TrainingEpochs
-from datasets.loader import build_eval_loader
+from datasets.loader import build_eval_loader, collate
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
+from engine.checkpoint import (
+    adopt_encoder,
+    load_model,
+    load_snapshot,
+    load_weights,
+    newest_snapshot,
+    tidy_folder,
+    weights_sha256,
+)
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.plan import RunPlan
+from engine.report import resampler, trimap_measure, write_report
+from engine.results import summarise
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
-from transforms import build_eval_transform, build_train_transform, denormalize
+from transforms import (
+    DeviceAugment,
+    RandomAugmentation,
+    TrainTransform,
+    WindowTransform,
+    build_eval_transform,
+    denormalize,
+)
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
@@ -36,7 +54,10 @@ from utils.errors import OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
+DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
+REPORT_IMAGES = 3  # of the worst in the report of the best epoch, and as many of the best
+RESAMPLES = 2000  # of the images, for the report's intervals
 TEST_MODE_BATCHES, TEST_MODE_IMAGES = 4, 8
 
 
@@ -67,7 +88,7 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     resumed = find_snapshot(config)
     for note in config.notes:
         get_logger().info(note)
-    trainer = build_trainer(config, process, fresh=resumed is None)
+    trainer = build_trainer(config, process, fresh=resumed is None, resumed=resumed[0] if resumed else None)
     if resumed is not None:
         trainer.load(*resumed, config.run.resume_override)
     distributed.barrier()  # every rank has read what it needs
@@ -82,6 +103,7 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
     model, data = trainer.model, config.data
     return config.flat() | {
         "arch": model.config["arch"],
+        "backbone": model.config["options"].get("backbone"),
         "aux": len(model.aux_heads) > 0,
         "data_root": str(data_root(data.dataset, data.data_root)),
         "device": str(trainer.process.device),
@@ -106,13 +128,28 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     return snapshot, path
 
 
-def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:
-    """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
+def build_trainer(
+    config: TrainConfig,
+    process: Process,
+    fresh: bool,
+    splits: tuple[Split, Split] | None = None,
+    resumed: dict | None = None,
+) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`.
+
+    Args:
+        config: The options.
+        process: This process.
+        fresh: Load the weights that a run starts from.
+        splits: To train and to validate on; None: those of the options.
+        resumed: The snapshot that the run goes on from; here only what it says of its encoder is read.
+    """
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = build_train_split(config), build_split(config, config.data.val_split)
+    train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
+    warn_of_overlap(train_split, val_split)
     classes = train_split.classes
-    model = build_model(config, classes.num_classes, process, fresh)
+    model = build_model(config, classes.num_classes, process, fresh, resumed)
     optim = config.optim
     optimizer = build_optimizer(
         model,
@@ -123,9 +160,9 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         optim.amsgrad,
         no_decay_norm_bias=optim.no_decay_norm_bias,
     )
-    epochs = build_epochs(config, process, train_split, model.encoder)
+    epochs, augment = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
-    validate, draw = build_validation(config, process, val_split, model.encoder, precision.dtype)
+    validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
         model=model,
         parallel=wrap_parallel(model, process),
@@ -140,10 +177,17 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         folder=config.folder,
         tensorboard=tensorboard_folder(config),
         make_loader=epochs,
+        augment=augment,
         validate=validate,
         draw=draw,
+        report=report if config.run.report else None,
         settings=config.settings(process.world_size)
-        | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
+        | {
+            "arch": model.config["arch"],
+            "backbone": model.config["options"].get("backbone"),
+            "aux": len(model.aux_heads) > 0,
+            "classes": list(classes.names),
+        },
     )
 
 
@@ -151,6 +195,17 @@ def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def warn_of_overlap(train_split: Split, val_split: Split) -> None:
+    """Say in the log if images that are validated on are trained on, too."""
+    trained = {files for index in range(len(train_split)) if (files := train_split.files(index))}
+    shared = sum(val_split.files(index) in trained for index in range(len(val_split)))
+    if shared:
+        get_logger().warning(
+            f"{shared} of the {len(val_split)} images of --val_split {val_split.split} are trained on in --train_split"
+            f" {train_split.split}: the validation score says little about new images"
+        )
 
 
 def build_train_split(config: TrainConfig) -> Split:
@@ -176,12 +231,16 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
         log.info("starting from random weights; see --pretrained and --snapshot")
 
 
-def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
+def build_model(
+    config: TrainConfig, num_classes: int, process: Process, fresh: bool, resumed: dict | None = None
+) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
-    model = network.build_model(options.arch, num_classes, **options.build_options())
+    model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if fresh:
         load_start(config, model)
+    if resumed is not None:
+        adopt_encoder(model, resumed.get("config", {}))  # now, because the data's scale depends on it
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
     if options.fix_bn:
@@ -189,7 +248,7 @@ def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: 
             norm.requires_grad_(False)
     synchronised = process.world_size > 1 and process.device.type == "cuda"
     if synchronised:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = network.synchronise_norms(model)
     elif options.syncbn:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
@@ -271,21 +330,26 @@ def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
     )
 
 
-def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> TrainingEpochs:
-    """The training data of all epochs."""
-    data, augment, run = config.data, config.augment, config.run
-    transform = build_train_transform(
-        crop_size=augment.crop_size,
-        pre_size=augment.pre_size,
-        scale_min=augment.scale_min,
-        scale_max=augment.scale_max,
-        color_aug=augment.color_aug,
-        blur=augment.blur,
-        mean=encoder.mean,
-        std=encoder.std,
+def build_epochs(
+    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
+) -> tuple[TrainingEpochs, DeviceAugment | None]:
+    """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
+    data, run, options = config.data, config.run, config.augment
+    choices = RandomAugmentation(
+        crop_size=options.crop_size,
+        pre_size=options.pre_size,
+        scale_min=options.scale_min,
+        scale_max=options.scale_max,
+        color_aug=options.color_aug,
+        blur=options.blur,
     )
+    if options.augment == "device":
+        transform, augment = WindowTransform(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
+    else:
+        transform, augment = TrainTransform(choices, encoder.mean, encoder.std), None
+    cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
     epochs = TrainingEpochs(
-        TrainingDataset(split, transform, run.seed),
+        TrainingDataset(split, transform, run.seed, cache),
         process,
         batch_size=config.optim.bs_mult,
         class_uniform_pct=data.class_uniform_pct,
@@ -293,60 +357,86 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
         max_cu_epoch=data.max_cu_epoch,
         cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
+        worker_timeout=data.worker_timeout,
         limit=TEST_MODE_BATCHES if run.test_mode else None,
+        audit_path=config.folder / "sampling.jsonl",
     )
     accumulate = config.optim.accumulate
     if epochs.batches < accumulate:
         raise OptionError(f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it or --bs_mult")
     if run.dump_augmentation_images and process.is_main:
-        dump_augmented(epochs, config.folder / "augmented")
-    return epochs
+        dump_augmented(epochs, augment, encoder, config.folder / "augmented")
+    return epochs, augment
 
 
-def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> None:
+def dump_augmented(
+    epochs: TrainingEpochs, augment: DeviceAugment | None, encoder: nn.Module, folder: Path, count: int = 32
+) -> None:
     """Write the first augmented samples of the run, image beside label."""
     dataset = epochs.dataset
     for draw in epochs.plan(0)[:count]:
-        sample = dataset[draw]
-        colors = dataset.split.classes.colorize(sample["label"].numpy().astype(np.uint8))
-        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(sample["image"]), colors]))
+        batch = collate([dataset[draw]])
+        batch = batch if augment is None else augment(batch)
+        colors = dataset.split.classes.colorize(batch["label"][0].cpu().numpy().astype(np.uint8))
+        image = denormalize(batch["image"][0], encoder.mean, encoder.std)
+        save_png(folder / f"{draw.index:04d}.png", side_by_side([image, colors]))
     get_logger().info(f"augmented samples are in {folder}")
 
 
 def build_validation(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
-) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
-    """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
+) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]], Callable]:
+    """Functions of a model: its evaluation over all ranks, pictures of a few images by name, the report of an epoch."""
     data, optim, run = config.data, config.optim, config.run
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to validate with")
     dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
     count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 
+    def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
+        return build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels)
+
     def validate(model: nn.Module) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
         loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
         return evaluate(
-            build_predictor(model, base_size=run.base_size),
+            predictor(model),
             loader,
             split.classes.num_classes,
             IGNORE_LABEL,
             process.device,
             amp=amp,
+            measures=[trimap_measure(split.classes.num_classes, IGNORE_LABEL)] if run.report else (),
             progress=process.is_main,
         )
 
     def draw(model: nn.Module) -> dict[str, np.ndarray]:
+        sample = resampler(dataset, predictor(model), process.device, amp)
         pictures = {}
         for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
-            sample = dataset[index]
-            scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
-            maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
-            colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
-            pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
+            image, *maps = sample(index)
+            pictures[split.names[index]] = side_by_side([image, *map(split.classes.colorize, maps)])
         return pictures
 
-    return validate, draw
+    def report(model: nn.Module, evaluation: Evaluation, epoch: int) -> None:
+        result = summarise(evaluation, split.classes.names, RESAMPLES)
+        result["protocol"] = {"inference_mode": "whole", "base_size": run.base_size, "amp": run.amp}
+        facts = {"epoch": epoch, "weights sha256": weights_sha256(model.state_dict()), "data set": split.dataset}
+        facts |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
+        write_report(
+            config.folder / "report.html",
+            f"{model.config['arch']} on {split.dataset} {split.split}, epoch {epoch} of {run.exp}",
+            result,
+            evaluation,
+            split.classes.palette,
+            IGNORE_LABEL,
+            resampler(dataset, predictor(model), process.device, amp),
+            {"Weights and data": facts, "Options": config.flat()},
+            REPORT_IMAGES,
+            metrics=config.folder / "metrics.jsonl",
+        )
+
+    return validate, draw, report
 
 
 def score_boundaries(config: TrainConfig, process: Process) -> None:
@@ -362,7 +452,7 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
-        build_predictor(model.to(process.device), base_size=run.base_size),
+        build_predictor(model.to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,

@@ -26,11 +26,13 @@ class ExportedModel:
     Attributes:
         path: The file.
         header: Its description: `config`, `classes` (as in a snapshot), `mean`, `std`, `size` ([H,W], None: any), ...
+        max_pixels: Larger images are refused; None: none are.
         run: RGB (1,H,W,3) uint8 -> train ids (1,H,W) uint8.
     """
 
     path: Path
     header: dict
+    max_pixels: int | None
     run: Callable[[np.ndarray], np.ndarray]
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
@@ -40,6 +42,11 @@ class ExportedModel:
             DataError: The file doesn't take images of this size.
         """
         size = self.header["size"]
+        if self.max_pixels is not None and image.shape[0] * image.shape[1] > self.max_pixels:
+            raise DataError(
+                f"image of {image.shape[1]}x{image.shape[0]} pixels: more than --max_pixels {self.max_pixels}; raise"
+                " that if there is the memory, or shrink the image"
+            )
         if size is not None and tuple(size) != image.shape[:2]:
             raise DataError(
                 f"image of {image.shape[0]}x{image.shape[1]} (height x width): {self.path} takes {size[0]}x{size[1]}"
@@ -67,12 +74,13 @@ class ExportedModel:
         return predict
 
 
-def load_exported(path: str | Path, runtime: str) -> ExportedModel:
+def load_exported(path: str | Path, runtime: str, max_pixels: int | None = None) -> ExportedModel:
     """Load a file that scripts/export.py wrote.
 
     Args:
         path: `.onnx`, or the `.xml` of an OpenVINO pair.
         runtime: `onnx` or `openvino`.
+        max_pixels: See `ExportedModel`.
 
     Raises:
         CheckpointError: It is missing, damaged, without our description, or of another kind than `runtime` runs.
@@ -87,7 +95,7 @@ def load_exported(path: str | Path, runtime: str) -> ExportedModel:
     header, run = load(path)
     if not isinstance(header, dict) or any(part not in header for part in PARTS):
         raise CheckpointError(f"{path}: says neither classes nor normalisation; export it with scripts/export.py")
-    return ExportedModel(path, header, run)
+    return ExportedModel(path, header, max_pixels, run)
 
 
 def import_runtime(name: str) -> ModuleType:

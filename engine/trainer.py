@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,18 @@ from engine.checkpoint import save_snapshot, weights_sha256
 from engine.evaluation import Evaluation
 from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
+from engine.report import update_curves
 from engine.signals import StopRequest
-from engine.training import Criterion, LossMeter, Precision, grouped, seed_step, set_train_mode, train_step
+from engine.training import (
+    Criterion,
+    LossMeter,
+    Precision,
+    WaitMeter,
+    grouped,
+    seed_step,
+    set_train_mode,
+    train_step,
+)
 from utils.distributed import Process, barrier, broadcast_buffers
 from utils.drawing import save_png
 from utils.errors import CheckpointError
@@ -42,7 +52,10 @@ class Trainer:
         make_loader: (epoch, batches to skip) -> loader of this rank.
         validate: Model in evaluation mode -> its evaluation.
         draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
+        report: (model in evaluation mode, its evaluation, epoch) -> writes `report.html` for the best epoch;
+            called on rank 0. None: no report.
         settings: What decides the result, as plain data; a resumed run has to have the same.
+        augment: A batch of the loader -> one with `image` and `label`, on the device; None: the loader's has them.
     """
 
     def __init__(
@@ -63,13 +76,15 @@ class Trainer:
         make_loader: Callable[[int, int], Iterable[dict]],
         validate: Callable[[nn.Module], Evaluation],
         draw: Callable[[nn.Module], dict[str, np.ndarray]],
+        report: Callable[[nn.Module, Evaluation, int], None] | None,
         settings: dict,
+        augment: Callable[[dict], dict] | None = None,
     ) -> None:
         self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
         self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
         self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
-        self.settings = settings
+        self.write_report, self.settings, self.augment = report, settings, augment
         self.state = RunState()
         self.log = get_logger()
 
@@ -95,8 +110,9 @@ class Trainer:
         set_train_mode(self.model, plan.freeze_norms)
         self.meter = LossMeter(state.loss_sums, state.step_in_epoch)
         loader = self.make_loader(state.epoch, state.step_in_epoch * plan.accumulate)
+        waiting = WaitMeter(state.waited_in_epoch)
         bar = Progress(
-            grouped(loader, plan.accumulate),
+            waiting.watch(grouped(loader, plan.accumulate)),
             f"epoch {state.epoch}",
             self.process.is_main,
             total=plan.steps_per_epoch,
@@ -107,7 +123,7 @@ class Trainer:
             return False
         for batches in bar:
             terms, rate = self.step(batches)
-            state.seconds_in_epoch = time.monotonic() - started
+            state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
             if state.step % plan.log_every == 0:
                 self.report(bar, terms, rate)
             if stop.on_any_rank() or self._at_max_steps():
@@ -129,6 +145,7 @@ class Trainer:
             self.precision,
             self.process.device,
             plan.memory_format,
+            self.augment,
         )
         if self.average is not None:
             self.average.update(self.model)
@@ -143,7 +160,8 @@ class Trainer:
         step.add(terms)
         means = step.means(self.process.world_size, f"step {self.state.step}")
         images = self.images_per_second()
-        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}")
+        wait = f"{self.data_wait():.0%}"
+        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}", data_wait=wait)
         self.log.info(
             f"epoch {self.state.epoch} step {self.state.step}/{self.plan.total_steps} loss {means['total']:.6f}"
             f" lr {rate:.3e} {images:.1f} images/s"
@@ -155,20 +173,28 @@ class Trainer:
         images = self.state.step_in_epoch * self.plan.accumulate * self.plan.batch_images * self.process.world_size
         return images / max(self.state.seconds_in_epoch, 1e-9)
 
+    def data_wait(self) -> float:
+        """Share of the epoch so far in which this process waited for data, 0 to 1."""
+        return min(1.0, self.state.waited_in_epoch / max(self.state.seconds_in_epoch, 1e-9))
+
     def end_epoch(self) -> None:
         """Validate if it is time, record, and save."""
         state, epoch = self.state, self.state.epoch
         means = self.meter.means(self.process.world_size, f"epoch {epoch}")
         rate = self.optimizer.param_groups[0]["lr"]
         figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means["total"]}
-        figures["images_per_second"] = self.images_per_second()
+        figures |= {"images_per_second": self.images_per_second(), "data_wait": self.data_wait()}
         if self.plan.validates(epoch):
             self.save()  # a fault in validation costs no training
             figures |= self.score()
         state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
+        state.waited_in_epoch = 0.0
         self.meter = LossMeter()
         self.recorder.epoch(figures)
         self.save()
+        if self.process.is_main and self.write_report is not None:
+            with self.survived("curves"):
+                update_curves(self.folder / "report.html", self.recorder.path)
 
     def score(self) -> dict:
         """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
@@ -190,7 +216,7 @@ class Trainer:
             if self.process.is_main:
                 best = {**self.header, "model": self.model.state_dict(), "average": None}
                 save_snapshot(self.folder / "best.pth", best | {"score": {"mean_iou": iou, "epoch": state.epoch}})
-                self.show_pictures()
+                self.show_best(evaluation)
         return {
             "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
             "mean_iou": iou,
@@ -198,11 +224,23 @@ class Trainer:
             "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
         }
 
-    def show_pictures(self) -> None:
-        """Draw what the best weights see, into `pictures/` and TensorBoard."""
-        for name, picture in self.draw(self.model).items():
-            save_png(self.folder / "pictures" / f"{name}.png", picture)
-            self.recorder.picture(name, picture, self.state.step)
+    def show_best(self, evaluation: Evaluation) -> None:
+        """Draw what the best weights see, into `pictures/` and TensorBoard, and write `report.html`."""
+        with self.survived("pictures"):
+            for name, picture in self.draw(self.model).items():
+                save_png(self.folder / "pictures" / f"{name}.png", picture)
+                self.recorder.picture(name, picture, self.state.step)
+        if self.write_report is not None:
+            with self.survived("report"):
+                self.write_report(self.model, evaluation, self.state.epoch)
+
+    @contextmanager
+    def survived(self, what: str) -> Iterator[None]:
+        """A block whose faults are said, and cost the run `what` only."""
+        try:
+            yield
+        except Exception as error:  # of any kind: days of training are worth more than a picture
+            self.log.warning(f"the run goes on without {what}: {type(error).__name__}: {error}")
 
     def save(self) -> None:
         """Write `last.pth` on rank 0; its predecessor stays as `last_previous.pth`.

@@ -1,8 +1,10 @@
 """One optimizer step and what it needs."""
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,6 +14,7 @@ from utils.distributed import sum_over_ranks
 from utils.errors import NumericsError
 
 AUTOCAST = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
+T = TypeVar("T")
 Criterion = Callable[[dict, Tensor], dict[str, Tensor]]
 
 
@@ -55,6 +58,7 @@ def train_step(
     precision: Precision,
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
+    augment: Callable[[dict], dict] | None = None,
 ) -> dict[str, Tensor]:
     """One optimizer step over `batches`, whose gradients are averaged.
 
@@ -62,10 +66,11 @@ def train_step(
         model: In training mode, possibly wrapped in DDP.
         criterion: Outputs and labels -> named terms with `total`.
         optimizer: Holds the learning rate of this step already.
-        batches: One or more (gradient accumulation), with `image` and `label` on the CPU.
+        batches: One or more (gradient accumulation), with `image` and `label` on the CPU, or what `augment` takes.
         precision: Mixed precision.
         device: Where to compute.
         memory_format: Layout of the images.
+        augment: Makes `image` and `label` on the device; None: they are there already.
 
     Returns:
         The named terms, detached, averaged over `batches`; reading them waits for the device.
@@ -73,6 +78,7 @@ def train_step(
     terms: dict[str, Tensor] = {}
     optimizer.zero_grad(set_to_none=True)
     for i, batch in enumerate(batches):
+        batch = batch if augment is None else augment(batch)
         images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
         labels = batch["label"].to(device, non_blocking=True)
         last = i == len(batches) - 1
@@ -95,6 +101,27 @@ def grouped(loader: Iterable[dict], size: int) -> Iterator[list[dict]]:
         if len(group) == size:
             yield group
             group = []
+
+
+class WaitMeter:
+    """Seconds that a loop waits for its next item: time in which a device has nothing new to do."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def watch(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, with the time of getting each one counted."""
+        iterator = None
+        while True:
+            start = time.monotonic()
+            try:
+                iterator = iter(items) if iterator is None else iterator
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.monotonic() - start
+            yield item
 
 
 class LossMeter:

@@ -1,6 +1,7 @@
 """Processes started by torchrun, through torch.distributed; with one process every function is a no-op."""
 
 import os
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -106,6 +107,47 @@ def first_rank_first(body: Callable[[], T]) -> T:
     result = body()
     barrier()
     return result
+
+
+def on_first_of_node(body: Callable[[], T], ask_s: float = 5) -> T:
+    """Run `body` on the first process of each node; all get the result (plain data) of their node's.
+
+    It may take long: the processes meet every `ask_s` seconds, so that none counts as lost. What `body` raises is
+    raised on all of them.
+    """
+    if not dist.is_initialized():
+        return body()
+    node, outcome = os.environ.get("GROUP_RANK", "0"), []
+    worker = None
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        worker = threading.Thread(target=lambda: outcome.append(_outcome(body)), daemon=True)
+        worker.start()
+    while True:
+        if worker is not None:
+            worker.join(ask_s)
+        states = [(where, done) for where, first, done in gather_objects((node, worker is not None, outcome)) if first]
+        if all(done for _, done in states):
+            break
+    for _, [(_, error)] in states:
+        if error is not None:
+            raise error
+    return next(value for where, [(value, _)] in states if where == node)
+
+
+def _outcome(body: Callable[[], T]) -> tuple[T | None, BaseException | None]:
+    try:
+        return body(), None
+    except BaseException as error:
+        return None, error
+
+
+def from_first_rank(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0 only; all ranks get its result, plain data."""
+    if not dist.is_initialized():
+        return body()
+    box = [body() if dist.get_rank() == 0 else None]
+    dist.broadcast_object_list(box, 0)
+    return box[0]
 
 
 def barrier() -> None:

@@ -1,5 +1,6 @@
 import argparse
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -7,9 +8,10 @@ import torch
 from engine.parity import Parity
 from loss import OhemCrossEntropy
 from loss.plain import PlainOhemCrossEntropy
-from scripts import benchmark
+from scripts import benchmark, benchmark_data
 from scripts.benchmark_cpu_demo import check
 from tests.golden_vectors import load, vectors
+from transforms.plain import augment_plain
 from utils.errors import NumericsError
 
 
@@ -21,6 +23,23 @@ def test_writes_checked_figures(what, tmp_path):
     result = json.loads(out.read_text())
     assert result["max_error"] < 1e-4 and result["arms"]["plain"]["ratio"] == 1
     assert result["ratio"] == max(row["ratio"] for name, row in result["arms"].items() if name in ("ours", "folded"))
+
+
+def test_data_arms_make_the_plain_samples(tmp_path):
+    out = tmp_path / "a.json"
+    argv = ["data", "--json", str(out), "--size", "96,192", "--rounds", "1", "--warmup", "0", "--device", "cpu"]
+    assert benchmark.main(argv) == 0
+    result = json.loads(out.read_text())
+    assert list(result["arms"]) == ["plain", "exact", "cache", "device"] and result["max_error"] < 1e-4
+    assert result["ratio"] == result["arms"]["exact"]["ratio"] and result["sizes"]["crop"] == 96
+
+
+def test_samples_that_are_not_plain_s_are_refused(tmp_path, monkeypatch):
+    blurred = lambda sample, step: augment_plain(sample, replace(step, sigma=2.0))  # noqa: E731
+    monkeypatch.setattr(benchmark_data, "augment_plain", blurred)
+    argv = ["data", "--json", str(tmp_path / "a.json"), "--size", "96,192", "--rounds", "1", "--device", "cpu"]
+    assert benchmark.main(argv) == 6
+    assert not (tmp_path / "a.json").exists()
 
 
 def test_wrong_result_is_refused(tmp_path, monkeypatch):

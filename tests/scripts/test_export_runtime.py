@@ -74,6 +74,7 @@ def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_
     expected = evaluate(place, place / "net.pth", tmp_path / "torch")
     onnx = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images")
     int8 = evaluate(place, int8_file, tmp_path / "int8", "--runtime", "openvino")
+    assert onnx["loss"] is None and expected["loss"] > 0
     counts = [np.array(metrics["confusion_matrix"]) for metrics in (expected, onnx, int8)]
     assert abs(counts[0] - counts[1]).sum() <= 4 and 0 < abs(counts[0] - counts[2]).sum() < 0.4 * counts[0].sum()
     assert all(len(np.flatnonzero(matrix.sum(0))) > 1 for matrix in counts)
@@ -90,6 +91,9 @@ def test_demo_needs_nothing_but_the_file(place, onnx_file, tmp_path):
     argv = ["--demo_folder", str(tmp_path / "in"), "--device", "cpu"]
     for snapshot, out in ((place / "net.pth", "torch"), (onnx_file, "onnx")):
         assert demo_folder.main([*argv, "--snapshot", str(snapshot), "--save_dir", str(tmp_path / out)]) == 0
+    small = ["--snapshot", str(onnx_file), "--save_dir", str(tmp_path / "small"), "--max_pixels", "7000"]
+    assert demo_folder.main([*argv, *small]) == 0  # one is skipped
+    assert not (tmp_path / "small" / "color_mask_b.png").exists()
     for name in ("a", "b"):
         masks = [np.array(Image.open(tmp_path / out / f"color_mask_{name}.png")) for out in ("torch", "onnx")]
         assert (masks[0] == masks[1]).mean() > 0.999 and len(np.unique(masks[0].reshape(-1, 3), axis=0)) > 1
