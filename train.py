@@ -22,12 +22,21 @@ import datasets
 import network
 from config import IGNORE_LABEL, TrainConfig, data_root, parse_train
 from datasets.base import Split
+from datasets.cache import open_cache
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.epochs import TrainingEpochs
-from datasets.loader import build_eval_loader
+from datasets.loader import build_eval_loader, collate
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder, weights_sha256
+from engine.checkpoint import (
+    adopt_encoder,
+    load_model,
+    load_snapshot,
+    load_weights,
+    newest_snapshot,
+    tidy_folder,
+    weights_sha256,
+)
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.lock import RunLock
@@ -38,7 +47,14 @@ from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
-from transforms import build_eval_transform, build_train_transform, denormalize
+from transforms import (
+    DeviceAugment,
+    RandomAugmentation,
+    TrainTransform,
+    WindowTransform,
+    build_eval_transform,
+    denormalize,
+)
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
@@ -81,7 +97,7 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     resumed = find_snapshot(config)
     for note in config.notes:
         get_logger().info(note)
-    trainer = build_trainer(config, process, fresh=resumed is None)
+    trainer = build_trainer(config, process, fresh=resumed is None, resumed=resumed[0] if resumed else None)
     if resumed is not None:
         trainer.load(*resumed, config.run.resume_override)
     compare_ranks(config, trainer)
@@ -114,6 +130,7 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
     model, data = trainer.model, config.data
     return config.flat() | {
         "arch": model.config["arch"],
+        "backbone": model.config["options"].get("backbone"),
         "aux": len(model.aux_heads) > 0,
         "data_root": str(data_root(data.dataset, data.data_root)),
         "device": str(trainer.process.device),
@@ -148,13 +165,28 @@ def is_own_restart(config: TrainConfig) -> bool:
     return distributed.is_restart() and began.get("job") == distributed.job_id()
 
 
-def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:
-    """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
+def build_trainer(
+    config: TrainConfig,
+    process: Process,
+    fresh: bool,
+    splits: tuple[Split, Split] | None = None,
+    resumed: dict | None = None,
+) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`.
+
+    Args:
+        config: The options.
+        process: This process.
+        fresh: Load the weights that a run starts from.
+        splits: To train and to validate on; None: those of the options.
+        resumed: The snapshot that the run goes on from; here only what it says of its encoder is read.
+    """
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = build_train_split(config), build_split(config, config.data.val_split)
+    train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
+    warn_of_overlap(train_split, val_split)
     classes = train_split.classes
-    model = build_model(config, classes.num_classes, process, fresh)
+    model = build_model(config, classes.num_classes, process, fresh, resumed)
     optim = config.optim
     optimizer = build_optimizer(
         model,
@@ -165,7 +197,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         optim.amsgrad,
         no_decay_norm_bias=optim.no_decay_norm_bias,
     )
-    epochs = build_epochs(config, process, train_split, model.encoder)
+    epochs, augment = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
     validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
@@ -182,11 +214,17 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         folder=config.folder,
         tensorboard=tensorboard_folder(config),
         make_loader=epochs,
+        augment=augment,
         validate=validate,
         draw=draw,
         report=report if config.run.report else None,
         settings=config.settings(process.world_size)
-        | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
+        | {
+            "arch": model.config["arch"],
+            "backbone": model.config["options"].get("backbone"),
+            "aux": len(model.aux_heads) > 0,
+            "classes": list(classes.names),
+        },
     )
 
 
@@ -194,6 +232,17 @@ def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def warn_of_overlap(train_split: Split, val_split: Split) -> None:
+    """Say in the log if images that are validated on are trained on, too."""
+    trained = {files for index in range(len(train_split)) if (files := train_split.files(index))}
+    shared = sum(val_split.files(index) in trained for index in range(len(val_split)))
+    if shared:
+        get_logger().warning(
+            f"{shared} of the {len(val_split)} images of --val_split {val_split.split} are trained on in --train_split"
+            f" {train_split.split}: the validation score says little about new images"
+        )
 
 
 def build_train_split(config: TrainConfig) -> Split:
@@ -219,12 +268,16 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
         log.info("starting from random weights; see --pretrained and --snapshot")
 
 
-def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
+def build_model(
+    config: TrainConfig, num_classes: int, process: Process, fresh: bool, resumed: dict | None = None
+) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
     model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if fresh:
         load_start(config, model)
+    if resumed is not None:
+        adopt_encoder(model, resumed.get("config", {}))  # now, because the data's scale depends on it
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
     if options.fix_bn:
@@ -232,7 +285,7 @@ def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: 
             norm.requires_grad_(False)
     synchronised = process.world_size > 1 and process.device.type == "cuda"
     if synchronised:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        model = network.synchronise_norms(model)
     elif options.syncbn:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
@@ -315,21 +368,26 @@ def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
     )
 
 
-def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> TrainingEpochs:
-    """The training data of all epochs."""
-    data, augment, run = config.data, config.augment, config.run
-    transform = build_train_transform(
-        crop_size=augment.crop_size,
-        pre_size=augment.pre_size,
-        scale_min=augment.scale_min,
-        scale_max=augment.scale_max,
-        color_aug=augment.color_aug,
-        blur=augment.blur,
-        mean=encoder.mean,
-        std=encoder.std,
+def build_epochs(
+    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
+) -> tuple[TrainingEpochs, DeviceAugment | None]:
+    """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
+    data, run, options = config.data, config.run, config.augment
+    choices = RandomAugmentation(
+        crop_size=options.crop_size,
+        pre_size=options.pre_size,
+        scale_min=options.scale_min,
+        scale_max=options.scale_max,
+        color_aug=options.color_aug,
+        blur=options.blur,
     )
+    if options.augment == "device":
+        transform, augment = WindowTransform(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
+    else:
+        transform, augment = TrainTransform(choices, encoder.mean, encoder.std), None
+    cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
     epochs = TrainingEpochs(
-        TrainingDataset(split, transform, run.seed),
+        TrainingDataset(split, transform, run.seed, cache),
         process,
         batch_size=config.optim.bs_mult,
         class_uniform_pct=data.class_uniform_pct,
@@ -337,23 +395,29 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
         max_cu_epoch=data.max_cu_epoch,
         cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
+        worker_timeout=data.worker_timeout,
         limit=TEST_MODE_BATCHES if run.test_mode else None,
+        audit_path=config.folder / "sampling.jsonl",
     )
     accumulate = config.optim.accumulate
     if epochs.batches < accumulate:
         raise OptionError(f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it or --bs_mult")
     if run.dump_augmentation_images and process.is_main:
-        dump_augmented(epochs, config.folder / "augmented")
-    return epochs
+        dump_augmented(epochs, augment, encoder, config.folder / "augmented")
+    return epochs, augment
 
 
-def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> None:
+def dump_augmented(
+    epochs: TrainingEpochs, augment: DeviceAugment | None, encoder: nn.Module, folder: Path, count: int = 32
+) -> None:
     """Write the first augmented samples of the run, image beside label."""
     dataset = epochs.dataset
     for draw in epochs.plan(0)[:count]:
-        sample = dataset[draw]
-        colors = dataset.split.classes.colorize(sample["label"].numpy().astype(np.uint8))
-        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(sample["image"]), colors]))
+        batch = collate([dataset[draw]])
+        batch = batch if augment is None else augment(batch)
+        colors = dataset.split.classes.colorize(batch["label"][0].cpu().numpy().astype(np.uint8))
+        image = denormalize(batch["image"][0], encoder.mean, encoder.std)
+        save_png(folder / f"{draw.index:04d}.png", side_by_side([image, colors]))
     get_logger().info(f"augmented samples are in {folder}")
 
 

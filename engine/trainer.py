@@ -19,6 +19,7 @@ from engine.training import (
     Criterion,
     LossMeter,
     Precision,
+    WaitMeter,
     describe_skipped,
     grouped,
     seed_step,
@@ -55,6 +56,7 @@ class Trainer:
         report: (model in evaluation mode, its evaluation, epoch) -> writes `report.html` for the best epoch;
             called on rank 0. None: no report.
         settings: What decides the result, as plain data; a resumed run has to have the same.
+        augment: A batch of the loader -> one with `image` and `label`, on the device; None: the loader's has them.
     """
 
     def __init__(
@@ -77,12 +79,13 @@ class Trainer:
         draw: Callable[[nn.Module], dict[str, np.ndarray]],
         report: Callable[[nn.Module, Evaluation, int], None] | None,
         settings: dict,
+        augment: Callable[[dict], dict] | None = None,
     ) -> None:
         self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
         self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
         self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
-        self.write_report, self.settings = report, settings
+        self.write_report, self.settings, self.augment = report, settings, augment
         self.state = RunState()
         self.log = get_logger()
 
@@ -111,8 +114,9 @@ class Trainer:
         set_train_mode(self.model, plan.freeze_norms)
         self.meter = LossMeter(state.loss_sums, state.step_in_epoch - state.skipped_in_epoch)
         loader = self.make_loader(state.epoch, state.step_in_epoch * plan.accumulate)
+        waiting = WaitMeter(state.waited_in_epoch)
         bar = Progress(
-            grouped(loader, plan.accumulate),
+            waiting.watch(grouped(loader, plan.accumulate)),
             f"epoch {state.epoch}",
             self.process.is_main,
             total=plan.steps_per_epoch,
@@ -123,7 +127,7 @@ class Trainer:
             return False
         for batches in bar:
             terms, rate = self.step(batches)
-            state.seconds_in_epoch = time.monotonic() - started
+            state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
             if state.step % plan.log_every == 0 and terms is not None:
                 self.report(bar, terms, rate)
             if any_rank(stop.asked) or self._at_max_steps():
@@ -147,6 +151,7 @@ class Trainer:
             self.precision,
             self.process.device,
             plan.memory_format,
+            self.augment,
         )
         state.step += 1
         state.step_in_epoch += 1
@@ -185,7 +190,8 @@ class Trainer:
         step.add(terms)
         means = step.means(self.process.world_size, f"step {self.state.step}")
         images = self.images_per_second()
-        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}")
+        wait = f"{self.data_wait():.0%}"
+        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}", data_wait=wait)
         self.log.info(
             f"epoch {self.state.epoch} step {self.state.step}/{self.plan.total_steps} loss {means['total']:.6f}"
             f" lr {rate:.3e} {images:.1f} images/s"
@@ -197,6 +203,10 @@ class Trainer:
         images = self.state.step_in_epoch * self.plan.accumulate * self.plan.batch_images * self.process.world_size
         return images / max(self.state.seconds_in_epoch, 1e-9)
 
+    def data_wait(self) -> float:
+        """Share of the epoch so far in which this process waited for data, 0 to 1."""
+        return min(1.0, self.state.waited_in_epoch / max(self.state.seconds_in_epoch, 1e-9))
+
     def end_epoch(self, stop: StopRequest) -> bool:
         """Validate if it is time, record, and save; False if the run has to stop before the validation is complete."""
         state, epoch = self.state, self.state.epoch
@@ -205,7 +215,7 @@ class Trainer:
         figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means.get("total")}
         if state.skipped_in_epoch:
             figures["skipped_steps"] = state.skipped_in_epoch
-        figures["images_per_second"] = self.images_per_second()
+        figures |= {"images_per_second": self.images_per_second(), "data_wait": self.data_wait()}
         if self.plan.validates(epoch):
             self.save()  # a fault in validation costs no training
             try:
@@ -213,7 +223,7 @@ class Trainer:
             except EvaluationStopped:
                 return False
         state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
-        state.skipped_in_epoch = 0
+        state.skipped_in_epoch, state.waited_in_epoch = 0, 0.0
         self.meter = LossMeter()
         self.recorder.epoch(figures)
         self.save()

@@ -50,6 +50,8 @@ def as_fault(error: BaseException) -> FENetError | None:
     if is_lost_peer(error):
         reason = str(error).splitlines()[0][:200]
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
+    if "dataloader worker (pid" in text:  # PyTorch raises it wherever the program is when the process dies
+        return EnvironmentFault(f"{error}; free memory (also /dev/shm) or lower --num_workers")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
         return EnvironmentFault(
             f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output"

@@ -205,3 +205,41 @@ def first_rank_first(body: Callable[[], T]) -> T:
         results.append(body())
     barrier()
     return results[0]
+
+
+def on_first_of_node(body: Callable[[], T]) -> T:
+    """Run `body` on the first process of each node while the others wait; all get their node's result (plain data).
+
+    What `body` raises is raised on all of them.
+    """
+    if not dist.is_initialized():
+        return body()
+    node, outcome = os.environ.get("GROUP_RANK", "0"), None
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        note("work of the first process of its node")
+        outcome = _outcome(body)
+    states = [(where, outcome) for where, outcome in gather_objects((node, outcome)) if outcome is not None]
+    for _, (_, error) in states:
+        if error is not None:
+            raise error
+    return next(value for where, (value, _) in states if where == node)
+
+
+def _outcome(body: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return body(), None
+    except Exception as error:
+        return None, error
+
+
+def from_first_rank(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0 only; all ranks get its result, plain data."""
+    results: list[T | None] = [None]
+
+    def run() -> None:
+        results[0] = body()
+
+    on_main_rank(run)
+    if dist.is_initialized():
+        dist.broadcast_object_list(results, 0)
+    return results[0]

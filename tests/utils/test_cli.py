@@ -29,6 +29,7 @@ from utils.options import Parser
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 5),
         (RuntimeError("[gloo] Timed out waiting 60000ms for recv operation to complete"), 7),
         (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40000"), 7),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), 5),
         (KeyboardInterrupt(), 130),
     ],
     ids=lambda value: type(value).__name__,
