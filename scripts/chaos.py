@@ -35,7 +35,7 @@ from utils.options import Parser  # noqa: E402
 
 PROCESSES, TRAIN_IMAGES, VAL_IMAGES, SAVE_EVERY = 2, 40, 6, 4
 STEPS_PER_EPOCH = TRAIN_IMAGES // (2 * PROCESSES)
-STEPS_PER_KILL = 10  # a kill comes up to 8 steps and a moment after the first one, and costs some
+STEPS_PER_KILL = 10  # a kill comes up to 8 steps and a moment after the first one, and costs some of them
 KILL_TARGETS = ("rank 0", "rank 1", LAUNCHER, LOADER)
 TERM_PHASES, TERM_TARGETS = ("boot", "step", "save", "validation"), ("rank 0", "rank 1", LAUNCHER, "all")
 
@@ -85,8 +85,8 @@ class Campaign:
         self.faults: list[str] = []
         self.job: Job | None = None
 
-    def run(self) -> dict:
-        """Everything; returns what was done and found."""
+    def run(self) -> None:
+        """Everything; what was done and found is in `found` and `faults`."""
         self.start(train_arguments(self.options.out, "undisturbed", self.epochs))
         if self.job.wait() != 0:
             raise RuntimeError("\n".join(["the undisturbed run failed:", *self.job.attempt.lines[-20:]]))
@@ -102,7 +102,6 @@ class Campaign:
                 break
             self.note("kills", self.kill(self.random.choice(KILL_TARGETS)))
         self.finish()
-        return self.found
 
     def start(self, arguments: Sequence[str], restarts: int = 0) -> Job:
         """A new job."""
@@ -217,7 +216,7 @@ def _changed_at(path: Path) -> int:
 
 
 def run(argv: Sequence[str]) -> int:
-    """Both campaigns; 1 if one found a fault."""
+    """The campaign; 1 if it found a fault."""
     options = parse(argv)
     make_folder(options.out, "--out")
     size = ["--height", "48", "--width", "64", "--train", str(TRAIN_IMAGES), "--val", str(VAL_IMAGES), "--test", "0"]
