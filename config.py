@@ -12,6 +12,7 @@ from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, 
 PRECISIONS = ("off", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
 IGNORE_LABEL = 255
+BOUNDARY_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -29,7 +30,9 @@ parse_size.__name__ = "size"
 class ModelOptions:
     """model"""
 
-    arch: str = option("fenet_r18", "model name, or the old dotted name of a release")
+    arch: str | None = option(
+        None, "model name, or the old dotted name of a release; unset: fenet_r18, with --evaluateF as the snapshot says"
+    )
     channels: int | None = option(None, "width of the decoder; unset: the model's own")
     aux: bool | None = option(None, "build auxiliary heads (unset: as the model's name says) and train them")
     boundary: bool = option(False, "build the boundary head and train it")
@@ -199,16 +202,16 @@ class RunOptions:
     eval_epoch: int = option(0, "first epoch that is validated")
     val_every: int = option(1, "epochs between validations; the last epoch is always validated")
     base_size: int | None = option(None, "long side of the images in validation; unset: their own")
+    max_pixels: int = option(2**26, "refuse images of validation with more pixels, at their own size or a scale")
+    report: bool = option(True, "write report.html for the best epoch")
     test_mode: bool = option(False, "a few steps and images of everything, to see that it runs")
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
-    eval_thresholds: tuple = option(
-        (0.0005, 0.001875, 0.00375, 0.005), "its thresholds, shares of the diagonal", parse=numbers(float)
-    )
+    eval_thresholds: tuple = option(BOUNDARY_THRESHOLDS, "its thresholds, shares of the diagonal", parse=numbers(float))
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        for flag in ("max_steps", "save_every", "base_size"):
+        for flag in ("max_steps", "save_every", "base_size", "max_pixels"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
         for flag in ("log_every", "val_every", "max_skipped_steps"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
@@ -332,8 +335,17 @@ class EvalOptions:
     crop_size: int | None = option(None, "side of a window; unset: the image's short side")
     base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
     window_batch: int = option(4, "windows per forward pass")
+    max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
     batch_size: int = option(1, "images per process and batch")
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
+    submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
+    report: bool = option(False, "write report.html: scores, charts, best and worst images on one page")
+    boundary: bool = option(False, "also score boundaries: F-score at --eval_thresholds, Boundary IoU")
+    eval_thresholds: tuple = option(
+        BOUNDARY_THRESHOLDS, "thresholds of the F-score, shares of the diagonal", parse=numbers(float)
+    )
+    bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
+    resume: bool = option(False, "go on where a killed evaluation with the same --save_dir stopped")
     split_index: int = option(0, "which part of the split, from 0")
     split_count: int = option(1, "number of parts that the split is cut into")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
@@ -354,6 +366,31 @@ class EvalOptions:
             )
         _at_least("--batch_size", self.batch_size, 1)
         _at_least("--num_workers", self.num_workers, 0)
+        _at_least("--bootstrap", self.bootstrap, 0)
+        if not self.eval_thresholds or min(self.eval_thresholds) < 0:
+            raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
+        _check_submission(self)
+
+    def settings(self) -> dict:
+        """What decides an image's result and files, besides snapshot, data and device."""
+        free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
+        free |= {"submission", "max_pixels", "debug"}
+        kept = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+        # a result that was kept without its file must not stand for the file of an earlier evaluation
+        return kept | {"predictions": self.dump_images or self.submission is not None}
+
+
+def _check_submission(options: EvalOptions) -> None:
+    if options.submission is None:
+        return
+    if not options.submission.endswith(".zip"):
+        raise OptionError(f"--submission {options.submission}: must be named FILE.zip")
+    for flag, partly in (("--split_count", options.split_count > 1), ("--test_mode", options.test_mode)):
+        if partly:
+            raise OptionError(
+                f"--submission with {flag}: a part of a split is no submission; predict all of it in one run (torchrun"
+                " shares it out among processes)"
+            )
 
 
 EVAL_OLD_FLAGS = [
@@ -364,7 +401,6 @@ EVAL_OLD_FLAGS = [
     OldFlag("--profile", "see scripts/benchmark.py"),
     OldFlag("--fixed_aspp_pool", "the models of this family don't use it"),
     OldFlag("--trunk", "--arch names the encoder", 1),
-    OldFlag("--resume", "a finished part is overwritten by the same result"),
 ]
 
 
@@ -385,30 +421,49 @@ def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
 class DemoOptions:
     """demo"""
 
-    demo_folder: str | None = option(None, "folder of images", flags=("--demo_floder",))
+    source: str | None = option(
+        None,
+        "folder of images, one image or video, or a quoted pattern such as 'shots/**/*.jpg'",
+        flags=("--demo_folder", "--demo_floder"),
+    )
     snapshot: str | None = option(None, "weights")
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set whose classes and colours are used; unset: as the snapshot says")
     save_dir: str = option("demo_results", "output folder")
-    base_size: int | None = option(None, "long side that images are resized to; unset: their own")
+    recursive: bool = option(False, "also take the folders inside the folder; their names become part of the results'")
     opacity: float = option(0.5, "of the colours over the image")
+    legend: bool = option(False, "name the classes that occur under each overlay")
+    side_by_side: bool = option(False, "put the input to the left of each overlay")
+    label_ids: bool = option(False, "also write the data set's original label ids of each image, as 8-bit PNG")
+    mask_video: bool = option(False, "also write the class colours of each video")
+    show_fps: bool = option(True, "draw the frames processed per second into videos")
+    max_frames: int | None = option(None, "frames that are taken of each video; unset: all")
+    inference_mode: str = option("whole", "how an image is cut up", choices=("whole", "sliding"))
+    crop_size: int | None = option(None, "side of a sliding window; unset: the image's short side")
+    scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
+    flip: bool = option(False, "also run each piece mirrored")
+    base_size: int | None = option(None, "long side that images are resized to; unset: their own")
+    max_pixels: int = option(2**26, "skip images with more pixels, at their own size or a scale")
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        if self.demo_folder is None:
-            raise OptionError("--demo_folder: name the folder of images")
-        if self.snapshot is None:
+        if not self.source:
+            raise OptionError("--source: name a folder, an image, a video or a pattern (--demo_folder is the same)")
+        if not self.snapshot:
             raise OptionError("--snapshot: name the weights")
+        if not self.save_dir:
+            raise OptionError("--save_dir: name the output folder")
         if not 0 <= self.opacity <= 1:
             raise OptionError(f"--opacity {self.opacity}: must be from 0 to 1")
         _at_least("--base_size", self.base_size, 1)
+        _at_least("--max_frames", self.max_frames, 1)
 
 
 def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
     """The command line of demo_folder.py -> options, and notes about flags that mean nothing any more."""
-    parser = Parser(prog="demo_folder.py", description="Segment the images of a folder and draw the result.")
+    parser = Parser(prog="demo_folder.py", description="Segment images and videos and draw the result.")
     add_options(parser, DemoOptions)
     add_old_flags(parser, LAUNCHER_FLAGS)
     parser.set_defaults(notes=[])

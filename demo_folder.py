@@ -1,11 +1,10 @@
-"""Segment the images of a folder and draw the result; the snapshot is all it needs. `python demo_folder.py --help`."""
+"""Segment images and videos and draw the result; the snapshot is all it needs. `python demo_folder.py --help`."""
 
 import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
 import datasets
 import network
@@ -13,9 +12,13 @@ from config import DemoOptions, parse_demo
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
 from engine.checkpoint import load_model
-from engine.demo import find_images, run_demo
+from engine.demo import run_demo
+from engine.demo_drawing import Drawing
+from engine.demo_sources import find_sources
+from engine.demo_video import VideoOutput
 from engine.evaluation import predict_batch
 from engine.inference import build_predictor
+from engine.score_maps import predict_labels
 from engine.training import AUTOCAST
 from transforms import build_eval_transform
 from utils.cli import run_main
@@ -36,32 +39,47 @@ def run(argv: Sequence[str]) -> None:
     log = setup_logging(True)
     for note in notes:
         log.info(note)
-    images = find_images(options.demo_folder, IMAGE_SUFFIXES)
+    sources = find_sources(options.source, (*IMAGE_SUFFIXES, ".gif"), options.save_dir, options.recursive)
+    kind = "images and videos" if any(source.is_video for source in sources) else "images"
+    if options.label_ids and kind != "images":
+        log.info("--label_ids: of images only; for those of a video extract its frames into a folder first")
     predict, classes = build(options)
     folder = make_folder(options.save_dir, "--save_dir")
-    done, failures = run_demo(images, read_image, predict, classes.colorize, folder, options.opacity)
-    for failure in failures:
-        log.warning(f"skipped: {failure}")
-    log.info(f"{done} of {len(images)} images done; pictures are in {folder}")
+    drawing = Drawing(classes, options.opacity, options.legend, options.side_by_side)
+    video = VideoOutput(options.mask_video, options.show_fps, options.max_frames)
+    done, problems = run_demo(sources, read_image, predict, drawing, folder, options.label_ids, video)
+    for problem in problems:
+        log.warning(problem)
+    log.info(f"{done} of {len(sources)} {kind} done; pictures are in {folder}")
     if not done:
-        raise DataError(f"{options.demo_folder}: none of its {len(images)} images could be read; see the lines above")
+        raise DataError(f"{options.source}: none of its {len(sources)} {kind} could be used; see the lines above")
 
 
-def build(options: DemoOptions) -> tuple[Callable[[np.ndarray], Tensor], ClassTable]:
-    """A function RGB (H,W,3) uint8 -> train ids (H,W) int64, and the classes."""
+def build(options: DemoOptions) -> tuple[Callable[[np.ndarray, str], np.ndarray], ClassTable]:
+    """A function RGB (H,W,3) uint8 and its name -> train ids (H,W) uint8, and the classes."""
     device = choose_device(options.device)
     classes = datasets.class_table(options.dataset) if options.dataset else None
     names = classes.names if classes else None
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])
-    predictor = build_predictor(model.to(device, memory_format=torch.channels_last), base_size=options.base_size)
-    transform = build_eval_transform(model.encoder.mean, model.encoder.std)
+    mean, std = model.encoder.mean, model.encoder.std
+    predictor = build_predictor(
+        model.to(device, memory_format=torch.channels_last),
+        options.inference_mode,
+        options.crop_size,
+        options.base_size,
+        scales=options.scales,
+        flip=options.flip,
+        pad_value=[-m / s for m, s in zip(mean, std, strict=True)],
+        max_pixels=options.max_pixels,
+    )
+    transform = build_eval_transform(mean, std)
 
-    def predict(image: np.ndarray) -> Tensor:
+    def predict(image: np.ndarray, name: str) -> np.ndarray:
         sample = transform({"image": image}, np.random.default_rng(0))
-        batch = {"image": sample["image"][None], "name": ["image"]}
-        return predict_batch(predictor, batch, device, AUTOCAST[options.amp])[0].argmax(0).cpu()
+        batch = {"image": sample["image"][None], "name": [name]}
+        return predict_labels(predict_batch(predictor, batch, device, AUTOCAST[options.amp]))[0].cpu().numpy()
 
     return predict, classes
 

@@ -1,5 +1,6 @@
 """Score a snapshot on a split: alone, or on several processes under torchrun. `python eval.py --help`."""
 
+import dataclasses
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -14,20 +15,27 @@ from datasets.base import Split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
+from engine.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
 from engine.checkpoint import check_classes, load_model
 from engine.dump import PredictionWriter
-from engine.evaluation import evaluate, predict_split
+from engine.evaluation import Evaluation, check_labelled, evaluate
 from engine.inference import build_predictor
+from engine.measures import ImageResult, Measure
+from engine.partial import PartialResults, fingerprint
+from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
+from engine.results import describe, summarise, write_per_image
+from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
+from utils.errors import OptionError
 from utils.files import file_sha256, make_folder, write_json
 from utils.logging import get_logger, setup_logging
-from utils.metrics import scores
 
 TEST_MODE_SAMPLES = 4
+REPORT_IMAGES = 6  # of the worst, and as many of the best
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,17 +52,53 @@ def run(argv: Sequence[str]) -> None:
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)
-        predictor, split, mean, std = build(options, process)
-        writer = PredictionWriter(folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL)
-        on_batch = writer if options.dump_images or not split.has_labels else None
-        loader = build_loader(options, process, split, build_eval_transform(mean, std))
-        if split.has_labels:
-            score(options, process, split, predictor, loader, on_batch, folder)
-        else:
-            predict_split(predictor, loader, process.device, on_batch, AUTOCAST[options.amp], progress=process.is_main)
-            log.info(f"split {split.split} has no labels, so there is no score; predictions are in {folder / 'pred'}")
+        evaluate_snapshot(options, process, folder)
     finally:
         distributed.stop()
+
+
+def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> None:
+    """Evaluate what is not finished yet, and leave the results in `folder`."""
+    predictor, split, mean, std = build(options, process)
+    transform = build_eval_transform(mean, std)
+    part, digest = choose_part(options, split), file_sha256(options.snapshot)
+    writes = bool(options.dump_images or options.submission)
+    writer = PredictionWriter(
+        folder, split.classes, lambda x: denormalize(x, mean, std), IGNORE_LABEL, pictures=options.dump_images
+    )
+    if options.submission and process.is_main:
+        prepare_submission(options.submission, folder / "pred", split)
+    partial = PartialResults(
+        folder / "partial",
+        fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
+    )
+    finished = partial.start(options.resume, lambda image: not writes or writer.has(image.name, split.has_labels))
+    if options.resume:
+        get_logger().info(f"resuming: {len(finished)} of {len(part)} images are finished")
+    evaluation = evaluate(
+        predictor,
+        build_loader(options, process, split, transform, part, finished),
+        split.classes.num_classes,
+        IGNORE_LABEL,
+        process.device,
+        amp=AUTOCAST[options.amp],
+        measures=build_measures(options, split.classes.num_classes),
+        on_batch=writer if writes else None,
+        on_result=partial.add,
+        finished=finished,
+        progress=process.is_main,
+    )
+    if process.is_main and split.has_labels:
+        result = write_scores(options, split, evaluation, folder, digest)
+        if options.report:
+            sample = resampler(EvaluationDataset(split, transform), predictor, process.device, AUTOCAST[options.amp])
+            title = f"{predictor.model.config['arch']} on {split.dataset} {split.split}"
+            report(options, split, title, evaluation, result, sample, folder / "report.html")
+    if writes:
+        get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
+    if options.submission and process.is_main:  # all processes are done: the evaluation holds the results of them all
+        write_submission(options.submission, folder / "pred", split, progress=True)
+    partial.remove()
 
 
 def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Tensor], Split, tuple, tuple]:
@@ -79,6 +123,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
         options.merge,
         pad_value=[-m / s for m, s in zip(mean, std, strict=True)],
         window_batch=options.window_batch,
+        max_pixels=options.max_pixels,
     )
     return predictor, split, mean, std
 
@@ -88,48 +133,91 @@ def build_split(options: EvalOptions, dataset: str) -> Split:
     return datasets.build_split(dataset, data_root(dataset, options.data_root), options.split, options.cv_split)
 
 
-def build_loader(options: EvalOptions, process: Process, split: Split, transform: Callable) -> Iterable[dict]:
-    """Loader of this rank's share of the part of the split that is asked for."""
+def choose_part(options: EvalOptions, split: Split) -> range:
+    """Indices of the part of the split that is asked for.
+
+    Raises:
+        OptionError: The part is empty, or a score is asked for and the split has no labels.
+        DataError: It has, and they are all void.
+    """
     part = range(len(split))[options.split_index :: options.split_count]
     if options.test_mode:
         part = part[:TEST_MODE_SAMPLES]
-    indices = [part[i] for i in evaluation_indices(len(part), process.rank, process.world_size)]
-    return build_eval_loader(EvaluationDataset(split, transform), indices, options.batch_size, options.num_workers)
+    if not part:
+        raise OptionError(
+            f"--split_count {options.split_count}: more than the {len(split)} images of the split; lower it"
+        )
+    if split.has_labels:
+        check_labelled(split, part, IGNORE_LABEL)
+    elif options.boundary or options.report or not (options.dump_images or options.submission):
+        raise OptionError(
+            f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
+            " published or not in its folder; predict it with --dump_images or --submission, or score another split"
+        )
+    return part
 
 
-def score(
+def build_loader(
     options: EvalOptions,
     process: Process,
     split: Split,
-    predictor: Callable[[Tensor], Tensor],
-    loader: Iterable[dict],
-    on_batch: Callable[[dict, Tensor], None] | None,
-    folder: Path,
+    transform: Callable,
+    part: Sequence[int],
+    finished: Sequence[ImageResult],
+) -> Iterable[dict]:
+    """Loader of this rank's share of what is not finished."""
+    left = sorted(set(part) - {image.index for image in finished})
+    indices = [left[i] for i in evaluation_indices(len(left), process.rank, process.world_size)]
+    return build_eval_loader(EvaluationDataset(split, transform), indices, options.batch_size, options.num_workers)
+
+
+def build_measures(options: EvalOptions, num_classes: int) -> list[Measure]:
+    """What is measured besides the confusion matrix."""
+    measures = []
+    if options.boundary:
+        measures.append(f_score_measure(num_classes, IGNORE_LABEL, options.eval_thresholds))
+        measures.append(iou_measure(num_classes, IGNORE_LABEL))
+    if options.report:
+        measures += [trimap_measure(num_classes, IGNORE_LABEL), segment_measure(num_classes, IGNORE_LABEL)]
+    return measures
+
+
+def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> dict:
+    """Say the scores and write the files that hold them; returns what is in `metrics.json`."""
+    names = split.classes.names
+    result = summarise(evaluation, names, options.bootstrap)
+    if options.boundary:
+        f_scores = f_score_summary(evaluation, names, options.eval_thresholds)
+        result["boundary"] = {"f_score": f_scores, "iou": iou_summary(evaluation, names)}
+    result |= {"dataset": split.dataset, "split": split.split, "snapshot_sha256": digest, "protocol": protocol(options)}
+    write_per_image(folder, evaluation, names)
+    write_json(folder / "metrics.json", result)
+    for line in describe(result):
+        get_logger().info(line)
+    get_logger().info(f"{evaluation.num_images} images; scores are in {folder / 'metrics.json'}")
+    return result
+
+
+def report(
+    options: EvalOptions, split: Split, title: str, evaluation: Evaluation, result: dict, sample: Sample, path: Path
 ) -> None:
-    """Evaluate, say the scores and write `metrics.json`."""
-    evaluation = evaluate(
-        predictor,
-        loader,
-        split.classes.num_classes,
+    """Write the page of --report, with the curves of the run whose folder the snapshot is in."""
+    curves = Path(options.snapshot).with_name("metrics.jsonl")
+    sources = {"snapshot": options.snapshot, "snapshot sha256": result["snapshot_sha256"], "data set": split.dataset}
+    sources |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
+    write_report(
+        path,
+        title,
+        result,
+        evaluation,
+        split.classes.palette,
         IGNORE_LABEL,
-        process.device,
-        amp=AUTOCAST[options.amp],
-        on_batch=on_batch,
-        progress=process.is_main,
+        sample,
+        {"Weights and data": sources, "Options": dataclasses.asdict(options)},
+        REPORT_IMAGES,
+        metrics=curves if curves.exists() else None,
     )
-    result = scores(evaluation.confusion, split.classes.names)
-    log = get_logger()
-    for name, row in result["per_class"].items():
-        log.info(f"{name:<20} {'  n/a' if row['iou'] is None else format(row['iou'], '.4f')}")
-    shown = {key: result[key] for key in ("mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")}
-    log.info(" ".join(f"{key} {'n/a' if value is None else format(value, '.4f')}" for key, value in shown.items()))
-    if process.is_main:
-        result["num_images"] = evaluation.num_images
-        result["snapshot_sha256"] = file_sha256(options.snapshot)
-        result["confusion_matrix"] = evaluation.confusion.tolist()
-        result |= {"dataset": split.dataset, "split": split.split, "protocol": protocol(options)}
-        write_json(folder / "metrics.json", result)
-        log.info(f"{evaluation.num_images} images; scores are in {folder / 'metrics.json'}")
+    get_logger().info(f"report: {path}")
 
 
 def protocol(options: EvalOptions) -> dict:

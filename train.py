@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 import datasets
@@ -20,18 +20,13 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import (
-    load_model,
-    load_snapshot,
-    load_weights,
-    newest_snapshot,
-    tidy_folder,
-    weights_sha256,
-)
+from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder, weights_sha256
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.lock import RunLock
 from engine.plan import RunPlan
+from engine.report import resampler, trimap_measure, write_report
+from engine.results import summarise
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
@@ -45,7 +40,10 @@ from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionErr
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 
+DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
+REPORT_IMAGES = 3  # of the worst in the report of the best epoch, and as many of the best
+RESAMPLES = 2000  # of the images, for the report's intervals
 TEST_MODE_BATCHES, TEST_MODE_IMAGES = 4, 8
 
 
@@ -155,7 +153,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
     )
     epochs = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
-    validate, draw = build_validation(config, process, val_split, model.encoder, precision.dtype)
+    validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
         model=model,
         parallel=wrap_parallel(model, process),
@@ -172,6 +170,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         make_loader=epochs,
         validate=validate,
         draw=draw,
+        report=report if config.run.report else None,
         settings=config.settings(process.world_size)
         | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
     )
@@ -209,7 +208,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
 def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
-    model = network.build_model(options.arch, num_classes, **options.build_options())
+    model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if fresh:
         load_start(config, model)
     if options.freeze_trunk:
@@ -346,38 +345,58 @@ def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> Non
 
 def build_validation(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
-) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]]]:
-    """Two functions of a model: its evaluation over all ranks, and pictures of a few images by name."""
+) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]], Callable]:
+    """Functions of a model: its evaluation over all ranks, pictures of a few images by name, the report of an epoch."""
     data, optim, run = config.data, config.optim, config.run
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to validate with")
     dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
     count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 
+    def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
+        return build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels)
+
     def validate(model: nn.Module) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
         loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
         return evaluate(
-            build_predictor(model, base_size=run.base_size),
+            predictor(model),
             loader,
             split.classes.num_classes,
             IGNORE_LABEL,
             process.device,
             amp=amp,
+            measures=[trimap_measure(split.classes.num_classes, IGNORE_LABEL)] if run.report else (),
             progress=process.is_main,
         )
 
     def draw(model: nn.Module) -> dict[str, np.ndarray]:
+        sample = resampler(dataset, predictor(model), process.device, amp)
         pictures = {}
         for index in np.unique(np.linspace(0, count - 1, PICTURES).astype(int)).tolist():
-            sample = dataset[index]
-            scores = build_predictor(model, base_size=run.base_size)(sample["image"][None].to(process.device))
-            maps = [sample["label"].numpy(), scores[0].argmax(0).cpu().numpy()]
-            colors = [split.classes.colorize(labels.astype(np.uint8)) for labels in maps]
-            pictures[sample["name"]] = side_by_side([denormalize(sample["image"]), *colors])
+            image, *maps = sample(index)
+            pictures[split.names[index]] = side_by_side([image, *map(split.classes.colorize, maps)])
         return pictures
 
-    return validate, draw
+    def report(model: nn.Module, evaluation: Evaluation, epoch: int) -> None:
+        result = summarise(evaluation, split.classes.names, RESAMPLES)
+        result["protocol"] = {"inference_mode": "whole", "base_size": run.base_size, "amp": run.amp}
+        facts = {"epoch": epoch, "weights sha256": weights_sha256(model.state_dict()), "data set": split.dataset}
+        facts |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
+        write_report(
+            config.folder / "report.html",
+            f"{model.config['arch']} on {split.dataset} {split.split}, epoch {epoch} of {run.exp}",
+            result,
+            evaluation,
+            split.classes.palette,
+            IGNORE_LABEL,
+            resampler(dataset, predictor(model), process.device, amp),
+            {"Weights and data": facts, "Options": config.flat()},
+            REPORT_IMAGES,
+            metrics=config.folder / "metrics.jsonl",
+        )
+
+    return validate, draw, report
 
 
 def score_boundaries(config: TrainConfig, process: Process) -> None:
@@ -393,7 +412,7 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
-        build_predictor(model.to(process.device), base_size=run.base_size),
+        build_predictor(model.to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,

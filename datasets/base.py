@@ -142,6 +142,10 @@ class Split:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
 
+    def submission_name(self, index: int) -> str:
+        """Name of the sample's file in a submission to a benchmark server."""
+        return f"{self.names[index].replace('/', '_')}.png"
+
     def describe(self, index: int) -> str:
         """The sample in words, for messages."""
         return f"sample {self.names[index]} of {self.dataset} {self.split}"
@@ -180,6 +184,11 @@ class FileSplit(Split):
     def load_image(self, index: int) -> np.ndarray:
         """See `Split.load_image`."""
         return read_image(self.items[index].image)
+
+    def submission_name(self, index: int) -> str:
+        """See `Split.submission_name`; servers ask for the image's own name."""
+        item = self.items[index]
+        return "_".join([*Path(item.name).parts[:-1], f"{item.image.stem}.png"])
 
     def load_label(self, index: int) -> np.ndarray:
         """See `Split.load_label`."""

@@ -133,18 +133,19 @@ def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Pa
 
 
 def tidy_folder(folder: Path, resumed: Path | None) -> None:
-    """Before a run writes: sweep what a killed one left, and move snapshots aside that it won't go on from.
+    """Before a run writes: sweep what a killed one left, and move aside the snapshots that it won't go on from.
 
     Args:
         folder: The run's folder.
-        resumed: The snapshot that the run goes on from; None for a fresh start, which moves all of them aside.
+        resumed: The snapshot that the run goes on from; None for a fresh start, which moves all of them, and their
+            report, aside.
     """
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()
     last = folder / "last.pth"
     stale = [last] if resumed == previous_path(last) else []  # damaged: its successor must not replace the good one
     if resumed is None:
-        stale = [last, previous_path(last), folder / "best.pth"]
+        stale = [last, previous_path(last), folder / "best.pth", folder / "report.html"]
     stale = [path for path in stale if path.exists()]
     if stale:
         number = next(n for n in itertools.count(1) if not (folder / f"replaced_{n}").exists())

@@ -1,68 +1,99 @@
-"""Segment the image files of a folder and draw the result; a file that can't be read is reported, not fatal."""
+"""Segment image and video files and draw the result; a file that can't be used is reported, not fatal."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from utils.drawing import overlay, save_png
+from engine.demo_drawing import Drawing, Predict
+from engine.demo_sources import Source
+from engine.demo_video import VideoOutput, draw_video
+from utils.drawing import save_png
 from utils.errors import DataError
 from utils.logging import Progress
+from utils.threads import WriteBehind, read_ahead
 
-
-def find_images(folder: str | Path, suffixes: Iterable[str]) -> list[Path]:
-    """The image files of `folder`, sorted by name.
-
-    Raises:
-        DataError: The folder is missing, or holds no image.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder; check --demo_folder")
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes and path.is_file())
-    if not images:
-        raise DataError(f"{folder}: holds no images ({', '.join(suffixes)}); check --demo_folder")
-    return images
-
-
-def output_names(images: list[Path]) -> list[str]:
-    """A unique name for each image: its stem, with the extension where several share it."""
-    counts = Counter(path.stem for path in images)
-    return [path.stem if counts[path.stem] == 1 else path.name.replace(".", "_") for path in images]
+Read = Callable[[Path], np.ndarray]
 
 
 def run_demo(
-    images: list[Path],
-    read: Callable[[Path], np.ndarray],
-    predict: Callable[[np.ndarray], Tensor],
-    colorize: Callable[[np.ndarray], np.ndarray],
+    sources: list[Source],
+    read: Read,
+    predict: Predict,
+    drawing: Drawing,
     save_dir: Path,
-    opacity: float,
+    label_ids: bool,
+    video: VideoOutput,
 ) -> tuple[int, list[str]]:
-    """Write `color_mask_NAME.png` and `overlay_NAME.png` for each image.
+    """Write the pictures of each image, then each video's.
 
     Args:
-        images: Files.
+        sources: Files and the names of their results.
         read: File -> RGB (H,W,3) uint8, raises `DataError`.
-        predict: RGB (H,W,3) uint8 -> train ids (H,W).
-        colorize: Train ids (H,W) uint8 -> RGB (H,W,3) uint8.
+        predict: See `engine.demo_drawing`; its `DataError` is about that image alone.
+        drawing: Predictions -> pictures.
         save_dir: Output folder.
-        opacity: Of the colours over the image, 0 to 1.
+        label_ids: Also write `label_ids_NAME.png` of images.
+        video: What is written of videos.
 
     Returns:
-        The number of images done, and a line for each one that could not be read.
+        The number of files done, and a line for each that was skipped or isn't whole.
     """
-    done, failures = 0, []
-    for path, name in Progress(list(zip(images, output_names(images), strict=True)), "demo", True):
+    images = [source for source in sources if not source.is_video]
+    problems = list(_draw_images(images, read, predict, drawing, save_dir, label_ids))
+    done = len(images) - len(problems)
+    for source in sources:
+        if source.is_video:
+            try:
+                remark = draw_video(source, predict, drawing, save_dir, video)
+                done += 1
+                problems += [remark] if remark else []
+            except DataError as error:
+                problems.append(_skipped(source, error))
+    return done, [_one_line(problem) for problem in problems]
+
+
+def _draw_images(
+    sources: list[Source], read: Read, predict: Predict, drawing: Drawing, save_dir: Path, label_ids: bool
+) -> Iterator[str]:
+    """Yields a line for each image that is skipped; the next is read and the last written meanwhile."""
+    with WriteBehind() as write_behind:
+        for source, image in Progress(read_ahead(_load(sources, read)), "demo", bool(sources), total=len(sources)):
+            try:
+                if isinstance(image, DataError):
+                    raise image
+                labels = predict(image, str(source.path))
+            except DataError as error:
+                yield _skipped(source, error)
+                continue
+            write_behind(_write_image, image, labels, drawing, save_dir, source.name, label_ids)
+
+
+def _load(sources: Iterable[Source], read: Read) -> Iterator[tuple[Source, np.ndarray | DataError]]:
+    for source in sources:
         try:
-            image = read(path)
+            if not os.path.isfile(source.path):  # reading from a pipe would wait for ever
+                raise DataError(f"{source.path}: not a file (a folder, a link to nothing, a device)")
+            yield source, read(source.path)
         except DataError as error:
-            failures.append(str(error))
-            continue
-        colors = colorize(predict(image).numpy().astype(np.uint8))
-        save_png(save_dir / f"color_mask_{name}.png", colors)
-        save_png(save_dir / f"overlay_{name}.png", overlay(image, colors, opacity))
-        done += 1
-    return done, failures
+            yield source, error
+
+
+def _write_image(
+    image: np.ndarray, labels: np.ndarray, drawing: Drawing, save_dir: Path, name: str, label_ids: bool
+) -> None:
+    save_png(save_dir / f"color_mask_{name}.png", drawing.mask(labels))
+    save_png(save_dir / f"overlay_{name}.png", drawing.overlay(image, labels))
+    if label_ids:
+        save_png(save_dir / f"label_ids_{name}.png", drawing.label_ids(labels))
+
+
+def _skipped(source: Source, error: DataError) -> str:
+    text = str(error)
+    return f"skipped: {text}" if str(source.path) in text else f"skipped: {source.path}: {text}"
+
+
+def _one_line(text: str) -> str:
+    """File names may hold line breaks, terminal codes and broken UTF-8."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

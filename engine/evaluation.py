@@ -1,44 +1,73 @@
 """Score a predictor on a split: each image once, counted in 64-bit integers."""
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from utils.distributed import sum_over_ranks
-from utils.errors import NumericsError
+from engine.measures import ImageResult, Measure
+from engine.score_maps import predict_labels
+from utils.distributed import gather_objects
+from utils.errors import DataError, NumericsError
 from utils.logging import Progress
-from utils.metrics import confusion_matrix
+from utils.metrics import confusion_matrices
 
 Predict = Callable[[Tensor], Tensor]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluation:
-    """What `evaluate` counted over all ranks.
+    """What `evaluate` counted, the same on every rank and for any number of ranks.
 
     Attributes:
-        confusion: Confusion matrix (C,C) int64 on the CPU, rows = truth.
-        num_images: Images scored.
-        loss: Mean negative log-likelihood of the true class over labelled pixels, natural log; nan without any.
+        images: The result of each image, in the order of the split.
+        num_classes: C.
     """
 
-    confusion: Tensor
-    num_images: int
-    loss: float
+    images: list[ImageResult]
+    num_classes: int
+
+    @property
+    def num_images(self) -> int:
+        """Images scored."""
+        return len(self.images)
+
+    @property
+    def confusion(self) -> Tensor:
+        """Confusion matrix (C,C) int64 on the CPU, rows = truth."""
+        matrix = np.zeros(self.num_classes**2, np.int64)
+        for image in self.images:
+            matrix[image.cells] += image.counts
+        return torch.from_numpy(matrix.reshape(self.num_classes, self.num_classes))
+
+    @property
+    def loss(self) -> float:
+        """Mean negative log-likelihood of the true class over labelled pixels, natural log; nan without any."""
+        labelled = sum(image.labelled for image in self.images)
+        return math.fsum(image.nll for image in self.images) / labelled if labelled else math.nan
+
+    def total(self, name: str) -> np.ndarray:
+        """Sum over the images of what a measure gave as `name`; floats are added in the order of the split."""
+        return sum(image.measures[name] for image in self.images)
 
 
 def predict_batch(predictor: Predict, batch: dict, device: torch.device, amp: torch.dtype | None = None) -> Tensor:
     """Scores (N,C,H,W) float of a batch's images.
 
     Raises:
-        NumericsError: A score is not finite; the message names the samples.
+        DataError: The images are too large for the predictor.
+        NumericsError: A score is not finite; both messages name the samples.
     """
     images = batch["image"].to(device, non_blocking=True)
-    with torch.autocast(device.type, amp, enabled=amp is not None):
-        scores = predictor(images)
-    if not torch.isfinite(scores).all():
+    try:
+        with torch.autocast(device.type, amp, enabled=amp is not None):
+            scores = predictor(images)
+    except DataError as error:
+        raise DataError(f"{', '.join(batch['name'])}: {error}") from error
+    if not torch.stack(scores.aminmax()).isfinite().all():  # one pass; isfinite of all scores takes 40 times as long
         raise NumericsError(f"scores of {', '.join(batch['name'])} are not finite; take another snapshot or --amp off")
     return scores
 
@@ -51,55 +80,87 @@ def evaluate(
     device: torch.device,
     *,
     amp: torch.dtype | None = None,
+    measures: Sequence[Measure] = (),
     on_batch: Callable[[dict, Tensor], None] | None = None,
+    on_result: Callable[[ImageResult], None] | None = None,
+    finished: Sequence[ImageResult] = (),
     progress: bool = False,
 ) -> Evaluation:
-    """Predict every batch of this rank's share and add the counts up over the ranks.
+    """Predict every batch of this rank's share and gather the results of all ranks.
 
     Args:
         predictor: Normalised images (N,3,H,W) -> scores (N,C,H,W); probabilities for a meaningful loss.
-        loader: Batches with `image`, `label` (N,H,W) int64 and `name`; over the ranks each image occurs once.
+        loader: Batches with `image`, `label` (N,H,W) int64, `name` and `index`; over the ranks each image occurs once.
+            Without `label` nothing is counted.
         num_classes: C.
         ignore_label: Label that isn't scored.
         device: Where to compute.
         amp: Autocast type, or None.
-        on_batch: Called with each batch and its predicted labels (N,H,W) int64 on the CPU.
+        measures: What else is measured on each image.
+        on_batch: Called with each batch and its predicted labels (N,H,W) uint8 on the CPU.
+        on_result: Called with the result of each image, after `on_batch`.
+        finished: Results of images that are not in the loaders, the same on every rank.
         progress: Show a bar.
 
     Raises:
         NumericsError: A score is not finite.
     """
-    matrix = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
-    totals = torch.zeros(3, dtype=torch.float64)  # negative log-likelihood, labelled pixels, images
-    for batch in Progress(loader, "validate", progress):
+    images = []
+    for batch in Progress(loader, "evaluate", progress):
         scores = predict_batch(predictor, batch, device, amp)
-        prediction = scores.argmax(dim=1)
-        label = batch["label"].to(device)
-        matrix += confusion_matrix(prediction, label, num_classes, ignore_label)
-        totals += torch.tensor([*_log_likelihood(scores, label, ignore_label), len(label)], dtype=torch.float64)
+        prediction = predict_labels(scores)
+        matrices, nll = _count(scores, prediction, batch, num_classes, ignore_label)
+        if on_batch is not None or measures:
+            prediction = prediction.cpu()
         if on_batch is not None:
-            on_batch(batch, prediction.cpu())
-    matrix, totals = sum_over_ranks(matrix.cpu()), sum_over_ranks(totals)
-    loss = float(totals[0] / totals[1]) if totals[1] else float("nan")
-    return Evaluation(matrix, int(totals[2]), loss)
+            on_batch(batch, prediction)
+        for i, (index, name) in enumerate(zip(batch["index"].tolist(), batch["name"], strict=True)):
+            measured = _measure(measures, prediction[i], batch["label"][i]) if measures else {}
+            images.append(ImageResult.from_matrix(index, name, matrices[i], nll[i], measured))
+            if on_result is not None:
+                on_result(images[-1])
+    everything = [*finished, *(image for part in gather_objects(images) for image in part)]
+    return Evaluation(sorted(everything, key=lambda image: image.index), num_classes)
 
 
-def predict_split(
-    predictor: Predict,
-    loader: Iterable[dict],
-    device: torch.device,
-    on_batch: Callable[[dict, Tensor], None],
-    amp: torch.dtype | None = None,
-    progress: bool = False,
-) -> None:
-    """Predict every batch of this rank's share without scoring it; arguments as in `evaluate`."""
-    for batch in Progress(loader, "predict", progress):
-        on_batch(batch, predict_batch(predictor, batch, device, amp).argmax(dim=1).cpu())
+def check_labelled(split, indices: Sequence[int], ignore_label: int) -> None:
+    """Make sure that there is something to score; looks at labels until one has a pixel that counts.
+
+    Args:
+        split: Has `load_label`, `split` and `dataset`.
+        indices: The samples that are to be scored.
+        ignore_label: Label that isn't scored.
+
+    Raises:
+        DataError: Every label is void.
+    """
+    if not any((split.load_label(index) != ignore_label).any() for index in indices):
+        raise DataError(
+            f"--split {split.split}: every pixel of the {len(indices)} labels of {split.dataset} is void, as in the"
+            " test labels that Cityscapes publishes, so there is nothing to score; choose a labelled split"
+        )
 
 
-def _log_likelihood(scores: Tensor, label: Tensor, ignore_label: int) -> tuple[float, int]:
+def _count(
+    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, ignore_label: int
+) -> tuple[np.ndarray, list[float]]:
+    """Confusion matrix (N,C,C) and log-likelihood of each image; zeros without labels."""
+    if "label" not in batch:
+        return np.zeros((len(scores), num_classes, num_classes), np.int64), [0.0] * len(scores)
+    label = batch["label"].to(scores.device)
+    matrices = confusion_matrices(prediction, label, num_classes, ignore_label)
+    return matrices.cpu().numpy(), _log_likelihoods(scores, label, ignore_label)
+
+
+def _measure(measures: Sequence[Measure], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
+    """What the measures give on one image's maps (H,W) int64."""
+    maps = [values.numpy().astype(np.uint8) for values in (prediction, label)]
+    return {name: value for measure in measures for name, value in measure(*maps).items()}
+
+
+def _log_likelihoods(scores: Tensor, label: Tensor, ignore_label: int) -> list[float]:
+    """Sum of the negative log-likelihood over each image's labelled pixels, added up image by image."""
     valid = label != ignore_label
-    share = scores / scores.sum(dim=1, keepdim=True)
-    picked = share.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
-    nll = -picked.clamp_min(1e-12).log()[valid]
-    return float(nll.sum(dtype=torch.float64)), int(valid.sum())
+    picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1) / scores.sum(dim=1)
+    nll = torch.where(valid, -picked.clamp_min(1e-12).log(), 0)
+    return torch.stack([image.sum(dtype=torch.float64) for image in nll]).tolist()

@@ -1,21 +1,23 @@
 """Predictors: normalised images (N,3,H,W) -> class scores (N,C,H,W) at the images' size.
 
 Training's validation, eval.py, demo_folder.py and export share them. Sizes and window placing follow the release's
-evaluation (tests/golden/README.md).
+evaluation (tests/golden/README.md). One score map of an image is alive at a time, two with several scales, a mirrored
+whole image or `base_size`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from utils.errors import OptionError
+from engine.score_maps import add_resized, resize, softmax_
+from utils.errors import DataError, OptionError
 
 MODES = ("whole", "sliding")
 MERGES = ("prob", "logit", "exp_softmax")
+MAX_PIXELS = 2**26
 BLACK = (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)  # black under ImageNet's mean and std
 
 
@@ -30,6 +32,7 @@ def build_predictor(
     merge: str = "prob",
     pad_value: Sequence[float] | None = None,
     window_batch: int = 4,
+    max_pixels: int = MAX_PIXELS,
 ) -> Callable[[Tensor], Tensor]:
     """Build a predictor.
 
@@ -44,6 +47,7 @@ def build_predictor(
         merge: `prob` (mean softmax), `logit` (mean logits) or `exp_softmax` (the release's).
         pad_value: Normalised value per channel outside the image; None: black.
         window_batch: Windows per forward pass.
+        max_pixels: The predictor raises `DataError` for an image with more, as it comes or at one of the scales.
 
     Raises:
         OptionError: A value outside its range; the message names the flag.
@@ -56,11 +60,17 @@ def build_predictor(
         raise OptionError(f"--scales {tuple(scales)}: give one or more positive numbers")
     if not 0 <= overlap < 1:
         raise OptionError(f"--sliding_overlap {overlap}: must be at least 0 and less than 1")
-    for flag, value in (("--crop_size", crop_size), ("--base_size", base_size), ("--window_batch", window_batch)):
+    sizes = {"crop_size": crop_size, "base_size": base_size, "window_batch": window_batch, "max_pixels": max_pixels}
+    for name, value in sizes.items():
         if value is not None and value < 1:
-            raise OptionError(f"{flag} {value}: must be at least 1")
+            raise OptionError(f"--{name} {value}: must be at least 1")
+    if mode == "sliding" and crop_size is not None and crop_size**2 > max_pixels:
+        raise OptionError(f"--crop_size {crop_size}: its windows have more pixels than --max_pixels {max_pixels}")
     pad_value = tuple(pad_value) if pad_value is not None else BLACK
-    return Predictor(model, mode, crop_size, base_size, overlap, tuple(scales), flip, merge, pad_value, window_batch)
+    scales = tuple(scales)
+    return Predictor(
+        model, mode, crop_size, base_size, overlap, scales, flip, merge, pad_value, window_batch, max_pixels
+    )
 
 
 @dataclass
@@ -77,34 +87,56 @@ class Predictor:
     merge: str
     pad_value: tuple[float, ...]
     window_batch: int
+    max_pixels: int
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
-        """Normalised images (N,3,H,W) -> scores (N,C,H,W), higher is likelier; the mean over scales."""
+        """Normalised images (N,3,H,W) -> scores (N,C,H,W), higher is likelier; the mean over scales.
+
+        Raises:
+            DataError: The images have more than `max_pixels` pixels, as they come or at one of the scales.
+        """
         size = images.shape[-2:]
-        total = None
-        for scale in self.scales:
-            scaled = _resize(images, scaled_size(size, self.base_size, scale))
-            scores = self._piece(scaled) if self.mode == "whole" else self._sliding(scaled, self.crop_size or min(size))
-            scores = _resize(scores, size)
-            total = scores if total is None else total.add_(scores)
-        return total / len(self.scales)
+        sizes = [scaled_size(size, self.base_size, scale) for scale in self.scales]
+        self._check_pixels(size, sizes)
+        total, crop = None, self.crop_size or min(size)
+        for scaled in sizes:
+            x = resize(images, scaled)
+            # no name for this scale's scores: it would keep them alive during the next one
+            total = add_resized(total, self._whole(x) if self.mode == "whole" else self._sliding(x, crop), size)
+        return total.div_(len(sizes))
 
-    def _piece(self, x: Tensor) -> Tensor:
-        """Scores of one piece (N,3,h,w) in one forward pass per orientation."""
-        scores = self._run(x)
+    def _check_pixels(self, size: Sequence[int], sizes: Sequence[Sequence[int]]) -> None:
+        height, width = max([size, *sizes], key=math.prod)
+        if height * width > self.max_pixels:
+            raise DataError(
+                f"image of {size[1]}x{size[0]} pixels, {width}x{height} at its largest scale: more than --max_pixels"
+                f" {self.max_pixels}; raise that if there is the memory, or shrink the image or the scale"
+            )
+
+    def _whole(self, x: Tensor) -> Tensor:
+        return self._merge(self._runs(x), x.shape[-2:])
+
+    def _runs(self, x: Tensor) -> Iterator[Tensor]:
+        """Logits of `x` (N,3,h,w) at the head's stride; with flip first those of its mirror image, mirrored back."""
         if self.flip:
-            scores = scores + self._run(x.flip(-1)).flip(-1)
-            if self.merge != "exp_softmax":
-                scores = scores / 2
-        return scores.exp() if self.merge == "exp_softmax" else scores
+            yield self.model(x.flip(-1))["logits"].flip(-1)
+        yield self.model(x)["logits"]
 
-    def _run(self, x: Tensor) -> Tensor:
-        logits = self.model(x)["logits"]
-        if logits.dtype in (torch.bfloat16, torch.float16):
-            logits = logits.float()
-        logits = _resize(logits, x.shape[-2:])
-        return logits if self.merge == "logit" else logits.softmax(dim=1)
+    def _merge(self, runs: Iterable[Tensor], size: Sequence[int]) -> Tensor:
+        """Scores (N,C,*size) of a piece from the logits of its runs, in a new tensor."""
+        total, count = None, 0
+        for logits in runs:
+            if logits.dtype in (torch.bfloat16, torch.float16):
+                logits = logits.float()
+            scores = add_resized(None, logits, size)
+            if scores is logits:
+                scores = logits.clone()  # they may be the model's input, or a buffer that it uses again
+            if self.merge != "logit":
+                scores = softmax_(scores)
+            total = scores if total is None else total.add_(scores)
+            count += 1
+        return total.exp_() if self.merge == "exp_softmax" else total.div_(count)
 
     def _sliding(self, images: Tensor, crop: int) -> Tensor:
         height, width = images.shape[-2:]
@@ -115,26 +147,25 @@ class Predictor:
         count = images.new_zeros(1, 1, height, width)
         for start in range(0, len(places), self.window_batch):
             group = places[start : start + self.window_batch]
-            scores = self._piece(torch.cat([padded[..., y : y + crop, x : x + crop] for y, x in group]))
-            for (y, x), part in zip(group, scores.split(len(images)), strict=True):
+            runs = self._runs(torch.cat([padded[..., y : y + crop, x : x + crop] for y, x in group]))
+            # one window after the other comes to full size: its scores are large, its logits are not
+            windows = zip(*(logits.split(len(images)) for logits in runs), strict=True)
+            for (y, x), window in zip(group, windows, strict=True):
+                part = self._merge(window, (crop, crop))
                 bottom, right = min(y + crop, height), min(x + crop, width)
                 if total is None:
                     total = part.new_zeros(len(images), part.shape[1], height, width)
                 total[..., y:bottom, x:right] += part[..., : bottom - y, : right - x]
                 count[..., y:bottom, x:right] += 1
-        return total / count
+        return total.div_(count)
 
     def _pad(self, images: Tensor, height: int, width: int) -> Tensor:
         n, channels, h, w = images.shape
+        if (h, w) == (height, width):
+            return images
         canvas = images.new_tensor(self.pad_value).view(1, channels, 1, 1).repeat(n, 1, height, width)
         canvas[..., :h, :w] = images
         return canvas
-
-
-def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    if tuple(x.shape[-2:]) == tuple(size):
-        return x
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
 def scaled_size(size: Sequence[int], base_size: int | None, scale: float) -> tuple[int, int]:

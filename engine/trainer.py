@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from engine.checkpoint import save_snapshot, weights_sha256
 from engine.evaluation import Evaluation
 from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
+from engine.report import update_curves
 from engine.signals import StopRequest
 from engine.training import (
     Criterion,
@@ -51,6 +52,8 @@ class Trainer:
         make_loader: (epoch, batches to skip) -> loader of this rank.
         validate: Model in evaluation mode -> its evaluation.
         draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
+        report: (model in evaluation mode, its evaluation, epoch) -> writes `report.html` for the best epoch;
+            called on rank 0. None: no report.
         settings: What decides the result, as plain data; a resumed run has to have the same.
     """
 
@@ -72,13 +75,14 @@ class Trainer:
         make_loader: Callable[[int, int], Iterable[dict]],
         validate: Callable[[nn.Module], Evaluation],
         draw: Callable[[nn.Module], dict[str, np.ndarray]],
+        report: Callable[[nn.Module, Evaluation, int], None] | None,
         settings: dict,
     ) -> None:
         self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
         self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
         self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
-        self.settings = settings
+        self.write_report, self.settings = report, settings
         self.state = RunState()
         self.log = get_logger()
 
@@ -205,6 +209,9 @@ class Trainer:
         self.meter = LossMeter()
         self.recorder.epoch(figures)
         self.save()
+        if self.process.is_main and self.write_report is not None:
+            with self.survived("curves"):
+                update_curves(self.folder / "report.html", self.recorder.path)
 
     def score(self) -> dict:
         """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
@@ -226,7 +233,7 @@ class Trainer:
             self.log.info(f"    {name:<20} {_percent(row['iou'])}")
         if iou is not None and iou > state.best_iou:
             state.best_iou, state.best_epoch = iou, state.epoch
-            on_main_rank(lambda: self.keep_best(iou))
+            on_main_rank(lambda: self.keep_best(iou, evaluation))
         return {
             "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
             "mean_iou": iou,
@@ -234,18 +241,30 @@ class Trainer:
             "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
         }
 
-    def keep_best(self, iou: float) -> None:
-        """Write the present weights as `best.pth`, and pictures of what they see."""
+    def keep_best(self, iou: float, evaluation: Evaluation) -> None:
+        """Write the present weights as `best.pth`, pictures of what they see, and the report."""
         best = {**self.header, "model": self.model.state_dict(), "average": None}
         score = {"mean_iou": iou, "epoch": self.state.epoch}
         save_snapshot(self.folder / "best.pth", best | {"score": score})
-        self.show_pictures()
+        self.show_best(evaluation)
 
-    def show_pictures(self) -> None:
-        """Draw what the best weights see, into `pictures/` and TensorBoard."""
-        for name, picture in self.draw(self.model).items():
-            save_png(self.folder / "pictures" / f"{name}.png", picture)
-            self.recorder.picture(name, picture, self.state.step)
+    def show_best(self, evaluation: Evaluation) -> None:
+        """Draw what the best weights see, into `pictures/` and TensorBoard, and write `report.html`."""
+        with self.survived("pictures"):
+            for name, picture in self.draw(self.model).items():
+                save_png(self.folder / "pictures" / f"{name}.png", picture)
+                self.recorder.picture(name, picture, self.state.step)
+        if self.write_report is not None:
+            with self.survived("report"):
+                self.write_report(self.model, evaluation, self.state.epoch)
+
+    @contextmanager
+    def survived(self, what: str) -> Iterator[None]:
+        """A block whose faults are said, and cost the run `what` only."""
+        try:
+            yield
+        except Exception as error:  # of any kind: days of training are worth more than a picture
+            self.log.warning(f"the run goes on without {what}: {type(error).__name__}: {error}")
 
     def save(self) -> None:
         """Write `last.pth` on rank 0; its predecessor stays as `last_previous.pth`.

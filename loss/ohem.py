@@ -1,9 +1,12 @@
 """Online hard example mining: cross entropy over the pixels that the model is least sure of."""
 
+import math
+
 import torch
 from torch import Tensor, nn
 
-from loss.pixelwise import at_label_size, masked_mean, pixel_cross_entropy, without_autocast
+from loss.fused import upsampled_cross_entropy
+from loss.pixelwise import as_precise, at_label_size, masked_mean, pixel_cross_entropy, without_autocast
 from utils.errors import OptionError
 
 
@@ -40,27 +43,39 @@ class OhemCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
         with without_autocast(logits):
+            if logits.device.type == "cpu":
+                guess = -math.log(self.thresh) if 0 < self.min_kept <= labels.numel() else -math.inf
+                return upsampled_cross_entropy(
+                    as_precise(logits, labels), labels, self.ignore_label, guess, self._limit_by_counting
+                )
             logits = at_label_size(logits, labels)
             cross_entropy = pixel_cross_entropy(logits, labels, self.ignore_label)
             kept = self.hard_pixels(cross_entropy.detach(), labels != self.ignore_label)
             return masked_mean(cross_entropy, kept)
 
+    def _limit_by_counting(self, cross_entropy: Tensor, valid: Tensor) -> float:
+        """The cross entropy from which on a pixel is hard, by counting first and selecting only if that fails.
+
+        Counting costs a tenth of selecting, and from random weights on it nearly always settles the matter.
+        """
+        if not 0 < self.min_kept <= valid.numel():
+            return -math.inf
+        guess = -math.log(self.thresh)
+        if int((cross_entropy >= guess).sum()) >= self.min_kept:
+            return guess
+        limit = cross_entropy.flatten().kthvalue(valid.numel() - self.min_kept + 1).values.item()
+        return limit if limit > 0 else -math.inf  # ignored pixels count as 0: with too few others, all are kept
+
     def hard_pixels(self, cross_entropy: Tensor, valid: Tensor) -> Tensor:
-        """Mask (N,H,W) of the pixels that are kept, from each one's cross entropy (0 where ignored) and validity."""
+        """Mask (N,H,W) of the pixels that are kept, from each one's cross entropy (0 where ignored) and validity.
+
+        By selecting alone, without a host sync: for accelerators, where selecting is cheap and a sync is not.
+        """
         if not 0 < self.min_kept <= valid.numel():
             return valid
         # ignored pixels have a cross entropy of 0, so they count as 1 and a batch with too few labelled ones keeps all
         prob = cross_entropy.neg().exp()
+        # topk, since CUDA's kthvalue is not deterministic
+        smallest = torch.topk(prob.flatten(), self.min_kept, largest=False, sorted=False).values
         # a NaN is above nothing, so it is kept: a broken model shows in the loss instead of being mined away
-        return valid & ~(prob > self._threshold(prob.flatten()))
-
-    def _threshold(self, prob: Tensor) -> Tensor | float:
-        """max(thresh, the min_kept-th smallest of prob), never by a full sort."""
-        if prob.device.type == "cpu":
-            # counting costs a tenth of selecting, and from random weights on it nearly always settles the matter
-            if int((prob <= self.thresh).sum()) >= self.min_kept:
-                return self.thresh
-            return prob.kthvalue(self.min_kept).values
-        # elsewhere selecting is cheap and a host sync is not (and CUDA's kthvalue is not deterministic, topk is)
-        smallest = torch.topk(prob, self.min_kept, largest=False, sorted=False).values
-        return smallest.amax().clamp(min=self.thresh)
+        return valid & ~(prob > smallest.amax().clamp(min=self.thresh))

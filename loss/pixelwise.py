@@ -15,10 +15,8 @@ def without_autocast(tensor: Tensor) -> Iterator[None]:
         yield
 
 
-def at_label_size(scores: Tensor, labels: Tensor) -> Tensor:
-    """Upsample (N,C,h,w) scores of any stride to (N,C,H,W) for (N,H,W) labels, in float32 (float64 stays float64).
-
-    Bilinear with align_corners=True, as everywhere in this family.
+def as_precise(scores: Tensor, labels: Tensor) -> Tensor:
+    """Scores (N,C,h,w) in float32 (float64 stays float64), checked to belong to labels (N,H,W).
 
     Raises:
         ValueError: the two shapes do not belong together.
@@ -28,7 +26,18 @@ def at_label_size(scores: Tensor, labels: Tensor) -> Tensor:
             f"expected scores (N,C,h,w) and labels (N,H,W) of the same N, got {tuple(scores.shape)} and "
             f"{tuple(labels.shape)}"
         )
-    scores = scores if scores.dtype == torch.float64 else scores.float()
+    return scores if scores.dtype == torch.float64 else scores.float()
+
+
+def at_label_size(scores: Tensor, labels: Tensor) -> Tensor:
+    """Upsample (N,C,h,w) scores of any stride to (N,C,H,W) for (N,H,W) labels, in float32 (float64 stays float64).
+
+    Bilinear with align_corners=True, as everywhere in this family.
+
+    Raises:
+        ValueError: the two shapes do not belong together.
+    """
+    scores = as_precise(scores, labels)
     size = (labels.shape[1], labels.shape[2])
     if (scores.shape[2], scores.shape[3]) == size:
         return scores

@@ -105,7 +105,8 @@ read_options() {
     run_folder=$run_ckpt/$run_exp
 }
 
-# submit_cityscapes ARCH SNAPSHOT OUT [OPTION...]: sliding windows at seven scales on the test split; OPTIONs win
+# submit_cityscapes ARCH SNAPSHOT OUT [OPTION...]: sliding windows at seven scales on the test split, checked and zipped;
+# OPTIONs win
 submit_cityscapes() {
     if [ $# -lt 3 ] || [ -z "$2" ] || [ -z "$3" ]; then
         echo "usage: sh $0 SNAPSHOT OUT [OPTION of eval.py...]" >&2
@@ -118,5 +119,5 @@ submit_cityscapes() {
     cd "$root" || return 5
     "$interpreter" eval.py --arch "$arch" --dataset cityscapes --split test --cv_split 0 \
         --inference_mode sliding --scales 0.5,0.75,1.0,1.25,1.5,1.75,2.0 --flip --dump_images \
-        --snapshot "$snapshot" --save_dir "$out" "$@"
+        --snapshot "$snapshot" --save_dir "$out" --submission "$out/submission.zip" "$@"
 }

@@ -26,6 +26,7 @@ import datasets
 from config import IGNORE_LABEL
 from datasets.base import Split
 from datasets.reading import read_label
+from utils.bootstrap import iou_intervals
 from utils.cli import run_main
 from utils.errors import DataError
 from utils.files import file_sha256, write_json
@@ -53,15 +54,11 @@ def count_images(split: Split, folder: Path) -> np.ndarray:
     return np.stack(rows)
 
 
-def bootstrap_interval(matrices: np.ndarray, seed: int = 0) -> list[float]:
+def bootstrap_interval(matrices: np.ndarray) -> list[float] | None:
     """95 % percentile interval of the mean IoU when images are drawn again with replacement."""
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(BOOTSTRAPS):
-        matrix = matrices[rng.integers(0, len(matrices), len(matrices))].sum(0)
-        union = matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
-        values.append(float(np.mean(np.diag(matrix)[union > 0] / union[union > 0])))
-    return np.percentile(values, [2.5, 97.5]).tolist()
+    common = matrices.diagonal(axis1=1, axis2=2)
+    counts = np.stack([common, matrices.sum(1) + matrices.sum(2) - common], axis=-1)
+    return iou_intervals(counts, BOOTSTRAPS)[1]
 
 
 def hash_split(split: Split) -> str:

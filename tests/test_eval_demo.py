@@ -44,8 +44,9 @@ def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
     assert metrics["mean_iou"] == pytest.approx((intersection / union).mean())
     assert metrics["pixel_accuracy"] == pytest.approx(intersection.sum() / matrix.sum())
     assert list(metrics["per_class"]) == ["sky", "road", "car", "tree"]
-    assert metrics["per_class"]["car"]["precision"] == pytest.approx(matrix[2, 2] / matrix[:, 2].sum())
-    assert metrics["per_class"]["car"]["recall"] == pytest.approx(matrix[2, 2] / matrix[2].sum())
+    for c, row in enumerate(metrics["per_class"].values()):
+        for name, count in (("precision", matrix[:, c].sum()), ("recall", matrix[c].sum())):
+            assert row[name] == (pytest.approx(matrix[c, c] / count) if count else None)
 
 
 def test_parts_add_up(trained, tmp_path):
@@ -78,13 +79,17 @@ def test_bare_release_weights_with_arch_and_dataset(trained, tmp_path):
     assert demo_folder.main(["--demo_folder", str(data / "images" / "val"), *argv[:2], *argv[4:]]) == 2
 
 
-def test_split_without_labels_is_predicted_not_scored(trained, tmp_path):
+def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
     snapshot, data = trained
     root = tmp_path / "data"
     shutil.copytree(data, root)
     shutil.copytree(data / "images" / "val", root / "images" / "test")
     argv = ["--snapshot", str(snapshot), "--data_root", str(root), "--save_dir", str(tmp_path / "out")]
-    assert evaluation.main([*argv, "--split", "test", "--num_workers", "0"]) == 0
+    argv += ["--split", "test", "--num_workers", "0"]
+    assert evaluation.main(argv) == 2 and "no score" in (error := capfd.readouterr().err) and "--dump_images" in error
+    assert evaluation.main([*argv, "--dump_images", "--boundary"]) == 2
+    assert not (tmp_path / "out" / "pred").exists()
+    assert evaluation.main([*argv, "--dump_images"]) == 0
     assert len(list((tmp_path / "out" / "pred").glob("*.png"))) == 5
     assert not (tmp_path / "out" / "metrics.json").exists()
 

@@ -185,12 +185,15 @@ EVAL_FLAGS = [
     (["--num_workers", "0"], "num_workers", 0),
     (["--batch_size", "4"], "batch_size", 4),
     (["--test_mode"], "test_mode", True),
+    (["--resume"], "resume", True),
+    (["--boundary"], "boundary", True),
+    (["--eval_thresholds", "0.1,0.2"], "eval_thresholds", (0.1, 0.2)),
+    (["--bootstrap", "0"], "bootstrap", 0),
 ]
 EVAL_MEANINGLESS = [
     *LOCAL_RANK,
     ["--dataset_cls", "cityscapes"],
     ["--mode", "fine"],
-    ["--resume"],
     ["--dist_bn"],
     ["--profile"],
     ["--fixed_aspp_pool"],
@@ -200,8 +203,8 @@ EVAL_NEEDED = ["--snapshot", "model.pth", "--save_dir", "out"]
 
 DEMO_NEEDED = ["--demo_folder", "in", "--snapshot", "model.pth"]
 DEMO_FLAGS = [
-    (["--demo_folder", "a b"], "demo_folder", "a b"),
-    (["--demo_floder", "a b"], "demo_folder", "a b"),
+    (["--demo_folder", "a b"], "source", "a b"),
+    (["--demo_floder", "a b"], "source", "a b"),
     (["--snapshot", "other.pth"], "snapshot", "other.pth"),
     (["--arch", R101], "arch", R101),
     (["--save_dir", "out put"], "save_dir", "out put"),

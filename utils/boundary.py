@@ -1,6 +1,7 @@
 """Metrics of segment boundaries: the boundary F-score and Boundary IoU."""
 
 import math
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -10,55 +11,72 @@ from torch import Tensor
 def boundary_f_score(
     pred: np.ndarray | Tensor, label: np.ndarray | Tensor, num_classes: int, threshold: float, ignore_label: int
 ) -> np.ndarray:
-    """F-score of each class's boundary in one image.
+    """`boundary_f_scores` at one threshold, (num_classes,)."""
+    return boundary_f_scores(pred, label, num_classes, [threshold], ignore_label)[0]
+
+
+def boundary_f_scores(
+    pred: np.ndarray | Tensor,
+    label: np.ndarray | Tensor,
+    num_classes: int,
+    thresholds: Sequence[float],
+    ignore_label: int,
+) -> np.ndarray:
+    """F-score of each class's boundary in one image, at each threshold.
 
     Precision is the share of the predicted boundary pixels within `radius` of a true one, recall the other way round,
     radius = ceil(threshold x diagonal) in pixels. Ignored pixels are cleared from both masks first.
 
     Args:
         pred, label: (H,W) integers.
-        threshold: share of the image's diagonal, such as 0.00375.
+        thresholds: T shares of the image's diagonal, such as 0.00375.
 
     Returns:
-        (num_classes,) float64 in [0, 1]; 0 where only one side has a boundary, nan where neither has (class absent).
+        (T, num_classes) float64 in [0, 1]; 0 where only one side has a boundary, nan where neither has (class absent).
 
     Source:
         Perazzi et al., A Benchmark Dataset and Evaluation Methodology for Video Object Segmentation, CVPR 2016, as
         the SFNet family measures it.
     """
     pred, label = _pair_of_maps(pred, label)
-    radius = math.ceil(threshold * math.hypot(*label.shape))
-    valid = label != ignore_label
-    result = np.full(num_classes, np.nan)
-    for c in range(num_classes):
-        predicted = mask_boundary((pred == c) & valid)
-        true = mask_boundary((label == c) & valid)
+    radii = [math.ceil(threshold * math.hypot(*label.shape)) for threshold in thresholds]
+    result = np.full((len(radii), num_classes), np.nan)
+    for c, predicted, true in _class_masks(pred, label, num_classes, ignore_label):
+        predicted, true = mask_boundary(predicted), mask_boundary(true)
         if predicted.any() or true.any():
-            result[c] = _f_score(predicted, true, radius)
+            precision, recall = _shares_near(predicted, true, radii), _shares_near(true, predicted, radii)
+            both = precision + recall
+            result[:, c] = np.where(both > 0, 2 * precision * recall / np.where(both > 0, both, 1), 0)
     return result
 
 
-def _f_score(predicted: np.ndarray, true: np.ndarray, radius: int) -> float:
-    rows, columns = _bounding_box(predicted | true)
-    predicted, true = predicted[rows, columns], true[rows, columns]
-    precision, recall = _share_near(predicted, true, radius), _share_near(true, predicted, radius)
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
+def _class_masks(
+    pred: np.ndarray, label: np.ndarray, num_classes: int, ignore_label: int
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Class, predicted and true mask (h,w) bool of each class that occurs, ignored pixels cleared.
+
+    The masks are cut to where the class occurs and one pixel around it, inside the image: all that a boundary needs.
+    """
+    valid = label != ignore_label
+    for c in range(num_classes):
+        predicted, true = (pred == c) & valid, (label == c) & valid
+        either = predicted | true
+        rows, columns = np.flatnonzero(either.any(1)), np.flatnonzero(either.any(0))
+        if rows.size:
+            box = tuple(slice(max(0, places[0] - 1), places[-1] + 2) for places in (rows, columns))
+            yield c, predicted[box], true[box]
 
 
-def _share_near(points: np.ndarray, others: np.ndarray, radius: int) -> float:
-    """Share of `points` that lie within a disk of `radius` around any of `others`; 0 where either is empty."""
+def _shares_near(points: np.ndarray, others: np.ndarray, radii: Sequence[int]) -> np.ndarray:
+    """Share of `points` that lie within a disk of each radius around any of `others`; 0 where either is empty."""
     count = np.count_nonzero(points)
     if not count or not others.any():
-        return 0.0
+        return np.zeros(len(radii))
     # a distance within the radius is a dilation with the disk, at a cost that does not grow with the disk
     distance = cv2.distanceTransform((~others).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     # distances are roots of whole numbers, so this is far from all others than the radius and from float32's error
-    return np.count_nonzero(distance[points] ** 2 < radius**2 + 0.5) / count
-
-
-def _bounding_box(mask: np.ndarray) -> tuple[slice, slice]:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    squared = distance[points] ** 2
+    return np.array([np.count_nonzero(squared < radius**2 + 0.5) for radius in radii]) / count
 
 
 def mask_boundary(mask: np.ndarray) -> np.ndarray:
@@ -87,10 +105,9 @@ def boundary_iou_counts(
     """
     pred, label = _pair_of_maps(pred, label)
     width = max(1, round(ratio * math.hypot(*label.shape)))
-    valid = label != ignore_label
     counts = np.zeros((num_classes, 2), np.int64)
-    for c in range(num_classes):
-        predicted, true = (_inner_band((values == c) & valid, width) for values in (pred, label))
+    for c, *masks in _class_masks(pred, label, num_classes, ignore_label):
+        predicted, true = (_inner_band(mask, width) for mask in masks)
         counts[c] = np.count_nonzero(predicted & true), np.count_nonzero(predicted | true)
     return counts
 
@@ -116,35 +133,3 @@ def _pair_of_maps(pred: np.ndarray | Tensor, label: np.ndarray | Tensor) -> tupl
     if pred.ndim != 2 or pred.shape != label.shape:
         raise ValueError(f"expected two maps (H,W) of one size, got {pred.shape} and {label.shape}")
     return pred, label
-
-
-class BoundaryScores:
-    """Mean of per-class scores over the images in which the class is present.
-
-    Args:
-        num_classes: length of the score vectors.
-    """
-
-    def __init__(self, num_classes: int) -> None:
-        self.sums = np.zeros(num_classes)
-        self.images = np.zeros(num_classes, np.int64)
-
-    def add(self, scores: np.ndarray) -> None:
-        """Add one image's scores (num_classes,), nan where a class is absent."""
-        present = ~np.isnan(scores)
-        self.sums[present] += scores[present]
-        self.images += present
-
-    def merge(self, other: "BoundaryScores") -> None:
-        """Add the images of another accumulator, such as another process's."""
-        self.sums += other.sums
-        self.images += other.images
-
-    def per_class(self) -> np.ndarray:
-        """Mean score of each class, (num_classes,) float64; nan for a class that no image has."""
-        return np.where(self.images > 0, self.sums / np.maximum(self.images, 1), np.nan)
-
-    def mean(self) -> float:
-        """Mean over the classes that some image has; nan where there is none."""
-        present = self.images > 0
-        return float(self.per_class()[present].mean()) if present.any() else math.nan

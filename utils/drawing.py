@@ -10,6 +10,8 @@ from PIL import Image
 
 from utils.files import write_atomically
 
+WRONG = (230, 40, 40)  # colour of wrong pixels in error maps
+
 
 def overlay(image: np.ndarray, colors: np.ndarray, opacity: float = 0.5) -> np.ndarray:
     """Blend a class-colour picture over an image of the same size; `opacity` of the colours, 0 to 1."""
@@ -27,7 +29,7 @@ def error_map(image: np.ndarray, prediction: np.ndarray, label: np.ndarray, igno
     """
     gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 2 + 40
     picture = np.repeat(gray[..., None], 3, axis=2)
-    picture[(prediction != label) & (label != ignore_label)] = (230, 40, 40)
+    picture[(prediction != label) & (label != ignore_label)] = WRONG
     picture[label == ignore_label] = 0
     return picture
 

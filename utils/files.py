@@ -26,9 +26,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
+        _rename(temporary, path)
     except OSError as error:
         raise EnvironmentFault(
             f"{path}: cannot be written ({error.strerror or error}); free disk space or change the output folder"
@@ -36,6 +34,29 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def publish(temporary: str | Path, path: str | Path) -> None:
+    """Flush a finished file beside `path` that another library wrote, and rename it to `path`.
+
+    Raises:
+        EnvironmentFault: The disk is full or fails; `path` is as it was.
+    """
+    try:
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        _rename(temporary, Path(path))
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path}: cannot be written ({error.strerror or error}); free disk space or change the output folder"
+        ) from error
+
+
+def _rename(temporary: str | Path, path: Path) -> None:
+    """Give a finished temporary file its name and the permissions of an ordinary file, durably."""
+    os.chmod(temporary, 0o666 & ~_umask())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:

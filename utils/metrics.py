@@ -8,15 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.boundary import BoundaryScores, boundary_f_score, boundary_iou, boundary_iou_counts
+from utils.boundary import boundary_f_score, boundary_iou, boundary_iou_counts
 from utils.errors import DataError
 
 __all__ = [
-    "BoundaryScores",
     "LabelValueError",
     "boundary_f_score",
     "boundary_iou",
     "boundary_iou_counts",
+    "confusion_matrices",
     "confusion_matrix",
     "scores",
 ]
@@ -49,7 +49,7 @@ def confusion_matrix(
     if device is not None and device.type != "cpu":
         label, pred = (torch.as_tensor(value, device=device) for value in (label, pred))
         _check_maps(pred, label, pred.is_floating_point() or label.is_floating_point())
-        return _count_on_device(pred, label, num_classes, ignore_label)
+        return _count_on_device(pred[None], label[None], num_classes, ignore_label)[0]
     label, pred = np.asarray(label), np.asarray(pred)
     _check_maps(pred, label, any(value.dtype.kind not in "iub" for value in (pred, label)))
     if num_classes <= 256 and _fits_byte(label) and _fits_byte(pred):
@@ -57,6 +57,15 @@ def confusion_matrix(
     else:
         matrix = _count_any(pred, label, num_classes, ignore_label)
     return torch.from_numpy(matrix) if tensors else matrix
+
+
+def confusion_matrices(pred: Tensor, label: Tensor, num_classes: int, ignore_label: int) -> Tensor:
+    """The confusion matrix of each image of a batch: as `confusion_matrix`, for (N,...) -> (N,C,C) int64."""
+    if label.device.type == "cpu":
+        pairs = zip(pred, label, strict=True)
+        return torch.stack([confusion_matrix(p, t, num_classes, ignore_label) for p, t in pairs])
+    _check_maps(pred, label, pred.is_floating_point() or label.is_floating_point())
+    return _count_on_device(pred, label, num_classes, ignore_label)
 
 
 def _check_maps(pred: np.ndarray | Tensor, label: np.ndarray | Tensor, not_integer: bool) -> None:
@@ -103,13 +112,18 @@ def _count_any(pred: np.ndarray, label: np.ndarray, num_classes: int, ignore_lab
 
 
 def _count_on_device(pred: Tensor, label: Tensor, num_classes: int, ignore_label: int) -> Tensor:
+    """(N,...) maps -> (N,C,C): one count for the whole batch, with a block of cells for each image."""
     counted = label != ignore_label
-    rows, columns = label[counted].long(), pred[counted].long()
+    rows, columns = (torch.where(counted, values, 0).long() for values in (label, pred))
     if rows.numel():
         ranges = torch.stack([*rows.aminmax(), *columns.aminmax()]).tolist()
         _check_range("label", ranges[:2], num_classes, ignore_label)
         _check_range("prediction", ranges[2:], num_classes, ignore_label)
-    return torch.bincount(rows * num_classes + columns, minlength=num_classes**2).view(num_classes, num_classes)
+    images = torch.arange(len(label), device=label.device).view(-1, *[1] * (label.ndim - 1))
+    cells = (images * num_classes + rows) * num_classes + columns
+    ignored = len(label) * num_classes**2  # one cell behind the last block
+    counts = torch.bincount(torch.where(counted, cells, ignored).flatten(), minlength=ignored + 1)
+    return counts[:ignored].view(-1, num_classes, num_classes)
 
 
 def scores(confusion_matrix: np.ndarray | Tensor, names: Sequence[str]) -> dict:

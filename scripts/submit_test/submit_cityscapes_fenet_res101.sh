@@ -1,5 +1,6 @@
 #!/bin/sh
-# Predict the Cityscapes test split with FENet-R101; OUT/pred then holds the label ids that the server wants.
+# Predict the Cityscapes test split with FENet-R101. OUT/submission.zip is what the server wants,
+# and OUT/pred holds its files.
 # Usage: sh scripts/submit_test/submit_cityscapes_fenet_res101.sh SNAPSHOT OUT [OPTION...]
 # Options are those of eval.py and win over the protocol; scripts/cityscapes_common.sh lists the environment variables.
 set -u

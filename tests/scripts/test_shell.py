@@ -271,6 +271,7 @@ def test_submission_protocol(place, name, arch, shell):
         "scales": (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0),
         "flip": True,
         "dump_images": True,
+        "submission": f"{out}/submission.zip",
     }
     assert vars(options) == vars(default) | changed
     assert notes == []
@@ -313,7 +314,7 @@ def test_quickstart_s_command_lines(place):
     )  # fmt: skip
     scored, _ = config.parse_eval(argv[evaluation + 1 : argv.index("-")])
     assert (scored.snapshot, scored.save_dir) == ("runs/quickstart/best.pth", "runs/quickstart")
-    assert scored.dump_images
+    assert scored.dump_images and scored.report and not trained.run.report
     assert trained.notes == []
 
 

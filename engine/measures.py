@@ -1,0 +1,59 @@
+"""What is kept of one scored image, and what can be measured besides its confusion matrix."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+Measure = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+"""Predicted and true train ids (H,W) uint8 (ignored pixels hold the ignore label) of one image -> named arrays, of a
+fixed shape and dtype (int64 counts or float64), that add up over images."""
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What was counted on one image, compact enough to keep for every image of a split.
+
+    Attributes:
+        index: The image's place in the split.
+        name: Its name.
+        num_classes: C.
+        cells: (K,) int32, the cells of the confusion matrix that are not 0: row x C + column, ascending.
+        counts: (K,) int64, their pixels.
+        nll: Sum over the labelled pixels of the negative log-likelihood of the true class, natural log.
+        measures: What the measures gave, by name.
+    """
+
+    index: int
+    name: str
+    num_classes: int
+    cells: np.ndarray
+    counts: np.ndarray
+    nll: float
+    measures: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @classmethod
+    def from_matrix(cls, index: int, name: str, confusion: np.ndarray, nll: float, measures: dict) -> "ImageResult":
+        """The result of an image with this confusion matrix (C,C) int64, rows = truth."""
+        flat = confusion.ravel()
+        cells = np.flatnonzero(flat)
+        return cls(index, name, len(confusion), cells.astype(np.int32), flat[cells], nll, measures)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Confusion matrix (C,C) int64, rows = truth; made anew at each call."""
+        matrix = np.zeros(self.num_classes**2, np.int64)
+        matrix[self.cells] = self.counts
+        return matrix.reshape(self.num_classes, self.num_classes)
+
+    @property
+    def labelled(self) -> int:
+        """Pixels that are scored."""
+        return int(self.counts.sum())
+
+    @property
+    def iou_counts(self) -> np.ndarray:
+        """(C,2) int64: pixels of each class in both truth and prediction, and in either."""
+        matrix = self.confusion
+        common = matrix.diagonal()
+        return np.stack([common, matrix.sum(0) + matrix.sum(1) - common], axis=1)

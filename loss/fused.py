@@ -1,0 +1,101 @@
+"""Upsampling, cross entropy and the choice of hard pixels as one operation, strip by strip.
+
+The upsampled logits (N,C,H,W) never exist as a whole, and the gradient with respect to the logits as they came is made
+in the forward pass, while a strip is in the cache. What stays is one value per pixel and a gradient of the logits' own
+size.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+STRIP_BYTES = 1 << 20  # of upsampled logits; half of a usual second-level cache
+
+# cross entropy (N,H,W) and validity of all pixels -> the cross entropy from which on a pixel counts
+Limit = Callable[[Tensor, Tensor], float]
+
+
+def upsampled_cross_entropy(
+    logits: Tensor, labels: Tensor, ignore_label: int, guess: float, limit: Limit | None = None
+) -> Tensor:
+    """Mean cross entropy over the pixels with a cross entropy of at least a limit; 0 with a graph without any.
+
+    Args:
+        logits: (N,C,h,w) float32 or float64, at any stride; upsampled bilinearly, align_corners=True.
+        labels: (N,H,W) int64 of 0..C-1 and `ignore_label`.
+        ignore_label: label of the pixels that do not count.
+        guess: the limit that is most likely, in nats; if it is right, one pass over the strips is enough.
+        limit: says the limit once the cross entropy of all pixels is known; None: `guess`.
+    """
+    return _UpsampledCrossEntropy.apply(logits, labels, ignore_label, guess, limit)
+
+
+class _UpsampledCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, logits: Tensor, labels: Tensor, ignore_label: int, guess: float, limit: Limit | None) -> Tensor:
+        valid = labels != ignore_label
+        values = logits.new_empty(labels.shape)
+        gradient = torch.zeros_like(logits) if ctx.needs_input_grad[0] else None
+        _walk(logits, labels.where(valid, 0), valid, values, gradient, guess)
+        chosen = guess if limit is None else limit(values, valid)
+        if chosen != guess and gradient is not None:
+            gradient.zero_()
+            _walk(logits, labels.where(valid, 0), valid, values, gradient, chosen)
+        kept = valid & ~(values < chosen)
+        count = kept.sum().clamp(min=1)
+        ctx.gradient = None if gradient is None else gradient.div_(count)
+        return values.where(kept, 0.0).sum() / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output: Tensor):
+        return ctx.gradient * grad_output, None, None, None, None
+
+
+@dataclass
+class _Strip:
+    """Some rows of the upsampled map, and the two source rows that each of them lies between."""
+
+    rows: slice
+    upper: Tensor
+    lower: Tensor
+    share: Tensor  # of the lower one
+
+
+def _strips(logits: Tensor, height: int, width: int) -> Iterator[_Strip]:
+    n, channels, source, _ = logits.shape
+    count = max(1, STRIP_BYTES // (n * channels * width * logits.element_size()))
+    scale = (source - 1) / (height - 1) if height > 1 else 0.0
+    places = torch.arange(height, dtype=logits.dtype, device=logits.device) * scale
+    upper = places.long().clamp(max=source - 1)
+    lower = (upper + 1).clamp(max=source - 1)
+    share = (places - upper).view(-1, 1)
+    for start in range(0, height, count):
+        rows = slice(start, min(start + count, height))
+        yield _Strip(rows, upper[rows], lower[rows], share[rows])
+
+
+def _walk(
+    logits: Tensor, classes: Tensor, valid: Tensor, values: Tensor, gradient: Tensor | None, limit: float
+) -> None:
+    """Fill `values` with each pixel's cross entropy (0 where ignored) and add to `gradient` what the kept ones say."""
+    height, width = classes.shape[1:]
+    for strip in _strips(logits, height, width):
+        rows = torch.lerp(logits[:, :, strip.upper], logits[:, :, strip.lower], strip.share)
+        up = F.interpolate(rows, size=(rows.shape[2], width), mode="bilinear", align_corners=True)
+        log_prob = up.log_softmax(1)
+        index = classes[:, strip.rows].unsqueeze(1)
+        mask = valid[:, strip.rows]
+        value = log_prob.gather(1, index).squeeze(1).neg_().masked_fill_(~mask, 0.0)
+        values[:, strip.rows] = value
+        if gradient is None:
+            continue
+        kept = (mask & ~(value < limit)).unsqueeze(1).to(logits.dtype)
+        partial = log_prob.exp_().scatter_add_(1, index, kept.new_full((1,), -1.0).expand_as(index)).mul_(kept)
+        partial = torch.ops.aten.upsample_bilinear2d_backward(partial, up.shape[2:], rows.shape, True)
+        gradient.index_add_(2, strip.lower, partial * strip.share)
+        gradient.index_add_(2, strip.upper, partial * (1 - strip.share))

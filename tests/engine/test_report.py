@@ -1,0 +1,217 @@
+"""The report's content: figures, pictures, escaping, and that equal evaluations give equal pages."""
+
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.evaluation import Evaluation
+from engine.measures import ImageResult
+from engine.report import segment_measure, trimap_measure, update_curves, write_report
+from engine.report.charts import ticks
+from engine.report.html import Markup, element
+from engine.report.matrix import confusion_picture
+from engine.results import summarise
+from tests.utils.test_trimap import blocky
+from utils.metrics import confusion_matrix, scores
+
+HOSTILE = "<script>alert(1)</script>\"'&<!-- end of curves -->"
+NAMES = ["sky", HOSTILE, "car", "never seen"]
+PALETTE = [(70, 130, 180), (128, 64, 128), (0, 0, 142), (1, 2, 3)]
+VOID = {"meta", "img", "br"}
+IGNORE = 255
+
+
+def maps(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Image, truth and prediction of one sample; the higher the index, the better; sample 4 is void."""
+    rng = np.random.default_rng(index)
+    truth = blocky(rng, 60, 90, 3, 20, 0.1)
+    prediction = np.where(truth == IGNORE, 0, truth)
+    wrong = rng.random(truth.shape) < 0.5 / (index + 1)
+    prediction[wrong] = rng.integers(0, 3, int(wrong.sum()))
+    if index == 4:
+        truth[:] = IGNORE
+    return rng.integers(0, 256, (60, 90, 3)).astype(np.uint8), truth, prediction
+
+
+def evaluated(count: int, measured: bool = True) -> Evaluation:
+    images = []
+    for index in range(count):
+        _, truth, prediction = maps(index)
+        measures = trimap_measure(4, IGNORE)(prediction, truth) | segment_measure(4, IGNORE)(prediction, truth)
+        matrix = confusion_matrix(prediction, truth, 4, IGNORE)
+        images.append(
+            ImageResult.from_matrix(index, f"frame{index}{HOSTILE}", matrix, 1.0, measures if measured else {})
+        )
+    return Evaluation(images, 4)
+
+
+def nothing_scored() -> dict:
+    result = scores(np.zeros((4, 4), np.int64), NAMES) | {"interval": None, "num_images": 0}
+    for row in result["per_class"].values():
+        row["interval"] = None
+    return result
+
+
+def write(path, count: int = 5, measured: bool = True, metrics=None) -> str:
+    evaluation = evaluated(count, measured)
+    result = summarise(evaluation, NAMES, 50) if count else nothing_scored()
+    result["protocol"] = {"scales": (1.0, 2.0), "base_size": None}
+    facts = {
+        "Weights and data": {"snapshot": HOSTILE, "sha256": "ab" * 32},
+        "Options": {"scales": (1.0, 2.0), "flip": False},
+    }
+    write_report(path, f"scores of {HOSTILE}", result, evaluation, PALETTE, IGNORE, maps, facts, 2, metrics)
+    return path.read_text(encoding="utf-8")
+
+
+class Reader(HTMLParser):
+    """Checks that elements are closed in order; collects elements with attributes, and the text of table rows."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict]] = []
+        self.rows: list[list[str]] = []
+        self.feed(page)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "tr" in self.open:
+            self.rows[-1][-1] += data
+
+    def of(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def test_scores_of_the_classes(tmp_path):
+    page = Reader(write(tmp_path / "report.html"))
+    matrix = evaluated(5).confusion.numpy()
+    result = scores(matrix, NAMES)["per_class"]
+    rows = {row[0]: row[1:] for row in page.rows[:5]}
+    for name in NAMES[:3]:
+        values = [f"{100 * result[name][key]:.2f}" for key in ("iou", "precision", "recall")]
+        share = f"{100 * result[name]['pixels'] / matrix.sum():.2f}"
+        assert re.fullmatch(r"[\d.]+ to [\d.]+", rows[name].pop(1))
+        assert rows[name] == [*values, f"{result[name]['pixels']:,}".replace(",", "\u2009"), share]
+    assert rows["never seen"] == ["n/a", "n/a", "n/a", "n/a", "0", "0.00"]
+
+
+def test_every_section_is_there_and_the_page_needs_nothing_else(tmp_path):
+    text = write(tmp_path / "report.html")
+    page = Reader(text)
+    ids = [attributes["id"] for attributes in page.of("section") if "id" in attributes]
+    assert ids == ["scores", "classes", "confusions", "boundaries", "sizes", "images", "options"]
+    assert [link["href"] for link in page.of("a")] == [f"#{name}" for name in ids]
+    assert all(image["src"].startswith("data:image/") and image["alt"] for image in page.of("img"))
+    assert not page.of("link") and not re.search(r"https?://", text)
+    assert len(page.of("script")) == 1 and len(text) < 500_000
+    assert not [attributes for _, attributes in page.elements if "style" in attributes or "onclick" in attributes]
+
+
+def test_void_image_is_no_best_or_worst_one_and_none_is_shown_twice(tmp_path):
+    page = write(tmp_path / "report.html")
+    shown = re.findall(r"<b>frame(\d)", page)
+    assert shown == ["0", "1", "3", "2"]  # the two worst, the worst first, then the two best
+    assert re.findall(r"<b>frame(\d)", write(tmp_path / "one.html", 1)) == ["0"]
+    assert len(Reader(page).of("img")) == 4 * len(shown)
+
+
+def test_interval_is_shown_where_there_is_one(tmp_path):
+    low, high = summarise(evaluated(5), NAMES, 50)["interval"]
+    assert f"95 % interval {100 * low:.1f} to {100 * high:.1f} (boot" in write(tmp_path / "report.html")
+    assert "(bootstrap" not in write(tmp_path / "one.html", 1)
+
+
+def test_names_stay_text(tmp_path):
+    page = write(tmp_path / "report.html")
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+
+
+def test_equal_evaluations_give_equal_pages(tmp_path):
+    assert write(tmp_path / "a.html") == write(tmp_path / "b.html")
+
+
+def test_page_without_measures_or_images(tmp_path):
+    ids = re.findall(r'<section id="(\w+)"', write(tmp_path / "report.html", 5, measured=False))
+    assert "boundaries" not in ids and "sizes" not in ids
+    page = Reader(write(tmp_path / "empty.html", 0))
+    assert not page.of("img") and ["never seen", "n/a", "n/a", "n/a", "n/a", "0", "n/a"] in page.rows
+
+
+def test_boundary_and_size_tables_agree_with_the_scores(tmp_path):
+    rows = Reader(write(tmp_path / "report.html")).rows
+    result = scores(evaluated(5).confusion, NAMES)
+    whole = next(row for row in rows if row[0] == "all")
+    assert whole == ["all", "100.00", f"{100 * result['mean_iou']:.2f}", f"{100 * result['pixel_accuracy']:.2f}"]
+    sizes = [row for row in rows if len(row) == 5 and "²" in row[0]]
+    pixels = sum(int(row[2].replace("\u2009", "")) for row in sizes)
+    assert len(sizes) == 6 and pixels == evaluated(5).confusion.sum()
+    assert sizes[-1][1:] == ["0", "0", "n/a", "n/a"]  # no segment is that large
+
+
+def test_curves_are_brought_up_to_date(tmp_path):
+    metrics, report = tmp_path / "metrics.jsonl", tmp_path / "report.html"
+    before = write(report, metrics=metrics)
+    assert "No epoch is finished yet" in before
+    metrics.write_text(
+        '{"epoch": 0, "train_loss": 2.0, "mean_iou": 0.1, "pixel_accuracy": 0.2, "val_loss": null}\n'
+        '{"epoch": 1, "train_loss": 1.0}\n{"epoch": 2, "train_loss": 1.0, "mean_iou": 0.05, "pixel_acc'
+    )
+    update_curves(report, metrics)
+    after = report.read_text()
+    assert "best: epoch 0" in after and "validation, cross-entropy" in after
+    Reader(after)
+    metrics.write_text("")
+    update_curves(report, metrics)
+    assert report.read_text() == before
+
+
+def test_curves_of_another_report_are_left_out(tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"epoch": 0, "train_loss": 2.0}\n')
+    update_curves(tmp_path / "none.html", metrics)
+    before = write(tmp_path / "report.html")
+    update_curves(tmp_path / "report.html", metrics)
+    assert (tmp_path / "report.html").read_text() == before and not (tmp_path / "none.html").exists()
+
+
+@given(text=st.text(st.characters(codec=None)))
+def test_any_text_is_escaped(text):
+    Reader(page := element("b", text, title=text))
+    assert page.count("<") == 2 and page.count('"') == 2
+    page.encode()
+    assert element("b", Markup("<i></i>"), None, x=None) == "<b><i></i></b>"
+
+
+@given(low=st.floats(-1e6, 1e6), span=st.floats(1e-3, 1e6))
+def test_ticks_lie_within_the_axis(low, span):
+    found = ticks(low, low + span)
+    slack = 1e-6 * span
+    assert 1 <= len(found) <= 7 and low - slack <= found[0] and found[-1] <= low + span + slack
+    assert np.allclose(np.diff(found, 2), 0, atol=slack)
+
+
+@pytest.mark.parametrize("count", [2, 19, 60])
+def test_matrix_of_many_classes_has_no_figures(count):
+    matrix = np.eye(count, dtype=np.int64)
+    picture = confusion_picture(matrix, [f"c{i}" for i in range(count)])
+    assert picture.count("<rect") == count + 1
+    assert picture.count("<text") == (3 * count if count <= 40 else 0) + 1

@@ -1,0 +1,172 @@
+"""The zip for a benchmark server and the checks before it, on predictions with every fault."""
+
+import zipfile
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.base import ClassTable, FileItem, FileSplit
+from datasets.cityscapes import CLASSES
+from engine.submission import prepare_submission, write_submission
+from utils.errors import DataError, EnvironmentFault
+
+HEIGHT, WIDTH = 6, 9
+NAMES = ["berlin_000000_000019", "berlin_000001_000019", "munich_000000_000019"]
+
+
+class Place:
+    """A split of Cityscapes' test images and valid predictions for them."""
+
+    def __init__(self, folder) -> None:
+        self.pred, self.zip = folder / "pred", folder / "out" / "submission.zip"
+        self.pred.mkdir()
+        items = []
+        for i, name in enumerate(NAMES):
+            image = folder / f"{name}_leftImg8bit.png"
+            Image.new("RGB", (WIDTH, HEIGHT)).save(image)
+            items.append(FileItem(name, image, None))
+            self.save(name, np.array(CLASSES.label_ids)[np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % (3 + i)])
+        self.split = FileSplit("cityscapes", "test", CLASSES, items)
+
+    def save(self, name: str, labels: np.ndarray, mode: str = "L") -> None:
+        Image.fromarray(labels.astype(np.uint8)).convert(mode).save(self.pred / f"{name}.png")
+
+    def write(self) -> None:
+        prepare_submission(self.zip, self.pred, self.split)
+        write_submission(self.zip, self.pred, self.split)
+
+    def refused(self, *words: str) -> None:
+        with pytest.raises(DataError) as info:
+            write_submission(self.zip, self.pred, self.split)
+        assert all(word in str(info.value) for word in words), info.value
+        assert not list(self.zip.parent.glob("*"))
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(tmp_path)
+
+
+def test_zip_is_flat_and_holds_the_checked_files(place):
+    place.write()
+    with zipfile.ZipFile(place.zip) as archive:
+        assert archive.namelist() == [f"{name}_leftImg8bit.png" for name in NAMES]
+        for name in NAMES:
+            assert archive.read(f"{name}_leftImg8bit.png") == (place.pred / f"{name}.png").read_bytes()
+    assert place.zip.stat().st_mode & 0o444 and [path.name for path in place.zip.parent.iterdir()] == ["submission.zip"]
+
+
+def test_equal_predictions_give_equal_bytes(place):
+    place.write()
+    first = place.zip.read_bytes()
+    place.split.items.reverse()
+    place.split.names.reverse()
+    for path in place.pred.iterdir():
+        path.touch()
+    place.write()
+    assert place.zip.read_bytes() == first
+
+
+def test_all_findings_come_in_one_message(place):
+    (place.pred / f"{NAMES[0]}.png").unlink()
+    place.save(NAMES[1], np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 3)  # train ids
+    place.save(NAMES[2], np.full((HEIGHT, WIDTH + 1), 7))
+    place.save("old", np.full((HEIGHT, WIDTH), 7))
+    place.refused(
+        f"1 missing ({NAMES[0]}.png)",
+        f"no class's label id (train ids?) ({NAMES[1]}.png holds 0, 1, 2)",
+        f"not of its image's size ({NAMES[2]}.png is 10x6 for 9x6)",
+        "1 not of split test (old.png)",
+    )
+
+
+def test_ignored_ids_are_not_for_submission(place):
+    for bad in (0, 255):
+        place.save(NAMES[0], np.where(np.eye(HEIGHT, WIDTH), bad, 7))
+        place.refused(f"({NAMES[0]}.png holds {bad})")
+
+
+def test_constant_and_equal_predictions(place):
+    place.save(NAMES[0], np.full((HEIGHT, WIDTH), 7))
+    place.refused(f"1 constant ({NAMES[0]}.png holds only 7)")
+    for name in NAMES:
+        place.save(name, 7 + np.eye(HEIGHT, WIDTH))
+    place.refused("3 all the same")
+    for name in NAMES[1:]:
+        (place.pred / f"{name}.png").unlink()
+    with pytest.raises(DataError) as info:
+        write_submission(place.zip, place.pred, place.split)
+    assert "2 missing" in str(info.value) and "the same" not in str(info.value)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "P", "1", "LA", "I;16"])
+def test_only_8_bit_with_one_channel(place, mode):
+    place.save(NAMES[0], np.full((HEIGHT, WIDTH), 7), mode)
+    place.refused(f"1 not 8-bit with one channel ({NAMES[0]}.png)")
+
+
+def test_damaged_and_foreign_files(place):
+    path = place.pred / f"{NAMES[0]}.png"
+    path.write_bytes(path.read_bytes()[:60])
+    Image.new("L", (WIDTH, HEIGHT)).save(place.pred / f"{NAMES[1]}.png", format="BMP")
+    (place.pred / f"{NAMES[2]}.png").write_bytes(b"")
+    place.refused("3 not readable as PNG")
+
+
+def test_more_than_three_files_are_counted(place):
+    for i in range(5):
+        place.save(f"extra{i}", np.eye(4))
+    place.refused("5 not of split test (extra0.png, extra1.png, extra2.png, ...)")
+
+
+def test_what_an_interrupted_writer_left_is_no_extra_file(place):
+    (place.pred / ".a.png.x1.tmp").touch()
+    place.write()
+    assert place.zip.is_file()
+
+
+def test_nothing_under_the_name_until_all_is_checked(place):
+    place.write()
+    prepare_submission(place.zip, place.pred, place.split)
+    assert not place.zip.exists()
+    place.save("old", np.eye(4))
+    with pytest.raises(DataError, match="1 not of split test .old.png.*--save_dir"):
+        prepare_submission(place.zip, place.pred, place.split)
+
+
+def test_disk_full(place, monkeypatch):
+    def full(file) -> None:
+        raise OSError(28, "No space left on device")
+
+    prepare_submission(place.zip, place.pred, place.split)
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(EnvironmentFault, match="submission.zip.*No space left"):
+        write_submission(place.zip, place.pred, place.split)
+    assert not list(place.zip.parent.iterdir())
+
+
+def test_names_that_would_meet_in_a_flat_zip(tmp_path):
+    def split(*names):
+        items = [FileItem(name, tmp_path / f"{name}.jpg", None) for name in names]
+        return FileSplit("folder", "test", CLASSES, items)
+
+    assert split("a/b").submission_name(0) == "a_b.png"
+    with pytest.raises(DataError, match="a/b and a_b would both be a_b.png"):
+        prepare_submission(tmp_path / "s.zip", tmp_path / "pred", split("a/b", "a_b"))
+
+
+def test_subfolders_and_a_single_class(tmp_path):
+    table = ClassTable(("road",), ((1, 2, 3),), (4,), {4: 0})
+    split = SimpleNamespace(
+        names=["a/b"],
+        split="val",
+        classes=table,
+        submission_name=lambda index: "a_b.png",
+        load_image=lambda index: np.zeros((3, 3, 3), np.uint8),
+    )
+    (tmp_path / "pred" / "a").mkdir(parents=True)
+    Image.fromarray(np.full((3, 3), 4, np.uint8)).save(tmp_path / "pred" / "a" / "b.png")
+    write_submission(tmp_path / "s.zip", tmp_path / "pred", split)
+    assert zipfile.ZipFile(tmp_path / "s.zip").namelist() == ["a_b.png"]

@@ -1,0 +1,82 @@
+"""scripts/compare.py: two evaluations of the same images."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.evaluation import Evaluation
+from engine.measures import ImageResult
+from engine.results import write_per_image
+from scripts import compare
+from tests.test_bad_input import fails
+
+NAMES = ["road", "car", "train"]
+
+
+def make_matrices(images: int, wrong: float, seed: int = 0) -> np.ndarray:
+    """Confusion matrices whose truth depends on `seed` alone; the third class does not occur."""
+    truth = np.random.default_rng(seed).integers(1000, 5000, (images, 2))
+    matrices = np.zeros((images, 3, 3), np.int64)
+    for c in range(2):
+        matrices[:, c, 1 - c] = (truth[:, c] * wrong).astype(np.int64)
+        matrices[:, c, c] = truth[:, c] - matrices[:, c, 1 - c]
+    return matrices
+
+
+def leave(folder: Path, matrices: np.ndarray, names=NAMES, split: str = "val", prefix: str = "n") -> Path:
+    """What eval.py leaves, as far as it is read."""
+    images = [ImageResult.from_matrix(i, f"{prefix}{i}", matrix, 0.0, {}) for i, matrix in enumerate(matrices)]
+    write_per_image(folder, Evaluation(images, len(names)), names)
+    (folder / "metrics.json").write_text(json.dumps({"dataset": "camvid", "split": split}))
+    return folder
+
+
+@pytest.fixture
+def first(tmp_path) -> Path:
+    return leave(tmp_path / "a", make_matrices(20, 0.3))
+
+
+def test_a_clear_difference_is_marked(first, tmp_path, capsys):
+    second = leave(tmp_path / "b", make_matrices(20, 0.2))
+    assert compare.main([str(first), str(second), "--json", str(tmp_path / "c.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["IoU", *NAMES, "mean"]
+    assert lines[-1].endswith("*") and lines[3].split() == ["train", "n/a", "n/a", "n/a"]
+    result = json.loads((tmp_path / "c.json").read_text())
+    low, high = result["mean_iou"]["interval"]
+    assert 0.1 < low < result["mean_iou"]["difference"] < high < 0.2  # 0.8 / 1.2 - 0.7 / 1.3 = 0.128
+    assert result["mean_iou"]["difference"] == result["mean_iou"]["b"] - result["mean_iou"]["a"]
+    assert result["num_images"] == 20 and result["per_class"]["train"]["interval"] is None
+
+
+def test_no_difference_is_not_marked(first, tmp_path, capsys):
+    assert compare.main([str(first), str(first)]) == 0
+    assert "*" not in (text := capsys.readouterr().out) and "+0.0000 to +0.0000" in text
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"split": "test"}, "split val and test"),
+        ({"names": ["road", "car", "bus"]}, "other names"),
+        ({"prefix": "m"}, "image m0 is only in"),
+        ({"matrices": make_matrices(19, 0.2)}, "image n19 is only in"),
+        ({"matrices": make_matrices(20, 0.2, seed=1)}, "labels of image n0 differ"),
+    ],
+)
+def test_what_is_not_the_same_is_refused(first, tmp_path, capfd, options, words):
+    second = leave(tmp_path / "b", **{"matrices": make_matrices(20, 0.2), **options})
+    argv = [first, second, "--json", tmp_path / "c.json"]
+    fails(capfd, 3, compare.main, argv, str(first), str(second), words)
+    assert not (tmp_path / "c.json").exists()
+
+
+def test_what_cannot_be_read_is_one_line(first, tmp_path, capfd):
+    fails(capfd, 3, compare.main, [first, tmp_path / "none"], "none/metrics.json", "eval.py")
+    (first / "per_image.npz").write_bytes(b"PK")
+    fails(capfd, 3, compare.main, [first, first], "per_image.npz")
+    one = leave(tmp_path / "one", make_matrices(1, 0.2))
+    fails(capfd, 3, compare.main, [one, one], "single image")
+    fails(capfd, 2, compare.main, [one, one, "--bootstrap", "0"], "--bootstrap")

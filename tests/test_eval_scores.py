@@ -1,0 +1,248 @@
+"""eval.py's scores: what it leaves, what it refuses, and going on after it was stopped."""
+
+import csv
+import errno
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import datasets
+import eval as evaluation
+import network
+import train
+from config import parse_eval
+from engine.checkpoint import save_snapshot
+from tests.conftest import ROOT, launch, make_scenes, train_args
+from tests.test_bad_input import fails
+
+FILES = ("metrics.json", "per_image.csv", "per_image.npz")
+
+
+def make_snapshot(path: Path, data: Path, seed: int = 0, value: float | None = None) -> Path:
+    """An untrained model for the classes of a `folder` data set; all its last weights are `value`, if given."""
+    torch.manual_seed(seed)
+    split = datasets.build_split("folder", data, "val", 0)
+    model = network.build_model("fenet_tiny", split.classes.num_classes, channels=16)
+    if value is not None:
+        torch.nn.init.constant_(list(model.head.parameters())[-1], value)
+    classes = split.classes.describe("folder")
+    save_snapshot(path, {"model": model.state_dict(), "config": model.config, "classes": classes})
+    return path
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory) -> tuple[Path, Path]:
+    """A snapshot, and a data set with 6 images to validate on."""
+    base = tmp_path_factory.mktemp("given")
+    data = make_scenes(base / "data", 12, ignore=True)
+    return make_snapshot(base / "model.pth", data), data
+
+
+def arguments(given: tuple[Path, Path], out: Path, *more: str) -> list[str]:
+    snapshot, data = given
+    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(out), "--num_workers", "0"]
+    return [*argv, "--device", "cpu", *more]
+
+
+def copy_data(given: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
+    """The same snapshot, with a copy of the data that a test may change."""
+    shutil.copytree(given[1], folder)
+    return given[0], folder
+
+
+def results(out: Path) -> dict[str, bytes]:
+    return {name: (out / name).read_bytes() for name in FILES}
+
+
+def test_scores_of_the_split_and_of_every_image(given, tmp_path):
+    assert evaluation.main(arguments(given, tmp_path, "--boundary", "--eval_thresholds", "0.01,0.03")) == 0
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    low, high = metrics["interval"]
+    assert low <= metrics["mean_iou"] <= high and metrics["bootstrap"]["resamples"] == 2000
+    assert list(metrics["boundary"]["f_score"]) == ["0.01", "0.03"]
+    assert list(metrics["boundary"]["iou"]["per_class"]) == ["sky", "road", "car", "tree"]
+    assert 0 <= metrics["boundary"]["iou"]["mean_iou"] <= 1
+    with open(tmp_path / "per_image.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == [f"{i:03d}" for i in range(6)]
+    right = sum(float(row["pixel_accuracy"]) * int(row["labelled_pixels"]) for row in rows)
+    assert right / (6 * 44 * 64) == pytest.approx(metrics["pixel_accuracy"])
+    assert not (tmp_path / "partial").exists()
+
+
+def test_options_that_cannot_work(given, tmp_path, capfd):
+    fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--bootstrap", "-1"), "--bootstrap")
+    fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--eval_thresholds", "0.1,-1"), "--eval_thresholds")
+    parts = arguments(given, tmp_path, "--split_count", "7", "--split_index", "6")
+    fails(capfd, 2, evaluation.main, parts, "--split_count 7", "6 images")
+
+
+def stop_at(monkeypatch, image: int) -> None:
+    """Let the next evaluation stop before this image."""
+    predict, calls = evaluation.build_predictor, []
+
+    def build(*args, **options):
+        predictor = predict(*args, **options)
+
+        def interrupted(images):
+            calls.append(0)
+            if len(calls) > image:
+                raise KeyboardInterrupt
+            return predictor(images)
+
+        return interrupted
+
+    monkeypatch.setattr(evaluation, "build_predictor", build)
+
+
+def test_a_stopped_evaluation_goes_on(given, tmp_path, capfd, monkeypatch):
+    assert evaluation.main(arguments(given, tmp_path / "whole", "--dump_images", "--boundary")) == 0
+    out = tmp_path / "out"
+    argv = arguments(given, out, "--dump_images", "--boundary")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        assert evaluation.main(argv) == 130
+    assert len(list((out / "pred").glob("*.png"))) == 4 and not (out / "metrics.json").exists()
+
+    (out / "color" / "001.png").unlink()  # then image 001 isn't finished
+    before = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in ("000", "001", "002", "003")}
+    assert evaluation.main([*argv, "--resume"]) == 0
+    assert "resuming: 3 of 6 images are finished" in capfd.readouterr().out
+    after = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in before}
+    assert [name for name in before if before[name] != after[name]] == ["001"]
+    assert results(out) == results(tmp_path / "whole") and not (out / "partial").exists()
+
+
+def test_a_corrupt_image_is_named(given, tmp_path, capfd):
+    given, out = copy_data(given, tmp_path / "data"), tmp_path / "out"
+    image = given[1] / "images" / "val" / "004.png"
+    image.write_bytes(image.read_bytes()[:1000])
+    fails(capfd, 3, evaluation.main, arguments(given, out, "--dump_images"), str(image))
+    assert [Image.open(path).size for path in (out / "pred").iterdir()] == [(64, 48)] * 4
+    assert not (out / "metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "finished"),
+    [
+        (["--resume"], 2),
+        (["--resume", "--bootstrap", "10"], 2),  # has no bearing on an image's result
+        (["--resume", "--flip"], 0),
+        (["--resume", "--boundary"], 0),
+        (["--resume", "--dump_images"], 0),
+    ],
+)
+def test_only_results_of_the_same_evaluation_are_used(given, tmp_path, capfd, monkeypatch, more, finished):
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        assert evaluation.main(arguments(given, out)) == 130
+    assert evaluation.main(arguments(given, out, *more)) == 0
+    assert f"resuming: {finished} of 6" in capfd.readouterr().out
+    assert evaluation.main(arguments(given, tmp_path / "whole", *more[1:])) == 0
+    assert results(out) == results(tmp_path / "whole")
+
+
+def test_files_have_to_be_of_the_same_evaluation(given, tmp_path):
+    def settings(*more: str) -> dict:
+        return parse_eval(arguments(given, tmp_path, *more))[0].settings()
+
+    assert settings("--submission", "a.zip") == settings("--submission", "b.zip") != settings()
+    assert settings("--dump_images") != settings("--submission", "a.zip")
+    assert settings("--num_workers", "3", "--max_pixels", "99999") == settings()
+
+
+def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path, capfd, monkeypatch):
+    out, other = tmp_path / "out", (make_snapshot(tmp_path / "other.pth", given[1], seed=1), given[1])
+    for argv, used in [(arguments(other, out, "--resume"), "resuming: 0 of 6"), (arguments(given, out), "")]:
+        with monkeypatch.context() as patch:
+            stop_at(patch, 2)
+            assert evaluation.main(arguments(given, out)) == 130
+        capfd.readouterr()
+        assert evaluation.main(argv) == 0
+        assert used in (shown := capfd.readouterr().out) and ("resuming" in shown) == bool(used)
+
+
+KILLED = """
+import os, signal, sys
+from engine.partial import PartialResults
+import eval as evaluation
+add = PartialResults.add
+def killed(self, result):
+    add(self, result)
+    if result.index == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+PartialResults.add = killed
+sys.exit(evaluation.main(sys.argv[1:]))
+"""
+
+
+def test_killed_and_resumed_on_two_processes(given, tmp_path):
+    assert evaluation.main(arguments(given, tmp_path / "whole")) == 0
+    argv = arguments(given, tmp_path / "out")
+    assert launch(["-c", KILLED, *argv]).returncode == -9
+    assert not (tmp_path / "out" / "metrics.json").exists()
+    done = launch([str(ROOT / "eval.py"), *argv, "--resume"], processes=2)
+    assert done.returncode == 0, done.stderr
+    assert "resuming: 5 of 6 images are finished" in done.stdout
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_a_score_that_is_not_a_number_names_the_image(given, tmp_path, capfd):
+    broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
+    earlier = tmp_path / "out" / "metrics.json"
+    earlier.parent.mkdir()
+    earlier.write_text("{}")
+    fails(capfd, 6, evaluation.main, arguments((broken, given[1]), tmp_path / "out"), "scores of 000", "not finite")
+    assert earlier.read_text() == "{}"
+
+
+@pytest.mark.parametrize("kind", ["pred/003.png", "diff/003.png", "metrics.json", "per_image.npz"])
+def test_a_full_disk_leaves_finished_files_intact(given, tmp_path, capfd, monkeypatch, kind):
+    out, replace = tmp_path / "out", os.replace
+
+    def full(source, target):
+        if str(target).endswith(kind):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace(source, target)
+
+    argv = arguments(given, out, "--dump_images")
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", full)
+        fails(capfd, 5, evaluation.main, argv, kind, "No space left", "free disk space")
+    written = sorted((out / "pred").glob("*.png"))
+    assert [np.array(Image.open(path)).shape for path in written] == [(48, 64)] * len(written)
+    assert len(written) >= 3 and not list(out.rglob("*.tmp")) and not (out / "metrics.json").exists()
+    assert evaluation.main([*argv, "--resume"]) == 0
+    assert f"resuming: {3 if '003' in kind else 6} of 6" in capfd.readouterr().out
+
+
+def test_void_labels(given, tmp_path, capfd):
+    given = copy_data(given, tmp_path / "data")
+    labels = sorted((given[1] / "masks" / "val").glob("*.png"))
+    void = Image.fromarray(np.full((48, 64), 255, np.uint8))
+    void.save(labels[0])
+    assert evaluation.main(arguments(given, tmp_path / "out")) == 0
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_images"] == 6
+    assert (tmp_path / "out" / "per_image.csv").read_text().splitlines()[1].startswith("000,0,,,")
+    for path in labels:
+        void.save(path)
+    capfd.readouterr()
+    fails(capfd, 3, evaluation.main, arguments(given, tmp_path / "all"), "--split val", "void", "nothing to score")
+    assert not list((tmp_path / "all").iterdir())
+
+
+def test_boundary_scores_of_train_need_no_arch(given, tmp_path):
+    snapshot, data = given
+    argv = train_args(data, tmp_path, "--evaluateF", "--snapshot", str(snapshot), "--eval_thresholds", "0.01,0.03")
+    place = argv.index("--arch")
+    assert train.main(argv[:place] + argv[place + 2 :]) == 0
+    found = json.loads((tmp_path / "run" / "boundary_f_scores.json").read_text())
+    assert evaluation.main(arguments(given, tmp_path, "--boundary", "--eval_thresholds", "0.01,0.03")) == 0
+    assert found == json.loads((tmp_path / "metrics.json").read_text())["boundary"]["f_score"]
