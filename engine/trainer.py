@@ -16,6 +16,7 @@ from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
 from engine.report import update_curves
 from engine.signals import StopRequest
+from engine.snapshot_fields import check_optimizer
 from engine.training import (
     Criterion,
     LossMeter,
@@ -310,7 +311,8 @@ class Trainer:
         try:
             self.model.load_state_dict(snapshot["model"])
             self.optimizer.load_state_dict(training["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            check_optimizer(self.optimizer, path)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
                 f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from utils.archive import read_archive
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 from utils.vision import import_torchvision
-from utils.weights import LoadReport, find_weights, fit_weights, read_archive
+from utils.weights import LoadReport, find_weights, fit_weights
 
 # encoders of exactly these keys and shapes, by depth; ResNet-18 with a 128-wide stem has none
 TIMM_TWINS = {50: "resnet50s.gluon_in1k", 101: "resnet101s.gluon_in1k"}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
+from utils.logging import one_line
 
 LOST_PEER = ("connection closed by peer", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
@@ -17,8 +18,9 @@ OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out 
 def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
     """Run `body(argv)` and return the exit code; faults are printed as one line `error: ...`.
 
-    Exit codes: 0 done, 2 options, 3 data, 4 checkpoint, 5 environment or disk, 6 loss not finite, 7 a peer lost. A
-    traceback is shown only with `--debug` among the arguments; other exceptions are our mistakes and pass through.
+    Exit codes: 0 done, 2 options, 3 data, 4 checkpoint, 5 environment or disk, 6 loss not finite, 7 a peer lost; 1 for
+    any other exception, which is a mistake of ours and is called internal; 130 after Ctrl-C. A traceback is shown only
+    with `--debug` among the arguments.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -26,13 +28,11 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
-    except (FENetError, OSError, RuntimeError, MemoryError) as error:
-        fault = as_fault(error)
-        if fault is None:
-            raise
+    except Exception as error:
+        fault = as_fault(error) or FENetError(f"internal: {type(error).__name__}: {error}; --debug shows where")
         if "--debug" in argv:
             traceback.print_exc()
-        print(f"error: {' '.join(str(fault).split())}", file=sys.stderr, flush=True)
+        print(f"error: {one_line(' '.join(str(fault).split()))}", file=sys.stderr, flush=True)
         return fault.exit_code
 
 
