@@ -9,6 +9,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from utils.errors import DataError
 
 MAX_PIXELS = 2**27  # refuses decompression bombs before anything is decoded
+# Pillow's others include some that start programs (Ghostscript)
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 
@@ -18,7 +20,7 @@ def _open(path: Path, upright: bool = False) -> Image.Image:
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
     try:
-        picture = Image.open(io.BytesIO(data))
+        picture = Image.open(io.BytesIO(data), formats=FORMATS)
         if picture.width * picture.height > MAX_PIXELS:
             raise DataError(f"{path}: {picture.width}x{picture.height} is more than {MAX_PIXELS} pixels; scale it down")
         picture.load()
