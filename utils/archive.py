@@ -31,7 +31,7 @@ def read_archive(path: str | Path) -> Any:
         CheckpointError: The file is missing, a folder, unreadable, damaged, or holds more than plain data.
     """
     path = Path(path)
-    if not path.exists():
+    if not os.path.exists(path):
         raise CheckpointError(f"{path}: no such file; check --snapshot")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")

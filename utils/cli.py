@@ -1,7 +1,7 @@
 """One place where faults become one line and an exit code."""
 
 import errno
-import os
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from utils.errors import EnvironmentFault, FENetError, PeerLostError
 from utils.logging import one_line
 
 LOST_PEER = ("connection closed by peer", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
 
 
@@ -23,6 +24,8 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     with `--debug` among the arguments.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
         return body(argv) or 0
     except KeyboardInterrupt:
@@ -32,8 +35,13 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         fault = as_fault(error) or FENetError(f"internal: {type(error).__name__}: {error}; --debug shows where")
         if "--debug" in argv:
             traceback.print_exc()
-        print(f"error: {one_line(' '.join(str(fault).split()))}", file=sys.stderr, flush=True)
+        print(f"error: {_shorten(one_line(' '.join(str(fault).split())))}", file=sys.stderr, flush=True)
         return fault.exit_code
+
+
+def _shorten(text: str) -> str:
+    """Without the middle of what is too long to be read."""
+    return text if len(text) <= 1500 else f"{text[:1000]} ... {text[-400:]}"
 
 
 def as_fault(error: BaseException) -> FENetError | None:
@@ -46,8 +54,7 @@ def as_fault(error: BaseException) -> FENetError | None:
     if isinstance(error, torch.distributed.DistError) or any(mark in text for mark in LOST_PEER):
         reason = str(error).splitlines()[0][:200]
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
-        return EnvironmentFault(
-            f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output"
-        )
+    if isinstance(error, OSError) and (error.filename or error.errno in OF_THE_DISK):
+        reason = error.strerror or error
+        return EnvironmentFault(f"{error.filename or 'output'}: {reason}; check the path, its permissions and the disk")
     return None

@@ -4,7 +4,7 @@ Usage: python -m tests.fuzz [TARGET ...] [--scale 0.1] [--seed 0] [--only N] [--
 
 Targets and cases at scale 1: images 5000, checkpoints 2000, flips 500, options 500; none named: all. Exits 1 if a case
 does anything but what is documented: it crashes, prints a traceback, runs code, writes outside its folder, leaves an
-unfinished file, takes too long or too much memory. `--only N` runs case N of a target in this process and keeps its files.
+unfinished file, takes too long or too much memory. `--only N` runs case N in this process and keeps its files.
 """
 
 import argparse
@@ -38,8 +38,10 @@ def main(argv: list[str] | None = None) -> int:
         cases = range(max(1, round(options.scale * TARGETS[name])))
         summary = run_campaign(name, target, cases, options.seed, folder, Limits())
         results[name] = summary.plain()
-        print(f"{name}: {summary.cases} cases, {len(summary.faults)} faults, {summary.seconds:.0f} s, slowest case "
-              f"{summary.slowest_seconds:.1f} s, most memory {summary.most_memory >> 20} MiB, {dict(summary.outcomes)}")
+        print(
+            f"{name}: {summary.cases} cases, {len(summary.faults)} faults, {summary.seconds:.0f} s, slowest case "
+            f"{summary.slowest_seconds:.1f} s, most memory {summary.most_memory >> 20} MiB, {dict(summary.outcomes)}"
+        )
         for fault in summary.faults:
             print(f"    case {fault['case']}: {fault['what']}", flush=True)
     if options.json:

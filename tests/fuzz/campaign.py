@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.fuzz.guard import Guard, limit_memory, memory, reset_peak
+from tests.fuzz.guard import Guard, limit_memory
 
 BATCH = 40  # cases of one worker
 PATIENCE = 6  # times the limit, of waiting; the limit itself is processor time, which a busy machine doesn't spoil
@@ -122,9 +122,7 @@ def _end(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _work(
-    name: str, target: Target, batch: list[int], seed: int, folder: Path, limits: Limits, writer: int
-) -> None:
+def _work(name: str, target: Target, batch: list[int], seed: int, folder: Path, limits: Limits, writer: int) -> None:
     """The worker's life; never returns."""
     try:
         os.setsid()
@@ -144,15 +142,12 @@ def _work(
         os._exit(0)
 
 
-def run_case(
-    name: str, target: Target, case: int, seed: int, place: Path, guard: Guard, limits: Limits
-) -> dict:
+def run_case(name: str, target: Target, case: int, seed: int, place: Path, guard: Guard, limits: Limits) -> dict:
     """One case in this process; its report as plain data."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode()), case])
-    reset_peak()
-    before, started = memory("VmRSS"), time.monotonic()
+    guard.memory, started = 0, time.monotonic()
     outcome, found = target(rng, place, guard)
-    seconds, taken = time.monotonic() - started, max(0, memory("VmHWM") - before)
-    if taken > limits.resident:
-        found.append(f"took {taken >> 20} MiB of memory")
-    return {"case": case, "outcome": outcome, "found": found, "seconds": seconds, "memory": taken}
+    if guard.memory > limits.resident:
+        found.append(f"took {guard.memory >> 20} MiB of memory")
+    seconds = time.monotonic() - started
+    return {"case": case, "outcome": outcome, "found": found, "seconds": seconds, "memory": guard.memory}

@@ -16,6 +16,7 @@ CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.sym
 STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "pickle.find_class")
 HARMLESS = ("/dev/",)
 UNFINISHED = re.compile(r"^\..*\.tmp$")
+QUEUED = ("tensorboardX.proto.event_pb2", "concurrent.futures.process")  # what goes through them
 CANARY = "CANARY"  # what hostile files try to make
 
 
@@ -37,17 +38,20 @@ class Guard:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.found, self.active = folder.resolve(), [], False
+        self.folder, self.found, self.active, self.memory = folder.resolve(), [], False, 0
         sys.addaudithook(self._audit)  # for good; a worker process has one guard
 
     @contextmanager
     def watch(self) -> Iterator[list[str]]:
-        """Gives the list of what was found."""
+        """Gives the list of what was found; `memory` is then the resident memory that the block took at most."""
+        _reset_peak()
+        before = _memory("VmRSS")
         self.found, self.active = [], True
         try:
             yield self.found
         finally:
             self.active = False
+        self.memory = max(self.memory, _memory("VmHWM") - before)
         self.found += [f"code was run: {path}" for path in self.folder.rglob(f"{CANARY}*")]
         self.found += [f"left behind: {path.name}" for path in self.folder.rglob(".*") if UNFINISHED.match(path.name)]
 
@@ -74,10 +78,10 @@ class Guard:
 
 
 def _is_ours(arguments: tuple) -> bool:
-    """make_receipt.py asks git for the present commit; tensorboardX hands its events to a thread through a queue."""
-    if arguments[0] == "git":
-        return list(arguments[1]) == ["git", "rev-parse", "HEAD"]
-    return arguments[0] == "tensorboardX.proto.event_pb2" or arguments == ("builtins", "object")
+    """make_receipt.py asks git for the present commit and Python's platform module asks uname; queues use pickle."""
+    if arguments[0] in ("git", "uname"):
+        return list(arguments[1]) in (["git", "rev-parse", "HEAD"], ["uname", "-p"])
+    return arguments[0] in QUEUED or arguments == ("builtins", "object")
 
 
 def call(main: Callable[[Sequence[str]], int], argv: Sequence[str], capture: Path) -> Call:
@@ -141,12 +145,12 @@ def limit_memory(extra: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def memory(key: str) -> int:
-    """Bytes of resident memory: `VmRSS` now, `VmHWM` at most since `reset_peak`."""
+def _memory(key: str) -> int:
+    """Bytes of resident memory: `VmRSS` now, `VmHWM` at most since `_reset_peak`."""
     text = Path("/proc/self/status").read_text()
     return 1024 * int(re.search(rf"^{key}:\s+(\d+)", text, re.MULTILINE)[1])
 
 
-def reset_peak() -> None:
+def _reset_peak() -> None:
     """Let `VmHWM` start anew."""
     Path("/proc/self/clear_refs").write_text("5")

@@ -21,7 +21,17 @@ from utils.errors import DataError
 
 ENDED = (3,)  # allowed besides 0
 NAMES = (  # of files, as bytes; what a shell, a terminal, a format string or a path could take amiss
-    *(b"a b", b"-rf", b"--help", b"$(touch CANARY)", b"`touch CANARY`", b"a;touch CANARY", b"%s%n{0}", b"a\nb", b"a\rb"),
+    *(
+        b"a b",
+        b"-rf",
+        b"--help",
+        b"$(touch CANARY)",
+        b"`touch CANARY`",
+        b"a;touch CANARY",
+        b"%s%n{0}",
+        b"a\nb",
+        b"a\rb",
+    ),
     *(b"\x1b[31mred", b"\xff\xfe\x80", "ü\u202ename".encode(), b"x" * 240, b"..", b"...a", b"~", b"a'b\"c", b"*?[a]"),
     *(b"CON", b"<img src=x onerror=alert(1)>", b"a\\b", b"=1+1", b"a\tb", "\ud7ff".encode(), b"a.png.exe"),
 )

@@ -1,11 +1,11 @@
 """What all targets start from: a small data set, and weight files of every kind of a small model."""
 
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+import eval as evaluation
 import network
 import train
 from datasets.base import ClassTable
@@ -19,7 +19,7 @@ CLASS_TABLE = ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)), (0, 1), {0: 0, 1: 1
 
 @dataclass
 class World:
-    """Folder of the data; a run's last and best snapshot; the same as safetensors, release, legacy file."""
+    """Folder of the data; a run's last and best snapshot; the best as safetensors, release, legacy file; its scores."""
 
     data: Path
     last: Path
@@ -27,6 +27,7 @@ class World:
     handout: Path
     release: Path
     legacy: Path
+    scores: Path
 
     def train_args(self, data: Path, out: Path, *more: str) -> list[str]:
         """The command line that `last` was trained with, or one that starts like it."""
@@ -38,7 +39,7 @@ def build_world(folder: Path) -> World:
     data = make_scenes(folder / "data", 4, 32, 48)
     load_classes(data / "classes.json")
     run, files = folder / "runs" / "run", folder / "files"
-    world = World(data, run / "last.pth", run / "best.pth", *(files / name for name in FILES))
+    world = World(data, run / "last.pth", run / "best.pth", *(files / name for name in FILES), folder / "scores")
     argv = world.train_args(data, folder / "runs", "--max_epoch", "1", "--ema", "0.9")
     if train.main(argv) != 0:
         raise RuntimeError("the run that the campaign starts from failed")
@@ -47,7 +48,9 @@ def build_world(folder: Path) -> World:
     model, _, _ = load_model(world.best, network.build_model)
     write_release(model.state_dict(), network.release_key_map(model), world.release)
     torch.save(model.state_dict(), world.legacy, _use_new_zipfile_serialization=False)
-    shutil.rmtree(folder / "runs" / "cache", ignore_errors=True)
+    argv = ["--snapshot", world.best, "--data_root", data, "--save_dir", world.scores, "--dump_images"]
+    if evaluation.main([*map(str, argv), "--device", "cpu", "--num_workers", "0"]) != 0:
+        raise RuntimeError("the evaluation that the campaign starts from failed")
     return world
 
 
