@@ -77,10 +77,11 @@ def run(argv: Sequence[str]) -> None:
     jobs = [(split, index) for split in SPLITS for index in range(getattr(options, split))]
     write = partial(write_scene, options)
     splits, indices = [split for split, _ in jobs], [index for _, index in jobs]
-    if options.workers == 1:
+    workers = min(options.workers, len(jobs))
+    if workers <= 1:
         _report(map(write, splits, indices), len(jobs))
     else:
-        with ProcessPoolExecutor(options.workers) as pool:
+        with ProcessPoolExecutor(workers) as pool:
             _report(pool.map(write, splits, indices), len(jobs))
     print(f"{len(jobs)} scenes of {options.height}x{options.width} written to {options.out}")
 

@@ -35,6 +35,8 @@ def read_archive(path: str | Path) -> Any:
         raise CheckpointError(f"{path}: no such file; check --snapshot")
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
+    if not path.is_file():  # a device or a pipe might never end
+        raise CheckpointError(f"{path}: is not a regular file; check --snapshot")
     safetensors = path.suffix == ".safetensors"
     try:
         protected = not safetensors and _check_archive(path)
@@ -75,9 +77,11 @@ def _read_torch(path: Path) -> Any:
 
 
 def _check_sizes(content: Any) -> None:
-    """Raises `ValueError` for a tensor that claims more elements than are stored: copying it could fill the memory."""
+    """Raises `ValueError` for a tensor that isn't stored element by element: copying it could fill the memory."""
     for name, tensor in named_tensors(content):
-        if tensor.layout != torch.strided or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        if tensor.layout != torch.strided or tensor.is_nested or tensor.is_quantized or tensor.is_conj():
+            raise ValueError(f"tensor {name} is of a kind that weights don't have")
+        if tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"tensor {name} is larger than what is stored of it")
 
 

@@ -13,7 +13,7 @@ from utils.logging import one_line
 
 LOST_PEER = ("connection closed by peer", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
+OUT_OF_MEMORY = ("not enough memory", "insufficient memory", "can't allocate memory", "cuda error: out of memory")
 
 
 def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:

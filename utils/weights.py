@@ -20,7 +20,8 @@ def find_weights(content: Any, path: str | Path) -> dict[str, Tensor]:
         CheckpointError: There is none.
     """
     if is_snapshot(content):
-        content = content.get("average") or content.get("model")
+        average = content.get("average")
+        content = content.get("model") if average is None else average
     elif isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from safetensors.torch import load_file
 
 import demo_folder
 import eval as evaluation
@@ -146,9 +147,13 @@ def safetensors(world: World, rng: Rng) -> Made:
     data = world.handout.read_bytes()
     length = struct.unpack("<Q", data[:8])[0]
     header, rest = json.loads(data[8 : 8 + length]), data[8 + length :]
-    if rng.random() < 0.5:
-        plain = json.loads(header["__metadata__"][METADATA_KEY])
-        header["__metadata__"][METADATA_KEY] = json.dumps(_as_json(change_fields(plain, rng)))
+    if rng.random() < 0.6:
+        plain = _as_json(change_fields(json.loads(header["__metadata__"][METADATA_KEY]), rng))
+        if isinstance(plain, dict) and rng.random() < 0.7:
+            content = {key: value for key, value in plain.items() if key not in ("sha256", "plain_sha256")}
+            plain = seal({**content, "average": None, "model": load_file(world.handout)})
+            del plain["model"]
+        header["__metadata__"][METADATA_KEY] = json.dumps(plain)
     else:
         header = _as_json(change_fields(header, rng))
     text = json.dumps(header).encode()
