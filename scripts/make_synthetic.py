@@ -37,6 +37,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--width", type=int, default=2048, help="pixels")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other scenes")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
     least = {"train": 0, "val": 0, "test": 0, "height": MIN_SIZE, "width": MIN_SIZE, "seed": 0, "workers": 1}
     for name, low in least.items():
