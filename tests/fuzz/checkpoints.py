@@ -101,7 +101,7 @@ def _values(rng: Rng) -> object:
     return copy.deepcopy(values[rng.integers(len(values))])
 
 
-def _places(content: object, depth: int = 0) -> list[tuple[object, object]]:
+def _places(content: object) -> list[tuple[object, object]]:
     """(container, key) of what stands in nested dicts and lists."""
     if isinstance(content, dict):
         own = [(content, key) for key in content]
@@ -109,7 +109,7 @@ def _places(content: object, depth: int = 0) -> list[tuple[object, object]]:
         own = [(content, index) for index in range(len(content))]
     else:
         return []
-    return own + [place for container, key in own for place in _places(container[key], depth + 1)]
+    return own + [place for container, key in own for place in _places(container[key])]
 
 
 def change_fields(content: dict, rng: Rng) -> dict:

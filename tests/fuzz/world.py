@@ -9,11 +9,11 @@ import eval as evaluation
 import network
 import train
 from datasets.base import ClassTable
-from datasets.folder import load_classes
 from engine.checkpoint import load_model, load_snapshot
 from engine.handout import write_handout, write_release
 from tests.conftest import make_scenes, train_args
 
+FILES = ("model.safetensors", "release.pth", "legacy.pth")
 CLASS_TABLE = ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)), (0, 1), {0: 0, 1: 1, 255: 255})
 
 
@@ -37,7 +37,6 @@ class World:
 def build_world(folder: Path) -> World:
     """Make the files, with a run of one epoch."""
     data = make_scenes(folder / "data", 4, 32, 48)
-    load_classes(data / "classes.json")
     run, files = folder / "runs" / "run", folder / "files"
     world = World(data, run / "last.pth", run / "best.pth", *(files / name for name in FILES), folder / "scores")
     argv = world.train_args(data, folder / "runs", "--max_epoch", "1", "--ema", "0.9")
@@ -53,5 +52,3 @@ def build_world(folder: Path) -> World:
         raise RuntimeError("the evaluation that the campaign starts from failed")
     return world
 
-
-FILES = ("model.safetensors", "release.pth", "legacy.pth")
