@@ -51,4 +51,3 @@ def build_world(folder: Path) -> World:
     if evaluation.main([*map(str, argv), "--device", "cpu", "--num_workers", "0"]) != 0:
         raise RuntimeError("the evaluation that the campaign starts from failed")
     return world
-
