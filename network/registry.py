@@ -6,7 +6,7 @@ from functools import partial
 from torch import nn
 
 from network.fenet import FENet
-from network.layers import NormLayer
+from network.layers import NormLayer, group_norm
 from network.resnet import BasicBlock, Bottleneck, DeepStemResNet
 from network.sfnet import SFNet, SFNetLite
 from utils.errors import OptionError
@@ -19,7 +19,16 @@ RESNETS = {
 }
 
 
-def _build(model: type[nn.Module], encoder: str, *, norm_layer: NormLayer = nn.BatchNorm2d, **options) -> nn.Module:
+def _build(
+    model: type[nn.Module],
+    encoder: str,
+    *,
+    norm_layer: NormLayer = nn.BatchNorm2d,
+    norm_groups: int | None = None,
+    **options,
+) -> nn.Module:
+    if norm_groups is not None:
+        norm_layer = group_norm(norm_groups)
     backbone = DeepStemResNet(norm_layer=norm_layer, **RESNETS[encoder])
     return model(encoder=backbone, norm_layer=norm_layer, **options)
 
@@ -73,7 +82,8 @@ def build_model(arch: str, num_classes: int, **options) -> nn.Module:
     Args:
         arch: A name from `list_models`, or an old dotted name.
         num_classes: Number of classes, at least 1.
-        options: Of the model's class, such as `aux`, `boundary`, `channels`, `norm_layer`.
+        options: Of the model's class, such as `aux`, `boundary`, `channels`, `norm_layer`; `norm_groups` builds group
+            norms of so many groups.
 
     Raises:
         OptionError: Unknown name, option or value.
