@@ -1,8 +1,8 @@
-"""Options from a JSON file, such as `scripts/plan.py --out` writes: names -> values, before those of the command line."""
+"""Options from a JSON file, such as `scripts/plan.py --out` writes; those of the command line win over them."""
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from utils.errors import OptionError
@@ -43,11 +43,15 @@ def _arguments(path: str, names: set[str]) -> list[str]:
         raise OptionError(f"{FLAG} {path}: holds no options; it has to be an object of names and values")
     if unknown := sorted(set(options) - names):
         raise OptionError(f"{FLAG} {path}: {', '.join(unknown)}: no such option; remove it, and see --help")
+    return as_arguments(options)
+
+
+def as_arguments(options: Mapping[str, object]) -> list[str]:
+    """Options by name as a command line has them; None leaves one at its default."""
     return [argument for name, value in options.items() for argument in _argument(name, value)]
 
 
 def _argument(name: str, value: object) -> list[str]:
-    """One option as the command line has it; null leaves it at its default."""
     if value is None:
         return []
     if isinstance(value, bool):

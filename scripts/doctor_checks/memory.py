@@ -1,0 +1,93 @@
+"""How much memory a training step takes: a formula, its one figure measured on small crops of the very model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+import train
+from config import TrainConfig
+from engine.training import AUTOCAST
+from utils.distributed import Process
+
+PROBE_SIDES = (64, 128)
+PROBE_BATCH = 2
+TRANSIENT = 1.2  # peak of a step over what it saves; measured, see docs/doctor.md
+OPTIMIZER_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}  # per parameter
+
+
+class StepMemory:
+    """Memory of a training step: fixed + 1.2 x (constant + per_pixel x batch x height x width) bytes.
+
+    `fixed` is 4 bytes for each parameter, its gradient and the optimizer's (and the weight average's) tensors. What a
+    step saves for its backward pass grows with the pixels, so `per_pixel` and `constant` come from two forward passes
+    on small crops.
+
+    Args:
+        model: On the CPU.
+        criterion: Outputs and labels -> named terms.
+        num_classes: Number of classes.
+        config: What train.py is asked for: optimizer, weight average, precision.
+    """
+
+    def __init__(self, model: nn.Module, criterion: Callable, num_classes: int, config: TrainConfig) -> None:
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        every = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
+        copies = (
+            1 + OPTIMIZER_TENSORS[config.optim.optimizer] + (config.optim.optimizer != "sgd" and config.optim.amsgrad)
+        )
+        self.fixed = 4 * (every + copies * trained + (every if config.optim.ema else 0))
+        first, second = (
+            saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[config.run.amp])
+            for side in PROBE_SIDES
+        )
+        pixels = [PROBE_BATCH * side**2 for side in PROBE_SIDES]
+        self.per_pixel = (second - first) / (pixels[1] - pixels[0])
+        self.constant = max(0.0, first - self.per_pixel * pixels[0])
+
+    def saved(self, batch: int, height: int, width: int) -> float:
+        """Bytes that a step saves for its backward pass."""
+        return self.constant + self.per_pixel * batch * height * width
+
+    def total(self, batch: int, height: int, width: int) -> float:
+        """Bytes of a training step at its peak; a GPU's context, about half a GiB, comes on top."""
+        return self.fixed + TRANSIENT * self.saved(batch, height, width)
+
+    def largest_batch(self, limit: float, height: int, width: int) -> int:
+        """How many images fit into `limit` bytes."""
+        return int((limit - self.fixed - TRANSIENT * self.constant) // (TRANSIENT * self.per_pixel * height * width))
+
+    def largest_crop(self, limit: float, batch: int) -> int:
+        """Side of the largest square crop, a multiple of 32, of which `batch` fit into `limit` bytes; 0: none."""
+        pixels = (limit - self.fixed - TRANSIENT * self.constant) / (TRANSIENT * self.per_pixel * batch)
+        return int(max(0.0, pixels) ** 0.5) // 32 * 32
+
+
+def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
+    """The formula for the model, loss and precision that train.py would use."""
+    config = replace(config, optim=replace(config.optim, bs_mult=PROBE_BATCH))  # a batch of 1 is refused
+    model = train.build_model(config, num_classes, Process(0, 1, torch.device("cpu")), fresh=False)
+    return StepMemory(model.train(), train.build_criterion(config, num_classes), num_classes, config)
+
+
+def saved_bytes(
+    model: nn.Module, criterion: Callable, num_classes: int, batch: int, side: int, amp: torch.dtype | None
+) -> int:
+    """Bytes of all that one forward pass saves for the backward pass, each storage once, weights not counted."""
+    own = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), *model.buffers())}
+    sizes: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    images = torch.zeros(batch, 3, side, side)
+    labels = torch.arange(side).expand(batch, side, side) % num_classes
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.autocast("cpu", amp, enabled=amp is not None):
+            loss = criterion(model(images), labels)["total"]
+    assert loss.requires_grad
+    return sum(sizes.values())
