@@ -79,7 +79,27 @@ def wrap_parallel(
     )
     if compress:
         parallel.register_comm_hook(None, bf16_compress_hook)
+    settle_buckets(parallel)
     return parallel
+
+
+def settle_buckets(parallel: DistributedDataParallel) -> None:
+    """Make two passes over black images that change nothing.
+
+    DDP rearranges its buckets after the first pass (with a static graph after the second), and with them the order in
+    which the gradients of three or more processes are added up. A run that goes on from a snapshot shall add up as one
+    that was never stopped.
+    """
+    model = parallel.module.train()
+    before = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    images = torch.zeros(2, 3, 64, 64, device=next(model.parameters()).device)
+    for _ in range(2):
+        outputs = parallel(images)
+        maps = [one for value in outputs.values() for one in (value if isinstance(value, (list, tuple)) else [value])]
+        sum(one.float().mean() for one in maps).backward()
+        model.zero_grad(set_to_none=True)
+    for buffer, value in before:
+        buffer.copy_(value)
 
 
 def order_depthwise_weights(model: nn.Module) -> None:

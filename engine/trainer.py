@@ -272,7 +272,8 @@ class Trainer:
         Raises:
             NumericsError: The loss was not finite since the last snapshot; nothing is written then.
         """
-        sums = self.meter.totals(f"up to step {self.state.step}")
+        totals = self.meter.totals(f"up to step {self.state.step}")
+        sums = {name: total / self.process.world_size for name, total in totals.items()}
         broadcast_buffers(self.model)
 
         def write() -> None:
@@ -280,7 +281,7 @@ class Trainer:
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.precision.scaler.state_dict(),
                 "average": self.average.state_dict() if self.average else None,
-                "state": vars(self.state) | {"loss_sums": sums},
+                "state": vars(self.state) | {"loss_sums": sums},  # of a mean rank: their number may change
                 "settings": self.settings,
             }
             average = self.average.state_dict()["shadow"] if self.average else None
@@ -323,8 +324,6 @@ class Trainer:
         if self.average is not None and training["average"] is not None:
             self.average.load_state_dict(training["average"])
         self.state = RunState(**training["state"])
-        if not self.process.is_main:  # the sums are of all ranks already
-            self.state.loss_sums = dict.fromkeys(self.state.loss_sums, 0.0)
 
     def _at_max_steps(self) -> bool:
         return self.plan.max_steps is not None and self.state.step >= self.plan.max_steps

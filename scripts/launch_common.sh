@@ -82,6 +82,9 @@ launch() {
     fi
     # SLURM warns with USR1, which torchrun then passes on to its processes
     [ -z "${UNDER_SRUN:-}" ] || set -- --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 "$@"
+    # torch 2.13 keeps one store for all rounds of a job, with the addresses of processes that are gone, and announces its
+    # own address in the first round only, so that processes started anew, or machines that join later, wait in vain
+    [ -z "${NNODES:-}${RESTARTS:-}" ] || export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
     if [ -n "${IFNAME:-}" ]; then
         export GLOO_SOCKET_IFNAME="$IFNAME" NCCL_SOCKET_IFNAME="$IFNAME"
     fi
