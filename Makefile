@@ -9,7 +9,7 @@ TESTS ?= tests
 
 CORE := requirements.txt
 DEV := requirements.txt requirements-extras.txt requirements-dev.txt
-BENCHMARKS := train-step loss hpf infer
+BENCHMARKS := train-step loss hpf infer scaling
 
 .PHONY: quickstart test lint bench bench-gpu clean
 .NOTPARALLEL:

@@ -1,12 +1,12 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
-Usage: python scripts/benchmark.py WHAT --json FILE [options]      WHAT: train-step, loss, hpf, infer
+Usage: python scripts/benchmark.py WHAT --json FILE [options]      WHAT: train-step, loss, hpf, infer, scaling
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain (CUDA only). Plain is eager float32 PyTorch in NCHW
 layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
-TF32 convolutions.
+TF32 convolutions. `scaling` is described in scripts/benchmark_scaling.py.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from loss import OhemCrossEntropy, SegmentationLoss
 from loss.plain import PlainOhemCrossEntropy
 from network.enhancement import FeatureFilter
 from network.plain import make_plain, plain_filter
+from scripts.benchmark_scaling import measure_scaling
 from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.errors import NumericsError
@@ -195,7 +196,7 @@ def hardware(device: torch.device) -> dict:
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=tuple(BUILDERS))
+    parser.add_argument("what", choices=(*BUILDERS, "scaling"))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
@@ -211,38 +212,41 @@ def body(argv: Sequence[str]) -> None:
     )
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
-    device = choose_device(options.device)
+    device = choose_device("cpu" if options.what == "scaling" else options.device)
     cuda = device.type == "cuda"
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
-    square = options.what == "train-step"
-    options.size = options.size or ((1024, 1024 if square else 2048) if cuda else (256, 256 if square else 512))
-    options.batch = options.batch or (2 if square else 1)
+    training = options.what in ("train-step", "scaling")
+    options.size = options.size or ((1024, 1024 if training else 2048) if cuda else (256, 256 if training else 512))
+    options.batch = options.batch or (2 if training else 1)
     options.amp = options.amp or ("bf16" if cuda else "off")
     torch.manual_seed(0)
+    result = measure_scaling(options) if options.what == "scaling" else measure(options, device)
+    result |= {"what": options.what, "hardware": hardware(device), "rounds": options.rounds}
+    result |= {"versions": {"python": platform.python_version(), "torch": torch.__version__}}
+    write_json(options.json, result)
+    for name, row in result["arms"].items():
+        print(f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}")
+    print(f"max error {result['max_error']:.2e}; written to {options.json}")
+
+
+def measure(options: argparse.Namespace, device: torch.device) -> dict:
+    """Check and time the arms of `options.what`."""
     arms = BUILDERS[options.what](options, device)
     errors = errors_of(arms)
-    tolerance = options.tolerance or (1e-4 if options.amp == "off" and not cuda else 0.05)
+    tolerance = options.tolerance or (1e-4 if options.amp == "off" and device.type == "cpu" else 0.05)
     if max(errors.values()) > tolerance:
         raise NumericsError(f"{options.what}: results differ from the plain formulation by {errors}, over {tolerance}")
     rows = time_arms(arms, options.rounds, options.warmup, device)
     best = max(
         row["ratio"] for name, row in rows.items() if not name.startswith("plain") and reference_of(name) == "plain"
     )
-    result = {
-        "what": options.what,
+    return {
         "ratio": best,
         "max_error": max(errors.values()),
         "arms": rows,
         "sizes": {"size": list(options.size), "batch": options.batch, "arch": options.arch, "amp": options.amp},
-        "hardware": hardware(device),
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "rounds": options.rounds,
     }
-    write_json(options.json, result)
-    for name, row in rows.items():
-        print(f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}")
-    print(f"max error {result['max_error']:.2e}; written to {options.json}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
