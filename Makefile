@@ -9,9 +9,9 @@ TESTS ?= tests
 
 CORE := requirements.txt
 DEV := requirements.txt requirements-extras.txt requirements-dev.txt
-BENCHMARKS := train-step loss hpf infer scaling
+BENCHMARKS := train-step loss hpf infer data scaling
 
-.PHONY: quickstart test lint bench bench-gpu clean
+.PHONY: quickstart test lint bench bench-gpu chaos clean
 .NOTPARALLEL:
 
 quickstart: $(VENV)/.core.stamp
@@ -34,8 +34,16 @@ bench: $(VENV)/.core.stamp
 bench-gpu:
 	@sh scripts/bench_gpu.sh
 
+# SIGKILLs and SIGTERMs over a small run; KILLS=60 TERMS=16 JSON=docs/results/chaos_60.json for the log that is kept
+KILLS ?= 20
+TERMS ?= 12
+JSON ?= runs/chaos.json
+chaos: $(VENV)/.core.stamp
+	rm -rf runs/chaos
+	"$(VENV)/bin/python" scripts/chaos.py --kills "$(KILLS)" --terms "$(TERMS)" --out runs/chaos --json "$(JSON)"
+
 clean:
-	rm -rf runs/quickstart runs/bench .pytest_cache .ruff_cache .hypothesis
+	rm -rf runs/quickstart runs/bench runs/chaos runs/chaos.json .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # a stamp is written last, so an interrupted set-up starts again

@@ -16,6 +16,7 @@ NORMS = ("plain", "sync", "group", "frozen")
 NORM_GROUPS = 32  # of Wu and He, Group Normalization, ECCV 2018
 DDP_BACKENDS = ("torch", "apex")
 IGNORE_LABEL = 255
+RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
 BOUNDARY_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
 
 
@@ -37,6 +38,9 @@ class ModelOptions:
     arch: str | None = option(
         None, "model name, or the old dotted name of a release; unset: fenet_r18, with --evaluateF as the snapshot says"
     )
+    backbone: str | None = option(
+        None, "timm's name of the encoder of fenet, sfnet, sfnet_lite, smp_...; unset: resnet18"
+    )
     channels: int | None = option(None, "width of the decoder; unset: the model's own")
     aux: bool | None = option(None, "build auxiliary heads (unset: as the model's name says) and train them")
     boundary: bool = option(False, "build the boundary head and train it")
@@ -49,7 +53,7 @@ class ModelOptions:
     structure: str = option("highpass", "filter of FEM-S", choices=("highpass", "smooth"))
     fem_d: bool = option(True, "build the detail modules FEM-D")
     fem_s: bool = option(True, "build the structure modules FEM-S")
-    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, or a file")
+    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, efficientnet-lite0, or a file")
     partial: bool = option(False, "with --pretrained or --snapshot: load what fits and log what doesn't")
     snapshot: str | None = option(None, "start from the weights of this file")
     restore_optimizer: bool = option(False, "with --snapshot: take over its optimizer and progress too")
@@ -84,8 +88,8 @@ class ModelOptions:
 
     def build_options(self) -> dict:
         """Keyword arguments of `network.build_model`; what was left at its default is left out."""
-        names = ("channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "filter_weights")
-        names += ("structure", "fem_d", "fem_s")
+        names = ("backbone", "channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding")
+        names += ("filter_weights", "structure", "fem_d", "fem_s")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
         changed = {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
         return changed | ({"norm_groups": self.norm_groups or NORM_GROUPS} if self.norm == "group" else {})
@@ -107,12 +111,15 @@ class DataOptions:
         None, "train ids topped up from coarse labels, comma-separated", parse=numbers(int)
     )
     num_workers: int = option(2, "loader processes per process; 0: load in the process itself")
+    worker_timeout: int = option(300, "seconds without a batch after which a loader process counts as stuck")
+    cache: str = option("off", "decoded training samples: off; ram; disk: in <ckpt>/cache; or a folder")
 
     def __post_init__(self) -> None:
         if not 0 <= self.class_uniform_pct <= 1:
             raise OptionError(f"--class_uniform_pct {self.class_uniform_pct}: must be a share from 0 to 1")
         _at_least("--class_uniform_tile", self.class_uniform_tile, 1)
         _at_least("--num_workers", self.num_workers, 0)
+        _at_least("--worker_timeout", self.worker_timeout, 1)
         if self.coarse_boost_classes and self.class_uniform_pct == 0:
             raise OptionError("--coarse_boost_classes: needs class-uniform sampling; set --class_uniform_pct above 0")
 
@@ -128,6 +135,9 @@ class AugmentOptions:
     color_aug: float = option(0.25, "strength of the colour jitter; 0: off")
     gblur: bool = option(True, "random Gaussian blur")
     bblur: bool = option(False, "bilateral blur instead of Gaussian")
+    augment: str = option(
+        "cpu", "where samples are augmented: by the loader processes, or on the device", choices=("cpu", "device")
+    )
 
     def __post_init__(self) -> None:
         for size in self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,):
@@ -137,6 +147,8 @@ class AugmentOptions:
             raise OptionError(f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max")
         if self.color_aug < 0:
             raise OptionError(f"--color_aug {self.color_aug}: must not be negative")
+        if self.augment == "device" and self.bblur:
+            raise OptionError("--augment device --bblur: the bilateral blur needs --augment cpu")
 
     @property
     def blur(self) -> str:
@@ -236,12 +248,13 @@ class RunOptions:
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
     eval_thresholds: tuple = option(BOUNDARY_THRESHOLDS, "its thresholds, shares of the diagonal", parse=numbers(float))
+    timeout: int = option(120, "seconds after which a process that is silent, or keeps others waiting, ends the job")
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
         for flag in ("max_steps", "save_every", "base_size", "max_pixels"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
-        for flag in ("log_every", "val_every", "max_skipped_steps"):
+        for flag in ("log_every", "val_every", "max_skipped_steps", "timeout"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
         if not 0 <= self.seed < 2**63:
             raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")
@@ -300,7 +313,7 @@ class TrainConfig:
         """What decides a run's result, for comparison when it is resumed: batches count over all processes."""
         free = {item.name for item in dataclasses.fields(RunOptions)} - {"seed", "amp", "deterministic"}
         free |= {"num_workers", "data_root", "bs_mult", "accumulate", "bs_mult_val", "aux", "snapshot", "pretrained"}
-        free |= {"restore_optimizer", "partial", "arch", "val_split"}
+        free |= {"restore_optimizer", "partial", "arch", "val_split", "worker_timeout", "cache"}
         kept = {name: value for name, value in self.flat().items() if name not in free}
         kept["norm_groups"] = self.model.build_options().get("norm_groups")
         global_batch = self.optim.bs_mult * self.optim.accumulate * world_size
@@ -372,7 +385,10 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
 class EvalOptions:
     """evaluation"""
 
-    snapshot: str | None = option(None, "weights to evaluate")
+    snapshot: str | None = option(None, "weights to evaluate, or a file of scripts/export.py")
+    runtime: str | None = option(
+        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
+    )
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set; unset: as the snapshot says")
     data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
@@ -429,6 +445,7 @@ class EvalOptions:
         if not self.eval_thresholds or min(self.eval_thresholds) < 0:
             raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
         _check_submission(self)
+        _check_exported(self)
 
     def settings(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""
@@ -485,7 +502,10 @@ class DemoOptions:
         "folder of images, one image or video, or a quoted pattern such as 'shots/**/*.jpg'",
         flags=("--demo_folder", "--demo_floder"),
     )
-    snapshot: str | None = option(None, "weights")
+    snapshot: str | None = option(None, "weights, or a file of scripts/export.py")
+    runtime: str | None = option(
+        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
+    )
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set whose classes and colours are used; unset: as the snapshot says")
     save_dir: str = option("demo_results", "output folder")
@@ -518,6 +538,7 @@ class DemoOptions:
             raise OptionError(f"--opacity {self.opacity}: must be from 0 to 1")
         _at_least("--base_size", self.base_size, 1)
         _at_least("--max_frames", self.max_frames, 1)
+        _check_exported(self)
 
 
 def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
@@ -538,6 +559,27 @@ def data_root(dataset: str, given: str | None) -> Path:
     if shared and (Path(shared) / dataset).is_dir():
         return Path(shared) / dataset
     return Path("data") / dataset
+
+
+def runtime_of(options: EvalOptions | DemoOptions) -> str:
+    """`torch`, `onnx` or `openvino`: what runs the snapshot."""
+    return options.runtime or RUNTIMES.get(Path(options.snapshot).suffix, "torch")
+
+
+def _check_exported(options: EvalOptions | DemoOptions) -> None:
+    """An exported file gives labels, so nothing can be merged, and what it was made from is settled."""
+    if runtime_of(options) == "torch":
+        return
+    fixed = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
+    fixed |= {"crop_size": None, "amp": "off", "partial": False}
+    for name, value in fixed.items():
+        if getattr(options, name, value) != value:
+            raise OptionError(
+                f"--{name}: {options.snapshot} gives labels of whole images at one scale, in its own precision; leave"
+                " the flag out, or take the snapshot that it was exported from"
+            )
+    if options.device == "cuda":
+        raise OptionError(f"--device cuda: {options.snapshot} runs on the CPU here; leave the flag out")
 
 
 def _at_least(flag: str, value: int | None, least: int) -> None:

@@ -11,16 +11,17 @@ import torch
 
 import datasets
 import network
-from config import DemoOptions, parse_demo
+from config import DemoOptions, parse_demo, runtime_of
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
-from engine.checkpoint import load_model
+from engine.checkpoint import check_classes, load_model
 from engine.demo import run_demo
 from engine.demo_drawing import Drawing
 from engine.demo_sources import find_sources
 from engine.demo_video import VideoOutput
 from engine.evaluation import predict_batch
 from engine.inference import build_predictor
+from engine.runtime import load_exported
 from engine.score_maps import predict_labels
 from engine.training import AUTOCAST
 from transforms import build_eval_transform
@@ -40,14 +41,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str]) -> None:
     """Parse, build, draw, summarise."""
     options, notes = parse_demo(argv)
-    process = distributed.start(options.device)
-    try:
+    with distributed.job(options.device) as process:
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)
         draw_all(options, process)
-    finally:
-        distributed.stop()
 
 
 def draw_all(options: DemoOptions, process: Process) -> None:
@@ -76,10 +74,15 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
     """A function RGB (H,W,3) uint8 and its name -> train ids (H,W) uint8, and the classes."""
     classes = datasets.class_table(options.dataset) if options.dataset else None
     names = classes.names if classes else None
+    if runtime_of(options) != "torch":
+        exported = load_exported(options.snapshot, runtime_of(options), options.max_pixels)
+        if classes is not None:
+            check_classes(exported.header, names, options.snapshot)
+        table = classes or ClassTable.from_description(exported.header["classes"])
+        return lambda image, name: exported(image), table
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])
-    mean, std = model.encoder.mean, model.encoder.std
     predictor = build_predictor(
         model.to(device, memory_format=torch.channels_last),
         options.inference_mode,
@@ -87,10 +90,9 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
         options.base_size,
         scales=options.scales,
         flip=options.flip,
-        pad_value=[-m / s for m, s in zip(mean, std, strict=True)],
         max_pixels=options.max_pixels,
     )
-    transform = build_eval_transform(mean, std)
+    transform = build_eval_transform(model.encoder.mean, model.encoder.std)
 
     def predict(image: np.ndarray, name: str) -> np.ndarray:
         sample = transform({"image": image}, np.random.default_rng(0))

@@ -1,8 +1,15 @@
 """Train a segmentation model: alone, or on several processes under torchrun. `python train.py --help`."""
 
+import sys
+
+if __name__ == "__main__":  # before the slow imports
+    from utils.signals import prepare_process
+
+    prepare_process()
+
+import json
 import os
 import platform
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,16 +21,25 @@ import datasets
 import network
 from config import IGNORE_LABEL, TrainConfig, data_root, parse_train
 from datasets.base import Split
+from datasets.cache import open_cache
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.epochs import TrainingEpochs
-from datasets.loader import build_eval_loader
+from datasets.loader import build_eval_loader, collate
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder, weights_sha256
+from engine.checkpoint import (
+    adopt_encoder,
+    load_model,
+    load_snapshot,
+    load_weights,
+    newest_snapshot,
+    tidy_folder,
+    weights_sha256,
+)
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.lock import RunLock
-from engine.parallel import choose_norm, synchronise_norms, wrap_parallel
+from engine.parallel import choose_norm, import_apex, wrap_parallel
 from engine.plan import RunPlan
 from engine.report import resampler, trimap_measure, write_report
 from engine.results import summarise
@@ -31,7 +47,14 @@ from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
-from transforms import build_eval_transform, build_train_transform, denormalize
+from transforms import (
+    DeviceAugment,
+    RandomAugmentation,
+    TrainTransform,
+    WindowTransform,
+    build_eval_transform,
+    denormalize,
+)
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
@@ -39,7 +62,7 @@ from utils.drawing import save_png, side_by_side
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
-from utils.nodes import node_by_node
+from utils.signals import StopRequest
 
 DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
@@ -58,19 +81,15 @@ def train(argv: Sequence[str]) -> None:
     config = parse_train(argv)
     if config.run.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    process = distributed.start(config.run.device)
-    lock = RunLock(config.folder)
-    try:
+    with StopRequest() as stop, distributed.job(config.run.device, config.run.timeout, stop) as process:
         make_folder(config.folder, "--ckpt or --exp")
         setup_logging(process.is_main, config.folder / "log.txt")
         if config.run.evaluateF:
             score_boundaries(config, process)
-        else:
+            return
+        with RunLock(config.folder) as lock:
             distributed.on_main_rank(lock.acquire)
-            prepare(config, process).run()
-    finally:
-        lock.release()
-        distributed.stop()
+            prepare(config, process).run(stop)
 
 
 def prepare(config: TrainConfig, process: Process) -> Trainer:
@@ -82,7 +101,7 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     distributed.check_equal({"its step": step}, place, CheckpointError)
     for note in config.notes:
         get_logger().info(note)
-    trainer = build_trainer(config, process, fresh=resumed is None)
+    trainer = build_trainer(config, process, fresh=resumed is None, resumed=resumed[0] if resumed else None)
     if resumed is not None:
         trainer.load(*resumed, config.run.resume_override)
     compare_ranks(config, trainer)
@@ -115,11 +134,13 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
     model, data = trainer.model, config.data
     return config.flat() | {
         "arch": model.config["arch"],
+        "backbone": model.config["options"].get("backbone"),
         "aux": len(model.aux_heads) > 0,
         "data_root": str(data_root(data.dataset, data.data_root)),
         "device": str(trainer.process.device),
         "tb_path": str(tensorboard_folder(config)),
         "processes": trainer.process.world_size,
+        "job": distributed.job_id(),
         "norm": norm_of(config, trainer.process),
     }
 
@@ -127,7 +148,7 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
 def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     """The snapshot that --resume asks for, said in the log; None for a fresh start."""
     log, found = get_logger(), None
-    if config.run.resume == "auto":
+    if config.run.resume == "auto" or is_own_restart(config):
         found = newest_snapshot(config.folder, log.warning)
     elif config.run.resume != "never":
         found = Path(config.run.resume), load_snapshot(config.run.resume)
@@ -140,13 +161,37 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     return snapshot, path
 
 
-def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer:
-    """Everything a run needs, handed to the `Trainer`; with `fresh` also the weights that a run starts from."""
+def is_own_restart(config: TrainConfig) -> bool:
+    """True if this job is started again after it began this run: then it goes on, whatever --resume says."""
+    try:
+        began = json.loads((config.folder / "config.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return distributed.is_restart() and began.get("job") == distributed.job_id()
+
+
+def build_trainer(
+    config: TrainConfig,
+    process: Process,
+    fresh: bool,
+    splits: tuple[Split, Split] | None = None,
+    resumed: dict | None = None,
+) -> Trainer:
+    """Everything a run needs, handed to the `Trainer`.
+
+    Args:
+        config: The options.
+        process: This process.
+        fresh: Load the weights that a run starts from.
+        splits: To train and to validate on; None: those of the options.
+        resumed: The snapshot that the run goes on from; here only what it says of its encoder is read.
+    """
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
-    train_split, val_split = build_train_split(config), build_split(config, config.data.val_split)
+    train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
+    warn_of_overlap(train_split, val_split)
     classes = train_split.classes
-    model = build_model(config, classes.num_classes, process, fresh)
+    model = build_model(config, classes.num_classes, process, fresh, resumed)
     optim = config.optim
     optimizer = build_optimizer(
         model,
@@ -157,7 +202,7 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         optim.amsgrad,
         no_decay_norm_bias=optim.no_decay_norm_bias,
     )
-    epochs = build_epochs(config, process, train_split, model.encoder)
+    epochs, augment = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
     validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
@@ -180,12 +225,18 @@ def build_trainer(config: TrainConfig, process: Process, fresh: bool) -> Trainer
         folder=config.folder,
         tensorboard=tensorboard_folder(config),
         make_loader=epochs,
+        augment=augment,
         validate=validate,
         draw=draw,
         report=report if config.run.report else None,
         settings=config.settings(process.world_size)
-        | {"norms": norm_of(config, process)}
-        | {"arch": model.config["arch"], "aux": len(model.aux_heads) > 0, "classes": list(classes.names)},
+        | {
+            "arch": model.config["arch"],
+            "backbone": model.config["options"].get("backbone"),
+            "aux": len(model.aux_heads) > 0,
+            "classes": list(classes.names),
+            "norms": norm_of(config, process),
+        },
     )
 
 
@@ -193,6 +244,17 @@ def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
     return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+
+
+def warn_of_overlap(train_split: Split, val_split: Split) -> None:
+    """Say in the log if images that are validated on are trained on, too."""
+    trained = {files for index in range(len(train_split)) if (files := train_split.files(index))}
+    shared = sum(val_split.files(index) in trained for index in range(len(val_split)))
+    if shared:
+        get_logger().warning(
+            f"{shared} of the {len(val_split)} images of --val_split {val_split.split} are trained on in --train_split"
+            f" {train_split.split}: the validation score says little about new images"
+        )
 
 
 def build_train_split(config: TrainConfig) -> Split:
@@ -208,7 +270,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
     """The weights that a run starts from, said in the log."""
     options, log = config.model, get_logger()
     if options.pretrained:
-        report = node_by_node(lambda: network.load_pretrained(model, options.pretrained, options.partial))
+        report = distributed.node_by_node(lambda: network.load_pretrained(model, options.pretrained, options.partial))
         log.info(f"encoder weights: {report}")
     if options.snapshot:
         log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
@@ -216,12 +278,16 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
         log.info("starting from random weights; see --pretrained and --snapshot")
 
 
-def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: bool) -> nn.Module:
+def build_model(
+    config: TrainConfig, num_classes: int, process: Process, fresh: bool, resumed: dict | None = None
+) -> nn.Module:
     """The model on its device, norms and frozen parts as the options say."""
     options = config.model
     model = network.build_model(options.arch or DEFAULT_ARCH, num_classes, **options.build_options())
     if fresh:
         load_start(config, model)
+    if resumed is not None:
+        adopt_encoder(model, resumed.get("config", {}))  # now, because the data's scale depends on it
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
     norm = norm_of(config, process)
@@ -229,7 +295,8 @@ def build_model(config: TrainConfig, num_classes: int, process: Process, fresh: 
         for layer in batch_norms(model):
             layer.requires_grad_(False)
     if norm == "sync":
-        model = synchronise_norms(model, config.run.ddp_backend)
+        by_apex = config.run.ddp_backend == "apex"
+        model = import_apex().convert_syncbn_model(model) if by_apex else network.synchronise_norms(model)
     elif options.syncbn and options.norm is None:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
@@ -309,21 +376,26 @@ def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
     )
 
 
-def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> TrainingEpochs:
-    """The training data of all epochs."""
-    data, augment, run = config.data, config.augment, config.run
-    transform = build_train_transform(
-        crop_size=augment.crop_size,
-        pre_size=augment.pre_size,
-        scale_min=augment.scale_min,
-        scale_max=augment.scale_max,
-        color_aug=augment.color_aug,
-        blur=augment.blur,
-        mean=encoder.mean,
-        std=encoder.std,
+def build_epochs(
+    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
+) -> tuple[TrainingEpochs, DeviceAugment | None]:
+    """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
+    data, run, options = config.data, config.run, config.augment
+    choices = RandomAugmentation(
+        crop_size=options.crop_size,
+        pre_size=options.pre_size,
+        scale_min=options.scale_min,
+        scale_max=options.scale_max,
+        color_aug=options.color_aug,
+        blur=options.blur,
     )
+    if options.augment == "device":
+        transform, augment = WindowTransform(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
+    else:
+        transform, augment = TrainTransform(choices, encoder.mean, encoder.std), None
+    cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
     epochs = TrainingEpochs(
-        TrainingDataset(split, transform, run.seed),
+        TrainingDataset(split, transform, run.seed, cache),
         process,
         batch_size=config.optim.bs_mult,
         class_uniform_pct=data.class_uniform_pct,
@@ -331,7 +403,9 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
         max_cu_epoch=data.max_cu_epoch,
         cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
+        worker_timeout=data.worker_timeout,
         limit=TEST_MODE_BATCHES * config.optim.accumulate if run.test_mode else None,
+        audit_path=config.folder / "sampling.jsonl",
     )
     accumulate = config.optim.accumulate
     if epochs.batches < accumulate:
@@ -339,23 +413,27 @@ def build_epochs(config: TrainConfig, process: Process, split: Split, encoder: n
             f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it, --global_batch or --bs_mult"
         )
     if run.dump_augmentation_images and process.is_main:
-        dump_augmented(epochs, config.folder / "augmented")
-    return epochs
+        dump_augmented(epochs, augment, encoder, config.folder / "augmented")
+    return epochs, augment
 
 
-def dump_augmented(epochs: TrainingEpochs, folder: Path, count: int = 32) -> None:
+def dump_augmented(
+    epochs: TrainingEpochs, augment: DeviceAugment | None, encoder: nn.Module, folder: Path, count: int = 32
+) -> None:
     """Write the first augmented samples of the run, image beside label."""
     dataset = epochs.dataset
     for draw in epochs.plan(0)[:count]:
-        sample = dataset[draw]
-        colors = dataset.split.classes.colorize(sample["label"].numpy().astype(np.uint8))
-        save_png(folder / f"{draw.index:04d}.png", side_by_side([denormalize(sample["image"]), colors]))
+        batch = collate([dataset[draw]])
+        batch = batch if augment is None else augment(batch)
+        colors = dataset.split.classes.colorize(batch["label"][0].cpu().numpy().astype(np.uint8))
+        image = denormalize(batch["image"][0], encoder.mean, encoder.std)
+        save_png(folder / f"{draw.index:04d}.png", side_by_side([image, colors]))
     get_logger().info(f"augmented samples are in {folder}")
 
 
 def build_validation(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
-) -> tuple[Callable[[nn.Module], Evaluation], Callable[[nn.Module], dict[str, np.ndarray]], Callable]:
+) -> tuple[Callable, Callable[[nn.Module], dict[str, np.ndarray]], Callable]:
     """Functions of a model: its evaluation over all ranks, pictures of a few images by name, the report of an epoch."""
     data, optim, run = config.data, config.optim, config.run
     if not split.has_labels:
@@ -366,7 +444,7 @@ def build_validation(
     def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
         return build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels)
 
-    def validate(model: nn.Module) -> Evaluation:
+    def validate(model: nn.Module, stopped: Callable[[], bool]) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
         loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
         return evaluate(
@@ -377,6 +455,7 @@ def build_validation(
             process.device,
             amp=amp,
             measures=[trimap_measure(split.classes.num_classes, IGNORE_LABEL)] if run.report else (),
+            stopped=stopped,
             progress=process.is_main,
         )
 

@@ -39,6 +39,11 @@ def build_split(name: str, root: str | Path, split: str, cv: int = 0) -> Split:
     return _module(name).build_split(Path(root), split, cv)
 
 
+def list_splits(name: str) -> tuple[str, ...]:
+    """Splits that the data set `name` knows. Raises `OptionError` for an unknown one."""
+    return _module(name).SPLITS
+
+
 def add_coarse(name: str, root: str | Path, split: Split, classes: Sequence[int]) -> BoostedSplit:
     """A training split whose `classes` (train ids) are topped up from the data set's coarsely labelled images.
 

@@ -61,7 +61,7 @@ class ClassTable:
         Raises:
             DataError: `label_ids` holds an id that the table does not know; the message names `path`, id and count.
         """
-        counts = np.bincount(label_ids.ravel(), minlength=256)
+        counts = cv2.calcHist([label_ids], [0], None, [256], [0, 256]).ravel().astype(int)
         unknown = [i for i in np.flatnonzero(counts).tolist() if i not in self.id_to_train]
         if unknown:
             worst = unknown[0]
@@ -142,9 +142,17 @@ class Split:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
 
+    def label_files(self) -> list[Path]:
+        """The files that the labels come from; none where labels aren't files."""
+        return []
+
     def submission_name(self, index: int) -> str:
         """Name of the sample's file in a submission to a benchmark server."""
         return f"{self.names[index].replace('/', '_')}.png"
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The image's file and, if there is one, the label's; none where samples are not files."""
+        return ()
 
     def describe(self, index: int) -> str:
         """The sample in words, for messages."""
@@ -183,7 +191,11 @@ class FileSplit(Split):
 
     def load_image(self, index: int) -> np.ndarray:
         """See `Split.load_image`."""
-        return read_image(self.items[index].image)
+        return read_image(self.items[index].image, upright=False)  # labels follow the stored pixels
+
+    def label_files(self) -> list[Path]:
+        """See `Split.label_files`."""
+        return [item.label for item in self.items if item.label is not None]
 
     def submission_name(self, index: int) -> str:
         """See `Split.submission_name`; servers ask for the image's own name."""
@@ -196,6 +208,11 @@ class FileSplit(Split):
         if path is None:
             raise DataError(f"{self.items[index].image}: split {self.split} of {self.dataset} has no labels")
         return self.classes.to_train_ids(read_label(path), path)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """See `Split.files`."""
+        item = self.items[index]
+        return (item.image,) if item.label is None else (item.image, item.label)
 
     def describe(self, index: int) -> str:
         """See `Split.describe`; names the files."""

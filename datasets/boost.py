@@ -5,6 +5,7 @@ Source: Zhu et al., Improving Semantic Segmentation via Video Propagation and La
 
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -62,6 +63,15 @@ class BoostedSplit(Split):
         """See `Split.load_label`."""
         part, index = self._locate(index)
         return part.load_label(index)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """See `Split.files`."""
+        part, index = self._locate(index)
+        return part.files(index)
+
+    def label_files(self) -> list[Path]:
+        """See `Split.label_files`."""
+        return self.fine.label_files() + self.coarse.label_files()
 
     def describe(self, index: int) -> str:
         """See `Split.describe`."""

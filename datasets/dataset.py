@@ -6,6 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from datasets.base import Split
+from datasets.pixel_file import PixelFile
 from datasets.uniform import Draw
 from utils.errors import DataError, OptionError
 
@@ -18,31 +19,34 @@ class TrainingDataset(Dataset):
     Args:
         split: A labelled split.
         transform: (sample, rng) -> sample; gets `image` uint8 (H,W,3), `label` uint8 (H,W), `name` and, for a draw
-            with a centroid, `centroid` (x, y).
+            with a centroid, `centroid` (x, y). Image and label may be read-only.
         seed: Seed of the run.
+        cache: The split's decoded pixels, from which samples are made if given.
 
     Raises:
         OptionError: The split has no labels.
     """
 
-    def __init__(self, split: Split, transform: Transform, seed: int) -> None:
+    def __init__(self, split: Split, transform: Transform, seed: int, cache: PixelFile | None = None) -> None:
         if not split.has_labels:
             raise OptionError(f"split {split.split} of data set {split.dataset} has no labels to train on")
-        self.split, self.transform, self.seed = split, transform, seed
+        self.split, self.transform, self.seed, self.cache = split, transform, seed, cache
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitem__(self, draw: Draw) -> dict:
-        """`image` float32 (3,H,W), `label` int64 (H,W) with 255 where ignored, `name`.
+        """What the transform makes of it, such as `image` float32 (3,H,W), `label` int64 (H,W) with 255 where
+        ignored, `name`.
 
         Raises:
             DataError: A file is unreadable or wrong.
         """
-        sample = _load_sample(self.split, draw.image)
+        image, label = load_pair(self.split, draw.image) if self.cache is None else self.cache.load(draw.image)
+        sample = {"name": self.split.names[draw.image], "image": image, "label": label}
         if draw.centroid is not None:
             sample["centroid"] = draw.centroid
-        return self.transform(sample, _sample_rng(self.seed, draw.epoch, draw.index))
+        return self.transform(sample, sample_rng(self.seed, draw.epoch, draw.index))
 
 
 class EvaluationDataset(Dataset):
@@ -65,23 +69,30 @@ class EvaluationDataset(Dataset):
         Raises:
             DataError: A file is unreadable or wrong.
         """
-        sample = self.transform(_load_sample(self.split, index), _sample_rng(0, 0, index))
-        return sample | {"index": index}
+        split, sample = self.split, {"name": self.split.names[index]}
+        if split.has_labels:
+            sample["image"], sample["label"] = load_pair(split, index)
+        else:
+            sample["image"] = split.load_image(index)
+        return self.transform(sample, sample_rng(0, 0, index)) | {"index": index}
 
 
-def _sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:
+    """All randomness of one training sample."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch, index])))
 
 
-def _load_sample(split: Split, index: int) -> dict:
-    """`image` uint8 (H,W,3), `label` uint8 (H,W) if the split has labels, `name`."""
-    sample = {"name": split.names[index], "image": split.load_image(index)}
-    if split.has_labels:
-        sample["label"] = split.load_label(index)
-        (height, width), (label_height, label_width) = sample["image"].shape[:2], sample["label"].shape
-        if (height, width) != (label_height, label_width):
-            raise DataError(
-                f"{split.describe(index)}: the label is {label_width}x{label_height} pixels, the image"
-                f" {width}x{height}; they must be of one size"
-            )
-    return sample
+def load_pair(split: Split, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """RGB (H,W,3) and train ids (H,W), uint8, of a labelled split.
+
+    Raises:
+        DataError: A file is unreadable or wrong, or they are not of one size.
+    """
+    image, label = split.load_image(index), split.load_label(index)
+    (height, width), (label_height, label_width) = image.shape[:2], label.shape
+    if (height, width) != (label_height, label_width):
+        raise DataError(
+            f"{split.describe(index)}: the label is {label_width}x{label_height} pixels, the image"
+            f" {width}x{height}; they must be of one size"
+        )
+    return image, label

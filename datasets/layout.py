@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from datasets.base import FileItem
+from datasets.pairing import report_unpaired
 from datasets.reading import IMAGE_SUFFIXES
 from utils.errors import DataError, OptionError
 
@@ -124,14 +125,12 @@ def pair_files(images: dict[str, Path], labels: dict[str, Path], label_folder: P
     """
     missing = sorted(images.keys() - labels.keys())
     if missing:
-        raise _missing_error(label_folder / f"{missing[0]}{tail}.png", images[missing[0]], len(missing))
+        report_unpaired(_missing_error(label_folder / f"{missing[0]}{tail}.png", images[missing[0]], len(missing)))
     extra = sorted(labels.keys() - images.keys())
     if extra:
-        raise DataError(
-            f"{labels[extra[0]]}: label without an image ({len(extra)} in all); add the image"
-            f" ({', '.join(IMAGE_SUFFIXES)}) or remove the label"
-        )
-    return [FileItem(name, image, labels[name]) for name, image in images.items()]
+        remedy = f"add the image ({', '.join(IMAGE_SUFFIXES)}) or remove the label"
+        report_unpaired(DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); {remedy}"))
+    return [FileItem(name, image, labels[name]) for name, image in images.items() if name in labels]
 
 
 def _missing_error(label: Path, image: Path, count: int) -> DataError:

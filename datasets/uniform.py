@@ -3,21 +3,19 @@
 Source: Zhu et al., Improving Semantic Segmentation via Video Propagation and Label Relaxation, CVPR 2019, section 4.1
 """
 
-import json
 import os
-import secrets
-import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from datasets.base import IGNORE_LABEL, Split
+from datasets.centroid_cache import VERSION, content_digest, read_cache, write_cache
 from utils.errors import OptionError
-
-CACHE_VERSION = 1
+from utils.logging import Progress, get_logger
 
 # by train id: int64 (K,3) rows of image, x, y
 Centroids = list[np.ndarray]
@@ -55,36 +53,49 @@ def tile_centroids(label: np.ndarray, tile: int) -> list[tuple[int, int, int]]:
     found = []
     for top in range(0, label.shape[0], tile):
         for left in range(0, label.shape[1], tile):
-            window = label[top : top + tile, left : left + tile]
-            height, width = window.shape
-            ids = window.ravel().astype(np.intp)
-            counts = np.bincount(ids)
-            sum_x = np.bincount(ids, np.tile(np.arange(width, dtype=np.float64), height))
-            sum_y = np.bincount(ids, np.repeat(np.arange(height, dtype=np.float64), width))
-            for class_id in np.flatnonzero(counts[:IGNORE_LABEL]):
-                x, y = sum_x[class_id] / counts[class_id], sum_y[class_id] / counts[class_id]
-                found.append((int(class_id), left + int(x), top + int(y)))
+            window = np.ascontiguousarray(label[top : top + tile, left : left + tile])
+            counts = cv2.calcHist([window], [0], None, [256], [0, 256]).ravel()
+            for class_id in np.flatnonzero(counts[:IGNORE_LABEL]).tolist():
+                moments = cv2.moments(cv2.compare(window, class_id, cv2.CMP_EQ), binaryImage=True)
+                x, y = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+                found.append((class_id, left + int(x), top + int(y)))
     return found
 
 
-def extract_centroids(split: Split, tile: int) -> Centroids:
-    """Centroids of a whole split, read from all its label maps."""
+def extract_centroids(split: Split, tile: int, progress: bool = False) -> Centroids:
+    """Centroids of a whole split, read from all its label maps.
+
+    A tile larger than an image is no fault: the whole image is one tile then, and the log says how often.
+    """
     rows: list[list[tuple[int, int, int]]] = [[] for _ in range(split.classes.num_classes)]
-    # threads: decoding and counting release the interpreter's lock
+    small = 0
+
+    def look(index: int) -> tuple[list[tuple[int, int, int]], bool]:
+        label = split.load_label(index)
+        return tile_centroids(label, tile), max(label.shape) <= tile
+
+    # threads: reading a file and OpenCV's counting release the interpreter's lock
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for image, found in enumerate(pool.map(lambda i: tile_centroids(split.load_label(i), tile), range(len(split)))):
+        results = Progress(pool.map(look, range(len(split))), "class centroids", progress, total=len(split))
+        for image, (found, fits) in enumerate(results):
+            small += fits
             for class_id, x, y in found:
                 rows[class_id].append((image, x, y))
+    if small:
+        get_logger().info(
+            f"{small} of {len(split)} images are no larger than --class_uniform_tile {tile}: one tile each"
+        )
     return [np.array(row, np.int64).reshape(-1, 3) for row in rows]
 
 
-def load_centroids(split: Split, tile: int, cache_path: Path | None = None) -> Centroids:
-    """Centroids of a split, from the cache file if it fits the data, else extracted (and cached).
+def load_centroids(split: Split, tile: int, cache_path: Path | None = None, progress: bool = False) -> Centroids:
+    """Centroids of a split, from the cache file if it fits the labels' content, else extracted (and cached).
 
     Args:
         split: A labelled split.
         tile: Side of a tile in pixels.
         cache_path: JSON file that is read, and written atomically where it is missing, stale or damaged.
+        progress: Show a bar while extracting.
 
     Raises:
         OptionError: `tile` is not positive.
@@ -93,46 +104,14 @@ def load_centroids(split: Split, tile: int, cache_path: Path | None = None) -> C
     if tile < 1:
         raise OptionError(f"--class_uniform_tile {tile}: must be at least 1 pixel")
     if cache_path is None:
-        return extract_centroids(split, tile)
-    key = {"version": CACHE_VERSION, "fingerprint": split.fingerprint(), "tile": tile}
-    cached = _read_cache(Path(cache_path), key, len(split), split.classes.num_classes)
-    if cached is not None:
-        return cached
-    centroids = extract_centroids(split, tile)
-    _write_cache(Path(cache_path), key | {"centroids": [rows.tolist() for rows in centroids]})
+        return extract_centroids(split, tile, progress)
+    key = {"version": VERSION, "content": content_digest(split), "tile": tile}
+    centroids = read_cache(Path(cache_path), key, len(split), split.classes.num_classes)
+    if centroids is None:
+        get_logger().info(f"looking for the classes in {len(split)} label maps, once: {cache_path}")
+        centroids = extract_centroids(split, tile, progress)
+        write_cache(Path(cache_path), key, centroids)
     return centroids
-
-
-def _read_cache(path: Path, key: dict, num_images: int, num_classes: int) -> Centroids | None:
-    """The cached centroids, or None where the file is missing, damaged or of other data."""
-    try:
-        data = json.loads(path.read_text())
-        if {name: data[name] for name in key} != key or len(data["centroids"]) != num_classes:
-            return None
-        centroids = [np.array(rows).reshape(-1, 3) for rows in data["centroids"]]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    for rows in centroids:
-        if rows.size and (rows.dtype.kind != "i" or rows.min() < 0 or rows[:, 0].max() >= num_images):
-            return None
-    return [rows.astype(np.int64) for rows in centroids]
-
-
-def _write_cache(path: Path, data: dict) -> None:
-    """Writes JSON so that a reader, or a crash, never meets half a file."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "w") as file:
-                json.dump(data, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        warnings.warn(f"{path}: class centroids not cached ({error.strerror}); they are extracted again", stacklevel=2)
 
 
 def epoch_plan(

@@ -1,16 +1,15 @@
 """Snapshots: one file of plain tensors and data, written atomically, with a SHA-256 for each tensor.
 
 A snapshot is a dict: `format`, `model` (state dict), `average` (state dict of the averaged weights, or None), `config`
-(arch, num_classes, options: what rebuilds the model), `classes` (data set, names, palette, label ids), `sha256`; and
-`training` (optimizer, progress) in `last.pth`, `score` in `best.pth`.
+(arch, num_classes, options: what rebuilds the model; pretrained: where its encoder's weights are from), `classes` (data
+set, names, palette, label ids), `sha256`; and `training` (optimizer, progress) in `last.pth`, `score` in `best.pth`.
 """
 
 import errno
-import hashlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,19 +25,11 @@ from utils.weights import (
     named_tensors,
     read_archive,
     seal,
-    tensor_sha256,
     write_archive,
 )
+from utils.weights import weights_sha256 as weights_sha256  # part of this module's interface
 
 FORMAT = 1
-
-
-def weights_sha256(state: Mapping[str, Tensor]) -> str:
-    """SHA-256 (hex) over the sorted names, dtypes, shapes and bytes of parameters and buffers."""
-    digest = hashlib.sha256()
-    for name in sorted(state):
-        digest.update(f"{name} {tensor_sha256(state[name])}\n".encode())
-    return digest.hexdigest()
 
 
 def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False) -> None:
@@ -57,10 +48,16 @@ def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False)
     _check_space(path.parent, content)
     staged = path.with_name(f".{path.name}.new.tmp")
     write_atomically(staged, lambda file: _write(content, file))
-    if keep_previous and path.exists():
-        _replace_by_link(path, previous_path(path))
-    os.replace(staged, path)
-    sync_folder(path.parent)
+    try:
+        if keep_previous and path.exists():
+            _replace_by_link(path, previous_path(path))
+        os.replace(staged, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        staged.unlink(missing_ok=True)
+        raise EnvironmentFault(
+            f"{path}: cannot be written ({error.strerror}); free disk space, or move the run's folder to another disk"
+        ) from error
 
 
 def _write(content: dict, file: BinaryIO) -> None:
@@ -87,10 +84,13 @@ def _replace_by_link(source: Path, target: Path) -> None:
     link = target.with_name(f".{target.name}.link.tmp")
     link.unlink(missing_ok=True)
     try:
-        os.link(source, link)
-    except OSError:  # a file system without hard links
-        shutil.copyfile(source, link)
-    os.replace(link, target)
+        try:
+            os.link(source, link)
+        except OSError:  # a file system without hard links
+            shutil.copyfile(source, link)
+        os.replace(link, target)
+    finally:
+        link.unlink(missing_ok=True)
 
 
 def previous_path(path: Path) -> Path:
@@ -166,8 +166,28 @@ def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> L
     Raises:
         CheckpointError: Unreadable, or the weights don't fit the model; then `model` is unchanged.
     """
-    weights = find_weights(read_archive(path), path)
-    return fit_weights(model, _own_keys(model, weights), str(path), partial)
+    content = read_archive(path)
+    weights = find_weights(content, path)
+    report = fit_weights(model, _own_keys(model, weights), str(path), partial)
+    if is_snapshot(content):
+        adopt_encoder(model, content.get("config", {}))
+    return report
+
+
+def adopt_encoder(model: nn.Module, config: dict) -> None:
+    """Take over what a snapshot's `config` knows of its encoder's weights, if `model` has the same encoder.
+
+    That is their provenance, and the mean and std of the images that they are used to.
+    """
+    own, options = getattr(model, "config", {}), config.get("options", {})
+    backbone = own.get("options", {}).get("backbone")
+    if options.get("backbone") != backbone or (backbone is None and config.get("arch") != own.get("arch")):
+        return
+    if "pretrained" in config:
+        own["pretrained"] = config["pretrained"]
+    if backbone is not None:
+        model.encoder.mean, model.encoder.std = tuple(options["mean"]), tuple(options["std"])
+        own["options"] |= {"mean": options["mean"], "std": options["std"]}
 
 
 def load_model(
@@ -203,6 +223,7 @@ def load_model(
     weights = find_weights(content, path)
     model = _build_like(header.get("config"), build_model, arch, len(classes or ()))
     report = fit_weights(model, _own_keys(model, weights), str(path), partial)
+    adopt_encoder(model, header.get("config", {}))
     return model.eval(), header, report
 
 

@@ -10,12 +10,16 @@ from torch import Tensor
 
 from engine.measures import ImageResult, Measure
 from engine.score_maps import predict_labels
-from utils.distributed import gather_objects
+from utils.distributed import gather_objects, note
 from utils.errors import DataError, NumericsError
 from utils.logging import Progress
 from utils.metrics import confusion_matrices
 
 Predict = Callable[[Tensor], Tensor]
+
+
+class EvaluationStopped(Exception):
+    """An evaluation that was abandoned, on all ranks."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def evaluate(
     on_batch: Callable[[dict, Tensor], None] | None = None,
     on_result: Callable[[ImageResult], None] | None = None,
     finished: Sequence[ImageResult] = (),
+    stopped: Callable[[], bool] = lambda: False,
     progress: bool = False,
 ) -> Evaluation:
     """Predict every batch of this rank's share and gather the results of all ranks.
@@ -100,13 +105,18 @@ def evaluate(
         on_batch: Called with each batch and its predicted labels (N,H,W) uint8 on the CPU.
         on_result: Called with the result of each image, after `on_batch`.
         finished: Results of images that are not in the loaders, the same on every rank.
+        stopped: True abandons the evaluation, between batches; one rank is enough.
         progress: Show a bar.
 
     Raises:
         NumericsError: A score is not finite.
+        EvaluationStopped: On every rank, because `stopped` was true on one.
     """
     images = []
+    note("evaluation")
     for batch in Progress(loader, "evaluate", progress):
+        if stopped():
+            break
         scores = predict_batch(predictor, batch, device, amp)
         prediction = predict_labels(scores)
         matrices, nll = _count(scores, prediction, batch, num_classes, ignore_label)
@@ -119,7 +129,10 @@ def evaluate(
             images.append(ImageResult.from_matrix(index, name, matrices[i], nll[i], measured))
             if on_result is not None:
                 on_result(images[-1])
-    everything = [*finished, *(image for part in gather_objects(images) for image in part)]
+    parts = gather_objects((images, stopped()))
+    if any(abandoned for _, abandoned in parts):
+        raise EvaluationStopped
+    everything = [*finished, *(image for part, _ in parts for image in part)]
     return Evaluation(sorted(everything, key=lambda image: image.index), num_classes)
 
 

@@ -12,7 +12,7 @@ from engine.checkpoint import weights_sha256
 from utils.files import make_folder, write_atomically, write_json
 from utils.weights import METADATA_KEY, find_weights, seal
 
-HEADER = ("config", "classes", "score", "pretrained")
+HEADER = ("config", "classes", "score")
 WEIGHTS, CARD, OPTIONS = "model.safetensors", "README.md", "config.json"
 
 
@@ -89,7 +89,7 @@ def model_card(
                 "model options": json.dumps(config["options"]),
                 "weights and biases, auxiliary heads included": f"{trained:,}",
                 "classes": ", ".join(classes["names"]),
-                "encoder weights started from": json.dumps(header["pretrained"]) if "pretrained" in header else None,
+                "encoder weights started from": json.dumps(config["pretrained"]) if "pretrained" in config else None,
             }
         ),
         "## Hashes\n" + _table({"weights SHA-256": weights_sha256(weights), "snapshot": source.name}),

@@ -18,7 +18,7 @@ from utils.errors import DataError, OptionError
 MODES = ("whole", "sliding")
 MERGES = ("prob", "logit", "exp_softmax")
 MAX_PIXELS = 2**26
-BLACK = (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)  # black under ImageNet's mean and std
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std
 
 
 def build_predictor(
@@ -45,7 +45,8 @@ def build_predictor(
         scales: Scales whose scores are merged.
         flip: Also run each piece mirrored.
         merge: `prob` (mean softmax), `logit` (mean logits) or `exp_softmax` (the release's).
-        pad_value: Normalised value per channel outside the image; None: black.
+        pad_value: Normalised value per channel outside the image; None: black under the mean and std of the model's
+            encoder, or of ImageNet where it has none.
         window_batch: Windows per forward pass.
         max_pixels: The predictor raises `DataError` for an image with more, as it comes or at one of the scales.
 
@@ -66,11 +67,18 @@ def build_predictor(
             raise OptionError(f"--{name} {value}: must be at least 1")
     if mode == "sliding" and crop_size is not None and crop_size**2 > max_pixels:
         raise OptionError(f"--crop_size {crop_size}: its windows have more pixels than --max_pixels {max_pixels}")
-    pad_value = tuple(pad_value) if pad_value is not None else BLACK
+    pad_value = black_of(model) if pad_value is None else tuple(pad_value)
     scales = tuple(scales)
     return Predictor(
         model, mode, crop_size, base_size, overlap, scales, flip, merge, pad_value, window_batch, max_pixels
     )
+
+
+def black_of(model: Callable[[Tensor], dict]) -> tuple[float, ...]:
+    """Black per channel, normalised as `model`'s encoder takes its images; ImageNet's mean and std if it has none."""
+    encoder = getattr(model, "encoder", None)
+    mean, std = (getattr(encoder, name, value) for name, value in zip(("mean", "std"), IMAGENET, strict=True))
+    return tuple(-m / s for m, s in zip(mean, std, strict=True))
 
 
 @dataclass

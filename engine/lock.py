@@ -22,12 +22,19 @@ class RunLock:
     """Holds a run's folder for one process.
 
     A POSIX record lock on `.lock`, which names the holder. The system releases it however the process ends; processes
-    forked from this one don't inherit it. Where there are no such locks, a line in the log says so.
+    forked from this one don't inherit it. Where there are no such locks, a line in the log says so. As a context
+    manager it is released at the end.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = Path(folder) / NAME
         self._file: TextIO | None = None
+
+    def __enter__(self) -> "RunLock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
     def acquire(self) -> None:
         """Take the lock.

@@ -12,6 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
+from utils.weights import named_tensors
 
 # torch 2.13 renamed the argument
 RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
@@ -35,13 +36,6 @@ def choose_norm(wanted: str | None, process: Process) -> str:
     if wanted == "sync" and several and not cuda:
         raise OptionError("--norm sync: synchronised norms need CUDA; use --norm group, or leave the option out")
     return "plain" if wanted == "sync" and not several else wanted  # of one process's crops, they are the same
-
-
-def synchronise_norms(model: nn.Module, backend: str = "torch") -> nn.Module:
-    """The model with its batch norms over the crops of all processes; `backend` as for `wrap_parallel`."""
-    if backend == "apex":
-        return import_apex().convert_syncbn_model(model)
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def wrap_parallel(
@@ -92,11 +86,9 @@ def settle_buckets(parallel: DistributedDataParallel) -> None:
     """
     model = parallel.module.train()
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    images = torch.zeros(2, 3, 64, 64, device=next(model.parameters()).device)
+    images = torch.zeros(2, 3, 128, 192, device=next(model.parameters()).device)
     for _ in range(2):
-        outputs = parallel(images)
-        maps = [one for value in outputs.values() for one in (value if isinstance(value, (list, tuple)) else [value])]
-        sum(one.float().mean() for one in maps).backward()
+        sum(output.float().mean() for _, output in named_tensors(parallel(images))).backward()
         model.zero_grad(set_to_none=True)
     for buffer, value in before:
         buffer.copy_(value)

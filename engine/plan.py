@@ -8,8 +8,8 @@ import torch
 from utils.errors import CheckpointError, OptionError
 
 # a change of these makes another model or optimizer, whose state doesn't fit
-MODEL_SETTINGS = ("arch", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s", "optimizer")
-MODEL_SETTINGS += ("norm_groups",)
+MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
+MODEL_SETTINGS += ("norm_groups", "optimizer")
 # of the job that computes the steps: they may change, and the log says so
 JOB_SETTINGS = {
     "processes": "processes",
@@ -58,6 +58,7 @@ class RunState:
     best_iou: float = -1.0
     best_epoch: int = -1
     seconds_in_epoch: float = 0.0
+    waited_in_epoch: float = 0.0  # for data
     loss_sums: dict[str, float] = field(default_factory=dict)
     skipped_in_epoch: int = 0  # steps without an update, because loss or gradient was not finite
     skipped_in_row: int = 0

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from tensorboardX import SummaryWriter
 
+from engine.plan import RunState
+from utils.events import EventWriter, filter_events
 from utils.files import write_atomically
 
 
@@ -17,20 +18,24 @@ class Recorder:
         folder: The run's folder.
         tensorboard: Folder of the events.
         active: False on all ranks but the first: then every method does nothing.
-        epoch: First epoch that will be recorded; later lines of an interrupted run are dropped.
-        step: Likewise the step, for TensorBoard.
+        state: Where the run goes on: what an interrupted one wrote after that is dropped, it will be written again.
     """
 
-    def __init__(self, folder: Path, tensorboard: Path, active: bool, epoch: int = 0, step: int = 0) -> None:
+    def __init__(self, folder: Path, tensorboard: Path, active: bool, state: RunState) -> None:
         self.path = folder / "metrics.jsonl"
         self.active = active
         if active:
-            self._drop_from(epoch)
-            self._writer = SummaryWriter(str(tensorboard), purge_step=step + 1 if step else 0)
+            self._drop_after(state, tensorboard)
+            self._writer = EventWriter(tensorboard)
 
-    def _drop_from(self, epoch: int) -> None:
+    def _drop_after(self, state: RunState, tensorboard: Path) -> None:
+        def keep(step: int, tag: str) -> bool:
+            of_the_step = tag.startswith("train/") or not state.step_in_epoch  # the rest comes at the epoch's end
+            return 0 < step < state.step or (step == state.step > 0 and of_the_step)
+
+        filter_events(tensorboard, keep)
         lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if _epoch_of(line) is not None and _epoch_of(line) < epoch]
+        kept = [line for line in lines if _epoch_of(line) is not None and _epoch_of(line) < state.epoch]
         write_atomically(self.path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
@@ -57,7 +62,12 @@ class Recorder:
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """An RGB picture (H,W,3) uint8."""
         if self.active:
-            self._writer.add_image(name, image, step, dataformats="HWC")
+            self._writer.add_image(name, image, step)
+
+    def flush(self) -> None:
+        """Put the scalars so far into the file."""
+        if self.active:
+            self._writer.flush()
 
     def close(self) -> None:
         """Flush everything."""

@@ -11,26 +11,27 @@ import torch
 from torch import nn
 
 from engine.checkpoint import save_snapshot, weights_sha256
-from engine.evaluation import Evaluation
+from engine.evaluation import Evaluation, EvaluationStopped
 from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
 from engine.report import update_curves
-from engine.signals import StopRequest
 from engine.training import (
     Criterion,
     LossMeter,
     Precision,
+    WaitMeter,
     describe_skipped,
     grouped,
     seed_step,
     set_train_mode,
     train_step,
 )
-from utils.distributed import Process, broadcast_buffers, on_main_rank
+from utils.distributed import Process, any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.drawing import save_png
 from utils.errors import CheckpointError, NumericsError
 from utils.logging import Progress, get_logger
 from utils.metrics import scores
+from utils.signals import StopRequest
 
 
 class Trainer:
@@ -50,11 +51,12 @@ class Trainer:
         folder: Results.
         tensorboard: TensorBoard events.
         make_loader: (epoch, batches to skip) -> loader of this rank.
-        validate: Model in evaluation mode -> its evaluation.
+        validate: (model in evaluation mode, whether to abandon it) -> its evaluation.
         draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
         report: (model in evaluation mode, its evaluation, epoch) -> writes `report.html` for the best epoch;
             called on rank 0. None: no report.
         settings: What decides the result, as plain data; a resumed run has to have the same.
+        augment: A batch of the loader -> one with `image` and `label`, on the device; None: the loader's has them.
     """
 
     def __init__(
@@ -73,65 +75,72 @@ class Trainer:
         folder: Path,
         tensorboard: Path,
         make_loader: Callable[[int, int], Iterable[dict]],
-        validate: Callable[[nn.Module], Evaluation],
+        validate: Callable[[nn.Module, Callable[[], bool]], Evaluation],
         draw: Callable[[nn.Module], dict[str, np.ndarray]],
         report: Callable[[nn.Module, Evaluation, int], None] | None,
         settings: dict,
+        augment: Callable[[dict], dict] | None = None,
     ) -> None:
         self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
         self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
         self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
-        self.write_report, self.settings = report, settings
+        self.write_report, self.settings, self.augment = report, settings, augment
         self.state = RunState()
         self.log = get_logger()
 
-    def run(self) -> None:
+    def run(self, stop: StopRequest) -> None:
         """Train to the end, to `max_steps`, or until a signal asks to stop; every way out is saved."""
+        stop.saveable = True
+        barrier()  # from here on no process leaves because of a request that the others don't know
         state = self.state
-        self.recorder = Recorder(self.folder, self.tensorboard, self.process.is_main, state.epoch, state.step)
-        with closing(self.recorder), StopRequest() as stop:
-            while self.state.epoch < self.plan.max_epoch:
-                finished = self.train_epoch(stop)
-                if not finished:
+        self.recorder = Recorder(self.folder, self.tensorboard, self.process.is_main, state)
+        with closing(self.recorder):
+            while state.epoch < self.plan.max_epoch:
+                if not self.train_epoch(stop):
                     self.save()
-                    reason = "reached --max_steps" if self._at_max_steps() else "stopped"
-                    self.log.info(f"{reason} at step {self.state.step}, saved")
-                    break
-                self.end_epoch()
+                elif self.end_epoch(stop):
+                    continue
+                reason = "reached --max_steps" if self._at_max_steps() else "stopped"
+                self.log.info(f"{reason} at step {state.step}, saved")
+                break
         self.log.info(f"final weights sha256: {weights_sha256(self.model.state_dict())}")
 
     def train_epoch(self, stop: StopRequest) -> bool:
         """The rest of the current epoch; False if the run has to stop before the epoch is complete and scored."""
         state, plan = self.state, self.plan
+        note(f"the start of epoch {state.epoch}")
         self.criterion.set_progress(state.epoch)
         set_train_mode(self.model, plan.freeze_norms)
         self.meter = LossMeter(state.loss_sums, state.step_in_epoch - state.skipped_in_epoch)
         loader = self.make_loader(state.epoch, state.step_in_epoch * plan.accumulate)
+        waiting = WaitMeter(state.waited_in_epoch)
         bar = Progress(
-            grouped(loader, plan.accumulate),
+            waiting.watch(grouped(loader, plan.accumulate)),
             f"epoch {state.epoch}",
             self.process.is_main,
             total=plan.steps_per_epoch,
             initial=state.step_in_epoch,
         )
         started = time.monotonic() - state.seconds_in_epoch
-        if self._at_max_steps():
+        if self._at_max_steps() or any_rank(stop.asked):
             return False
         for batches in bar:
             terms, rate = self.step(batches)
-            state.seconds_in_epoch = time.monotonic() - started
+            state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
             if state.step % plan.log_every == 0 and terms is not None:
                 self.report(bar, terms, rate)
-            if stop.on_any_rank() or self._at_max_steps():
+            if any_rank(stop.asked) or self._at_max_steps():
                 return False
             if plan.save_every and state.step % plan.save_every == 0:
                 self.save()
+            note(f"loading the batch after step {state.step}", bounded=True)
         return True
 
     def step(self, batches: list[dict]) -> tuple[dict | None, float]:
         """One optimizer step; returns its loss terms on the device (None: the step was skipped) and its rate."""
         state, plan = self.state, self.plan
+        note(f"step {state.step + 1}", bounded=True)
         rate = self.set_rate(state.step, plan.total_steps)
         seed_step(plan.seed, state.step, self.process.rank)
         terms, applied = train_step(
@@ -142,6 +151,7 @@ class Trainer:
             self.precision,
             self.process.device,
             plan.memory_format,
+            self.augment,
         )
         state.step += 1
         state.step_in_epoch += 1
@@ -180,7 +190,8 @@ class Trainer:
         step.add(terms)
         means = step.means(self.process.world_size, f"step {self.state.step}")
         images = self.images_per_second()
-        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}")
+        wait = f"{self.data_wait():.0%}"
+        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}", data_wait=wait)
         self.log.info(
             f"epoch {self.state.epoch} step {self.state.step}/{self.plan.total_steps} loss {means['total']:.6f}"
             f" lr {rate:.3e} {images:.1f} images/s"
@@ -192,38 +203,46 @@ class Trainer:
         images = self.state.step_in_epoch * self.plan.accumulate * self.plan.batch_images * self.process.world_size
         return images / max(self.state.seconds_in_epoch, 1e-9)
 
-    def end_epoch(self) -> None:
-        """Validate if it is time, record, and save."""
+    def data_wait(self) -> float:
+        """Share of the epoch so far in which this process waited for data, 0 to 1."""
+        return min(1.0, self.state.waited_in_epoch / max(self.state.seconds_in_epoch, 1e-9))
+
+    def end_epoch(self, stop: StopRequest) -> bool:
+        """Validate if it is time, record, and save; False if the run has to stop before the validation is complete."""
         state, epoch = self.state, self.state.epoch
         means = self.meter.means(self.process.world_size, f"epoch {epoch}")
         rate = self.optimizer.param_groups[0]["lr"]
         figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means.get("total")}
         if state.skipped_in_epoch:
             figures["skipped_steps"] = state.skipped_in_epoch
-        figures["images_per_second"] = self.images_per_second()
+        figures |= {"images_per_second": self.images_per_second(), "data_wait": self.data_wait()}
         if self.plan.validates(epoch):
             self.save()  # a fault in validation costs no training
-            figures |= self.score()
+            try:
+                figures |= self.score(stop)
+            except EvaluationStopped:
+                return False
         state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
-        state.skipped_in_epoch = 0
+        state.skipped_in_epoch, state.waited_in_epoch = 0, 0.0
         self.meter = LossMeter()
         self.recorder.epoch(figures)
         self.save()
         if self.process.is_main and self.write_report is not None:
             with self.survived("curves"):
                 update_curves(self.folder / "report.html", self.recorder.path)
+        return True
 
-    def score(self) -> dict:
+    def score(self, stop: StopRequest) -> dict:
         """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
         with self.average.applied_to(self.model) if self.average is not None else nullcontext():
-            return self._score_present()
+            return self._score_present(stop)
 
-    def _score_present(self) -> dict:
+    def _score_present(self, stop: StopRequest) -> dict:
         state, names = self.state, self.header["classes"]["names"]
         broadcast_buffers(self.model)  # rank 0's are saved, so all ranks score with them
         self.model.eval()
         try:
-            evaluation = self.validate(self.model)
+            evaluation = self.validate(self.model, lambda: stop.asked)
         except NumericsError as error:
             raise NumericsError(f"validation of epoch {state.epoch}: {error}; or lower --lr and train anew") from error
         result = scores(evaluation.confusion, names)
@@ -233,7 +252,7 @@ class Trainer:
             self.log.info(f"    {name:<20} {_percent(row['iou'])}")
         if iou is not None and iou > state.best_iou:
             state.best_iou, state.best_epoch = iou, state.epoch
-            on_main_rank(lambda: self.keep_best(iou, evaluation))
+            on_main_rank(lambda: self.keep_best(evaluation, iou))
         return {
             "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
             "mean_iou": iou,
@@ -241,11 +260,10 @@ class Trainer:
             "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
         }
 
-    def keep_best(self, iou: float, evaluation: Evaluation) -> None:
-        """Write the present weights as `best.pth`, pictures of what they see, and the report."""
+    def keep_best(self, evaluation: Evaluation, iou: float) -> None:
+        """Write the present weights as `best.pth`, and what they see."""
         best = {**self.header, "model": self.model.state_dict(), "average": None}
-        score = {"mean_iou": iou, "epoch": self.state.epoch}
-        save_snapshot(self.folder / "best.pth", best | {"score": score})
+        save_snapshot(self.folder / "best.pth", best | {"score": {"mean_iou": iou, "epoch": self.state.epoch}})
         self.show_best(evaluation)
 
     def show_best(self, evaluation: Evaluation) -> None:
@@ -277,6 +295,7 @@ class Trainer:
         broadcast_buffers(self.model)
 
         def write() -> None:
+            self.recorder.flush()  # a run that goes on from here doesn't write these again
             training = {
                 "optimizer": self.optimizer.state_dict(),
                 "scaler": self.precision.scaler.state_dict(),

@@ -1,9 +1,11 @@
 """One optimizer step and what it needs."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +15,7 @@ from utils.distributed import gather_objects, sum_over_ranks
 from utils.errors import NumericsError
 
 AUTOCAST = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
+T = TypeVar("T")
 Criterion = Callable[[dict, Tensor], dict[str, Tensor]]
 
 
@@ -56,6 +59,7 @@ def train_step(
     precision: Precision,
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
+    augment: Callable[[dict], dict] | None = None,
 ) -> tuple[dict[str, Tensor], bool]:
     """One optimizer step over `batches`, whose gradients are averaged.
 
@@ -63,10 +67,11 @@ def train_step(
         model: In training mode, possibly wrapped in DDP.
         criterion: Outputs and labels -> named terms with `total`.
         optimizer: Holds the learning rate of this step already.
-        batches: One or more (gradient accumulation), with `image` and `label` on the CPU.
+        batches: One or more (gradient accumulation), with `image` and `label` on the CPU, or what `augment` takes.
         precision: Mixed precision.
         device: Where to compute.
         memory_format: Layout of the images.
+        augment: Makes `image` and `label` on the device; None: they are there already.
 
     A loss or gradient that isn't finite leaves weights, optimizer and the norms' statistics as they were. All
     processes decide alike, because a loss that isn't finite makes the gradients that they share not finite.
@@ -79,6 +84,7 @@ def train_step(
     before = torch._foreach_add(statistics, 0.0) if statistics else []
     optimizer.zero_grad(set_to_none=True)
     for i, batch in enumerate(batches):
+        batch = batch if augment is None else augment(batch)
         images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
         labels = batch["label"].to(device, non_blocking=True)
         last = i == len(batches) - 1
@@ -130,11 +136,32 @@ def grouped(loader: Iterable[dict], size: int) -> Iterator[list[dict]]:
             group = []
 
 
+class WaitMeter:
+    """Seconds that a loop waits for its next item: time in which a device has nothing new to do."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.seconds = seconds
+
+    def watch(self, items: Iterable[T]) -> Iterator[T]:
+        """The items, with the time of getting each one counted."""
+        iterator = None
+        while True:
+            start = time.monotonic()
+            try:
+                iterator = iter(items) if iterator is None else iterator
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.seconds += time.monotonic() - start
+            yield item
+
+
 class LossMeter:
     """Running sums of the loss terms of an epoch, kept on the device so that steps don't wait.
 
     Args:
-        sums: Sums of the steps before an interruption; on one rank only.
+        sums: Sums of the steps before an interruption, of a mean rank.
         steps: Their number.
     """
 

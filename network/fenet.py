@@ -10,6 +10,7 @@ from network.enhancement import FEMD, FEMS
 from network.heads import BoundaryHead, auxiliary_head
 from network.layers import NormLayer, PyramidPooling, conv_bn_relu, up
 from network.release_keys import encoder_rules, map_keys
+from network.resnet import DeepStemResNet
 
 
 class FENet(nn.Module):
@@ -99,7 +100,9 @@ class FENet(nn.Module):
         return torch.cat([r[0]] + [up(level, size) for level in r[1:]], dim=1)
 
     def release_key_map(self) -> dict[str, str]:
-        """State-dict key of the authors' release -> our key, for every tensor of this model but the boundary head's."""
+        """State-dict key of the authors' release -> our key, for all but the boundary head; {} on another encoder."""
+        if not isinstance(self.encoder, DeepStemResNet):
+            return {}
         rules = [
             *encoder_rules(),
             ("fpn_fe.conv_reduction.3.features.{i}.1.", "ppm.branches.{i}.0."),

@@ -1,85 +1,97 @@
-"""ImageNet weights for the deep-stem encoders, by name or from a file; never needed for building a model."""
+"""ImageNet weights for encoders, by name or from a file, with their provenance; never needed for building a model."""
 
-from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 
-from torch import Tensor, nn
+import torch
+from torch import nn
 
-from utils.errors import CheckpointError, EnvironmentFault, OptionError
-from utils.vision import import_torchvision
-from utils.weights import LoadReport, find_weights, fit_weights, read_archive
+from network.encoder_keys import encoder_keys, flat_key
+from network.weight_sources import Scale, find_encoder_weights
+from utils.errors import CheckpointError
+from utils.vision import import_extra
+from utils.weights import LoadReport, fit_weights
 
-# encoders of exactly these keys and shapes, by depth; ResNet-18 with a 128-wide stem has none
-TIMM_TWINS = {50: "resnet50s.gluon_in1k", 101: "resnet101s.gluon_in1k"}
-TORCHVISION = {18: "resnet18", 50: "resnet50", 101: "resnet101"}  # but for the stem and layer1's first block
-SOURCES = ("imagenet", "timm", "torchvision")
+COUNTER = "num_batches_tracked"  # of the norms' steps; old files lack it, and nothing here reads it
 
 
-def load_pretrained(model: nn.Module, source: str, partial: bool = False) -> LoadReport:
-    """Load an encoder's ImageNet weights.
+@dataclass
+class PretrainedReport(LoadReport):
+    """A load report over an encoder's tensors.
+
+    Attributes:
+        sha256: Of the file, or of the tensors of weights that came from a hub.
+        unused: The source's tensors outside the encoder: its classifier.
+    """
+
+    sha256: str = ""
+
+    def record(self) -> dict:
+        """Provenance as plain data, for snapshots."""
+        skipped, random = self.unused + self.unexpected, self.missing + self.mismatched
+        counts = {"loaded": len(self.loaded), "skipped": skipped, "random": random}
+        return {"source": self.source, "sha256": self.sha256, **counts}
+
+    def __str__(self) -> str:
+        record = self.record()
+        text = f"{self.source}: {record['loaded']} of {record['loaded'] + len(record['random'])} encoder tensors loaded"
+        for kind in ("skipped", "random"):
+            names = record[kind]
+            text += f"; {len(names)} {kind}"
+            text += f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+        return f"{text}; sha256 {self.sha256}"
+
+
+def load_pretrained(model: nn.Module, source: str, partial: bool = False) -> PretrainedReport:
+    """Load an encoder's ImageNet weights; `model.config` gets their record under `pretrained`.
+
+    Where the encoder is one of timm's, the mean and std of its images follow the weights.
 
     Args:
-        model: Has an `encoder` with a `depth`.
-        source: `timm` (or `imagenet`: the exact twin, R50 and R101), `torchvision` (its stem doesn't fit, so it needs
-            `partial`), or a file with the encoder's keys: timm's, torchvision's, or a whole model of ours.
-        partial: Load what fits; otherwise anything missing or misshapen is refused.
+        model: Has an `encoder` with a `backbone` (timm's name) or a `depth` (deep stem).
+        source: `timm` (or `imagenet`; a deep stem gets its exact twin, R50 and R101), `torchvision` (a deep stem needs
+            `partial`, since its own doesn't fit), `efficientnet-lite0` (a package, without network), or a file in one
+            of the key styles of `network.encoder_keys`.
+        partial: Load what fits; otherwise anything missing, left over or misshapen is refused, but for a classifier.
 
     Returns:
-        What was loaded, over the encoder's tensors; a classifier in the source is left out.
+        What was loaded, over the encoder's tensors.
 
     Raises:
         OptionError: No weights of that name for this encoder.
-        CheckpointError: The file is unreadable or doesn't fit.
+        CheckpointError: The file is unreadable, fails its hash, or doesn't fit.
         EnvironmentFault: A package is missing, or the weights can't be downloaded.
     """
     encoder = model.encoder
-    if source in ("imagenet", "timm"):
-        weights = _from_timm(encoder.depth)
-    elif source == "torchvision":
-        weights = _from_torchvision(encoder.depth)
-    elif Path(source).exists():
-        weights = find_weights(read_archive(source), source)
-    else:
-        raise OptionError(f"--pretrained {source}: no such file, and not one of {', '.join(SOURCES)}")
+    found = find_encoder_weights(encoder, source)
+    own = encoder.state_dict()
+    weights = encoder_keys(found.weights, own)
+    known = _classifier_keys(encoder)
+    skipped = [name for name in weights if name not in own and flat_key(name) in known]
+    fitting = {name: value for name, value in weights.items() if name not in skipped}
+    norms = {name for name in own if name.endswith(COUNTER) and name.replace(COUNTER, "running_mean") in weights}
+    counters = {name: own[name] for name in norms if name not in weights}
     try:
-        return fit_weights(encoder, _encoder_keys(weights), source, partial)
+        report = fit_weights(encoder, counters | fitting, found.name, partial)
     except CheckpointError as error:
-        hint = "; add --partial to load what fits and leave the rest random"
-        raise CheckpointError(f"--pretrained {error}{'' if partial else hint}") from error
+        raise CheckpointError(f"--pretrained {error}") from error
+    report = PretrainedReport(**vars(report), sha256=found.sha256)
+    report.loaded = [name for name in report.loaded if name not in counters]
+    report.unused = skipped
+    _keep_record(model, report, found.scale)
+    return report
 
 
-def _encoder_keys(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Drop a classifier, strip the prefix of a whole model."""
-    inner = {key.removeprefix("encoder."): value for key, value in weights.items() if key.startswith("encoder.")}
-    return inner or {key: value for key, value in weights.items() if not key.startswith("fc.")}
+def _keep_record(model: nn.Module, report: PretrainedReport, scale: Scale | None) -> None:
+    model.config["pretrained"] = report.record()
+    if scale and hasattr(model.encoder, "backbone"):
+        model.encoder.mean, model.encoder.std = scale
+        model.config["options"] |= {"mean": list(scale[0]), "std": list(scale[1])}
 
 
-def _from_timm(depth: int) -> dict[str, Tensor]:
-    if depth not in TIMM_TWINS:
-        raise OptionError(
-            f"--pretrained: timm has no twin of the deep-stem ResNet-{depth} (only of {sorted(TIMM_TWINS)});"
-            " use --pretrained torchvision --partial (all but stem and first block), a file, or leave the option out"
-        )
-    import_torchvision()  # timm imports it; mends mixed installs
-    try:
-        import timm
-    except ImportError as error:
-        raise EnvironmentFault("--pretrained timm: needs the package timm; pip install timm") from error
-    return _download(lambda: timm.create_model(TIMM_TWINS[depth], pretrained=True).state_dict())
-
-
-def _from_torchvision(depth: int) -> dict[str, Tensor]:
-    if depth not in TORCHVISION:
-        raise OptionError(f"--pretrained torchvision: no ResNet-{depth} there; use a file, or leave the option out")
-    models = import_torchvision().models
-    return _download(lambda: models.get_model(TORCHVISION[depth], weights="IMAGENET1K_V1").state_dict())
-
-
-def _download(get) -> dict[str, Tensor]:
-    try:
-        return get()
-    except Exception as error:  # hub clients raise many kinds
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise EnvironmentFault(
-            f"--pretrained: the weights can't be downloaded ({reason}); check the network, or give a file"
-        ) from error
+def _classifier_keys(encoder: nn.Module) -> set[str]:
+    """Flat keys of the whole classifier that `encoder` is a part of."""
+    if not hasattr(encoder, "backbone"):
+        return {"fc_weight", "fc_bias"}
+    with torch.device("meta"):
+        whole = import_extra("timm", "--pretrained").create_model(encoder.backbone)
+    return {flat_key(key) for key in whole.state_dict()}

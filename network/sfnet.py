@@ -13,6 +13,7 @@ from network.alignment import FlowAlignment, GatedDualFlowAlignment
 from network.heads import auxiliary_head
 from network.layers import NormLayer, adaptive_average, conv_bn_relu, up
 from network.release_keys import encoder_rules, map_keys
+from network.resnet import DeepStemResNet
 
 
 class PlainPyramidPooling(nn.Module):
@@ -92,7 +93,9 @@ class _SFNetBase(nn.Module):
         return outputs
 
     def release_key_map(self) -> dict[str, str]:
-        """State-dict key of the authors' release -> our key, for every tensor but the auxiliary heads'."""
+        """State-dict key of the authors' release -> our key, for all but the auxiliary heads; {} on another encoder."""
+        if not isinstance(self.encoder, DeepStemResNet):
+            return {}
         rules = [
             *encoder_rules(),
             ("head.ppm.stages.{i}.1.", "ppm.branches.{i}.0."),

@@ -1,16 +1,19 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
-Usage: python scripts/benchmark.py WHAT --json FILE [options]      WHAT: train-step, loss, hpf, infer, scaling
+Usage: python scripts/benchmark.py WHAT --json FILE [options]
+WHAT: train-step, loss, hpf, infer, data, cpu-demo, scaling
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
-plain / arm (higher is faster), `peak_memory_ratio` is arm / plain (CUDA only). Plain is eager float32 PyTorch in NCHW
+plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. Plain is eager float32 PyTorch in NCHW
 layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
-TF32 convolutions. `scaling` is described in scripts/benchmark_scaling.py.
+TF32 convolutions. `data`, `cpu-demo` and `scaling` are described in scripts/benchmark_data.py, benchmark_cpu_demo.py and
+benchmark_scaling.py.
 """
 
 import argparse
 import copy
+import itertools
 import platform
 import statistics
 import sys
@@ -20,16 +23,20 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch.profiler import ProfilerActivity, profile
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
 from engine.inference import build_predictor
+from engine.score_maps import predict_labels
 from engine.training import Precision, train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from loss.plain import PlainOhemCrossEntropy
 from network.enhancement import FeatureFilter
 from network.plain import make_plain, plain_filter
+from scripts.benchmark_cpu_demo import measure_cpu_demo
+from scripts.benchmark_data import measure_data
 from scripts.benchmark_scaling import measure_scaling
 from utils.cli import run_main
 from utils.distributed import choose_device
@@ -105,7 +112,7 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
 
     def ours() -> torch.Tensor:
         with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            return predictor(images.to(memory_format=LAST)).argmax(1)
+            return predict_labels(predictor(images.to(memory_format=LAST)))
 
     return {"plain": plain, "ours": ours}
 
@@ -152,7 +159,7 @@ def errors_of(arms: Arms) -> dict[str, float]:
     errors = {}
     for name, value in results.items():
         plain = results[reference_of(name)]
-        if value.dtype == torch.int64:
+        if not value.is_floating_point():
             errors[name] = float((value != plain).double().mean())
         else:
             errors[name] = float((value - plain).abs().max() / plain.abs().max())
@@ -160,7 +167,7 @@ def errors_of(arms: Arms) -> dict[str, float]:
 
 
 def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dict[str, dict]:
-    """Seconds of each arm in alternating rounds, and its peak memory where the device counts it."""
+    """Seconds of each arm in alternating rounds, and its peak memory: all that CUDA holds, or on a CPU what it adds."""
     seconds: dict[str, list[float]] = {name: [] for name in arms}
     peaks: dict[str, int] = {}
     cuda = device.type == "cuda"
@@ -174,6 +181,8 @@ def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dic
             if cuda:
                 torch.cuda.synchronize()
                 peaks[name] = torch.cuda.max_memory_allocated()
+            elif turn == 0:
+                peaks[name] = peak_cpu_bytes(run)
             if turn >= warmup:
                 seconds[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
@@ -182,9 +191,17 @@ def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dic
         quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
         rows[name] = {"median": medians[name], "spread": quartiles[2] - quartiles[0]}
         rows[name]["ratio"] = medians[reference_of(name)] / medians[name]
-        if cuda:
-            rows[name]["peak_memory_ratio"] = peaks[name] / peaks[reference_of(name)]
+        rows[name]["peak_memory_ratio"] = peaks[name] / peaks[reference_of(name)]
     return rows
+
+
+def peak_cpu_bytes(run: Callable[[], object]) -> int:
+    """The most memory that tensors made in `run` take at once, counted by PyTorch's profiler."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiled:
+        run()
+    events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
+    return max(held, default=0)
 
 
 def hardware(device: torch.device) -> dict:
@@ -196,11 +213,11 @@ def hardware(device: torch.device) -> dict:
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=(*BUILDERS, "scaling"))
+    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "scaling"))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
-        "--size", type=numbers(int), help="height,width; unset: 1024 or 1024,2048 on CUDA, 256,512 on CPU"
+        "--size", type=numbers(int), help="height,width; unset: 1024 or 1024,2048 on CUDA, smaller on a CPU"
     )
     parser.add_argument("--batch", type=int, help="images; unset: 2 in training, else 1")
     parser.add_argument("--amp", choices=("off", "bf16", "fp16"), help="of our arm; unset: bf16 on CUDA, off on a CPU")
@@ -210,18 +227,24 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=None, help="largest max_error; unset: 1e-4, or 0.05 with amp"
     )
+    parser.add_argument("--snapshot", help="cpu-demo: trained weights; unset: fresh ones")
+    parser.add_argument("--data_root", help="cpu-demo with --snapshot: its data set; unset: as in train.py")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
     device = choose_device("cpu" if options.what == "scaling" else options.device)
     cuda = device.type == "cuda"
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
-    training = options.what in ("train-step", "scaling")
-    options.size = options.size or ((1024, 1024 if training else 2048) if cuda else (256, 256 if training else 512))
-    options.batch = options.batch or (2 if training else 1)
+    square = options.what in ("train-step", "scaling")
+    if options.what in ("data", "hpf"):
+        options.size = options.size or (1024, 2048)
+    if options.what == "cpu-demo":
+        device, cuda, options.size = torch.device("cpu"), False, options.size or (512, 1024)
+    options.size = options.size or ((1024, 1024 if square else 2048) if cuda else (256, 256 if square else 512))
+    options.batch = options.batch or (2 if square else 1)
     options.amp = options.amp or ("bf16" if cuda else "off")
     torch.manual_seed(0)
-    result = measure_scaling(options) if options.what == "scaling" else measure(options, device)
+    result = measure_data(options, device) if options.what == "data" else measure(options, device)
     result |= {"what": options.what, "hardware": hardware(device), "rounds": options.rounds}
     result |= {"versions": {"python": platform.python_version(), "torch": torch.__version__}}
     write_json(options.json, result)
@@ -232,6 +255,10 @@ def body(argv: Sequence[str]) -> None:
 
 def measure(options: argparse.Namespace, device: torch.device) -> dict:
     """Check and time the arms of `options.what`."""
+    if options.what == "cpu-demo":
+        return measure_cpu_demo(options, lambda arms: time_arms(arms, options.rounds, options.warmup, device))
+    if options.what == "scaling":
+        return measure_scaling(options)
     arms = BUILDERS[options.what](options, device)
     errors = errors_of(arms)
     tolerance = options.tolerance or (1e-4 if options.amp == "off" and device.type == "cpu" else 0.05)

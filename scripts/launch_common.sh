@@ -70,6 +70,8 @@ run_logged() {
 launch() {
     folder=$1
     shift
+    # a queue warns with USR1, which torchrun then passes on to its processes
+    set -- --signals_to_handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 "$@"
     if [ -z "${NNODES:-}" ]; then
         set -- --standalone --nproc_per_node="$NGPU" ${RESTARTS:+--max_restarts="$RESTARTS"} "$@"
     elif [ -z "${HEAD:-}" ]; then
@@ -80,8 +82,6 @@ launch() {
             ${NODE_ADDRESS:+--local_addr="$NODE_ADDRESS"} "$@"
         set -- --nnodes="$NNODES" --nproc_per_node="$NGPU" --rdzv_backend=c10d --rdzv_endpoint="$HEAD" "$@"
     fi
-    # SLURM warns with USR1, which torchrun then passes on to its processes
-    [ -z "${UNDER_SRUN:-}" ] || set -- --signals-to-handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 "$@"
     # torch 2.13 keeps one store for all rounds of a job, with the addresses of processes that are gone, and announces its
     # own address in the first round only, so that processes started anew, or machines that join later, wait in vain
     [ -z "${NNODES:-}${RESTARTS:-}" ] || export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1

@@ -21,7 +21,8 @@ RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
 @pytest.fixture(scope="module")
 def snapshot(tmp_path_factory):
     base = tmp_path_factory.mktemp("demo")
-    assert train.main(train_args(make_scenes(base / "data", 4), base, "--max_steps", "1")) == 0
+    arguments = train_args(make_scenes(base / "data", 8), base, "--max_epoch", "4", "--val_every", "4", "--adamw")
+    assert train.main(arguments) == 0  # long enough to see more than one class
     return base / "run" / "last.pth"
 
 

@@ -64,6 +64,63 @@ def test_interrupted_on_two_processes(tmp_path):
     assert records[0]["train_loss"] == pytest.approx(records[1]["train_loss"], rel=1e-12)
 
 
+NAMES = """
+    import os, sys
+    import engine.trainer, train
+    train_step = engine.trainer.train_step
+    def named(*args, **options):
+        names = ",".join(name for batch in args[3] for name in batch["name"])
+        with open(os.environ["NAMES"], "a") as file:
+            file.write(f"{os.environ.get('RANK', 0)} {names}\\n")
+        return train_step(*args, **options)
+    engine.trainer.train_step = named
+    sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_the_number_of_processes_may_change(tmp_path, monkeypatch):
+    """Two processes, then one with twice the batch, then one that accumulates, then two: as one process throughout."""
+    data = make_scenes(tmp_path / "data", 13)
+    (tmp_path / "run.py").write_text(textwrap.dedent(NAMES))
+    common = (
+        "--fix_bn",
+        "--dropout",
+        "0",
+        "--no-aux",
+        "--lr",
+        "0.001",
+        "--max_epoch",
+        "2",
+        "--class_uniform_tile",
+        "32",
+    )
+
+    def part(name: str, processes: int, *options: str) -> list[list[str]]:
+        monkeypatch.setenv("NAMES", str(tmp_path / "names"))
+        arguments = train_args(data, tmp_path / name, *common, *options)
+        done = launch([str(tmp_path / "run.py"), *arguments], processes)
+        assert done.returncode == 0, done.stderr
+        steps: dict[str, list[list[str]]] = {}
+        for line in (tmp_path / "names").read_text().splitlines():
+            rank, names = line.split(" ")
+            steps.setdefault(rank, []).append(names.split(","))
+        (tmp_path / "names").unlink()
+        return [sorted(sum(step, [])) for step in zip(*steps.values(), strict=True)]
+
+    whole = part("whole", 1, "--bs_mult", "4")
+    changing = part("changing", 2, "--bs_mult", "2", "--max_steps", "2")
+    changing += part("changing", 1, "--bs_mult", "4", "--max_steps", "3")
+    changing += part("changing", 1, "--bs_mult", "2", "--accumulate", "2", "--max_steps", "4")
+    changing += part("changing", 2, "--bs_mult", "2")
+    assert changing == whole and len(whole) == 6
+    a, b = (load_snapshot(tmp_path / name / "run" / "last.pth")["model"] for name in ("whole", "changing"))
+    for name in a:
+        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
+    records = [(tmp_path / name / "run" / "metrics.jsonl").read_text().splitlines() for name in ("whole", "changing")]
+    for one, other in zip(*records, strict=True):
+        assert json.loads(one)["train_loss"] == pytest.approx(json.loads(other)["train_loss"], rel=1e-4)
+
+
 def test_a_fault_on_the_workers_is_one_line_each(tmp_path):
     data = make_scenes(tmp_path / "data", 4)
     done = launch(["train.py", *train_args(data, tmp_path, "--bs_mult", "50")], processes=2)

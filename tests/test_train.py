@@ -35,7 +35,7 @@ def test_what_a_run_leaves(scenes, tmp_path, capfd):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["step"]) for line in lines] == [(0, 4), (1, 8)]
     assert set(lines[0]) == {
-        *("epoch", "step", "lr", "train_loss", "images_per_second"),
+        *("epoch", "step", "lr", "train_loss", "images_per_second", "data_wait"),
         *("val_loss", "mean_iou", "pixel_accuracy", "per_class_iou"),
     }
     assert list(lines[0]["per_class_iou"]) == ["sky", "road", "car", "tree"]
@@ -67,7 +67,8 @@ def test_interrupted_run_ends_in_the_same_weights(scenes, tmp_path, capfd, stop_
     assert digest(out) == whole
     records = [(tmp_path / name / "run" / "metrics.jsonl").read_text().splitlines() for name in "ab"]
     for straight, resumed in zip(*map(lambda lines: map(json.loads, lines), records), strict=True):
-        del straight["images_per_second"], resumed["images_per_second"]
+        for timing in ("images_per_second", "data_wait"):
+            del straight[timing], resumed[timing]
         assert straight == resumed
 
 
@@ -160,6 +161,23 @@ def test_boundary_scores_only(scenes, tmp_path):
     assert not (tmp_path / "f" / "run" / "last.pth").exists()
 
 
+@pytest.mark.parametrize("cache", ["ram", "disk"])
+def test_a_cache_changes_nothing(scenes, tmp_path, capfd, cache):
+    plain = digest(run(capfd, *train_args(scenes, tmp_path / "a", "--max_steps", "3")))
+    out = run(capfd, *train_args(scenes, tmp_path / "b", "--max_steps", "3", "--cache", cache, "--num_workers", "1"))
+    assert digest(out) == plain and "for the pixels of 9 samples of folder train" in out
+    assert len(list((tmp_path / "b").glob("cache/*"))) == (cache == "disk")
+
+
+def test_augmentation_in_the_step_resumes_exactly_and_is_drawn(scenes, tmp_path, capfd):
+    extra = ["--augment", "device", "--dump_augmentation_images"]
+    whole = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
+    run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--max_steps", "3"))
+    out = run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--num_workers", "2", "--cache", "disk"))
+    assert digest(out) == whole
+    assert Image.open(tmp_path / "a" / "run" / "augmented" / "0000.png").size == (2 * 32 + 4, 32)
+
+
 def test_resume_with_other_options_is_refused_unless_told(scenes, tmp_path, capfd):
     run(capfd, *train_args(scenes, tmp_path, "--max_steps", "1"))
     argv = train_args(scenes, tmp_path, "--max_steps", "2", "--momentum", "0.5")
@@ -169,3 +187,10 @@ def test_resume_with_other_options_is_refused_unless_told(scenes, tmp_path, capf
     optimizer = load_snapshot(tmp_path / "run" / "last.pth")["training"]["optimizer"]
     assert optimizer["param_groups"][0]["momentum"] == 0.5
     assert json.loads((tmp_path / "run" / "config.json").read_text())["momentum"] == 0.5
+
+
+@pytest.mark.parametrize(("trained", "said"), [("val", True), ("train", False)])
+def test_validating_on_training_images_is_said(scenes, tmp_path, trained, said, capfd):
+    arguments = train_args(scenes, tmp_path, "--max_steps", "1", "--class_uniform_pct", "0")
+    assert train.main([*arguments, "--train_split", trained]) == 0
+    assert ("4 of the 4 images of --val_split val are trained on" in capfd.readouterr().out) == said

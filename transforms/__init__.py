@@ -1,74 +1,77 @@
-"""Augmentation of samples on the CPU: objects called as (sample, rng) -> sample, and the recipes built from them."""
-
-from collections.abc import Callable, Sequence
+"""Augmentation: drawn as an `Augmentation`, carried out on the CPU or in batches on the device."""
 
 import numpy as np
 
-from transforms.color import ColorJitter, RandomBilateralBlur, RandomGaussianBlur
-from transforms.geometry import RandomHorizontalFlip, RandomScaleCrop
+from transforms.color import change_colors
+from transforms.device import DeviceAugment, source_window
+from transforms.geometry import move_pixels
+from transforms.parameters import RandomAugmentation
 from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Normalize, Triple, denormalize
-from utils.errors import OptionError
 
-__all__ = ["IMAGENET_MEAN", "IMAGENET_STD", "Compose", "build_eval_transform", "build_train_transform", "denormalize"]
+__all__ = [
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "DeviceAugment",
+    "RandomAugmentation",
+    "TrainTransform",
+    "WindowTransform",
+    "build_eval_transform",
+    "build_train_transform",
+    "denormalize",
+]
 
-Transform = Callable[[dict, np.random.Generator], dict]
 
-_BLURS: dict[str, Callable[[], Transform] | None] = {
-    "gaussian": RandomGaussianBlur,
-    "bilateral": RandomBilateralBlur,
-    "off": None,
-}
+class TrainTransform:
+    """(sample, rng) -> augmented sample of tensors, made on the CPU."""
 
-
-class Compose:
-    """Transforms one after the other, all with the same random generator."""
-
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self.transforms = list(transforms)
+    def __init__(self, choices: RandomAugmentation, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> None:
+        self.choices, self.normalize = choices, Normalize(mean, std)
 
     def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """Sample -> sample; the one given is left as it was."""
-        for transform in self.transforms:
-            sample = transform(sample, rng)
-        return sample
+        """`image` uint8 (H,W,3), `label` uint8 (H,W), perhaps `centroid` (x, y) -> `image` float32 (3,h,w), `label`
+        int64 (h,w); the sample given is left as it was."""
+        sample = dict(sample)
+        augmentation = self.choices.draw(sample["image"].shape[:2], sample.pop("centroid", None), rng)
+        sample = move_pixels(sample, augmentation)
+        return self.normalize(sample | {"image": change_colors(sample["image"], augmentation)})
 
 
-def build_train_transform(
-    *,
-    crop_size: int | tuple[int, int],
-    pre_size: int | None = None,
-    scale_min: float = 0.5,
-    scale_max: float = 2.0,
-    color_aug: float = 0.25,
-    blur: str = "gaussian",
-    mean: Triple = IMAGENET_MEAN,
-    std: Triple = IMAGENET_STD,
-) -> Compose:
-    """The training recipe: scale and crop, flip, colour jitter (0: none), blur, normalisation.
+class WindowTransform:
+    """(sample, rng) -> what `DeviceAugment` needs of it: the window that is shown, as it is, and the random choices."""
 
-    Args:
-        crop_size: Side of the crop in pixels, or (height, width).
-        pre_size: The short side's length that scales refer to; None: the image's own.
-        scale_min: Least scale.
-        scale_max: Greatest scale.
-        color_aug: Strength of the colour jitter.
-        blur: `gaussian`, `bilateral` or `off`.
-        mean: RGB mean of values in 0 to 1.
-        std: RGB standard deviation of values in 0 to 1.
+    def __init__(self, choices: RandomAugmentation) -> None:
+        self.choices = choices
+
+    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
+        """As `TrainTransform`, but -> `windows` (image uint8 (h,w,3), label uint8 (h,w)), not copied, and
+        `augmentation`."""
+        augmentation = self.choices.draw(sample["image"].shape[:2], sample.get("centroid"), rng)
+        window = source_window(augmentation)
+        rest = {key: value for key, value in sample.items() if key not in ("image", "label", "centroid")}
+        windows = (sample["image"][window], sample["label"][window])
+        return rest | {"windows": windows, "augmentation": augmentation}
+
+
+class EvalTransform:
+    """(sample, rng) -> sample of tensors at its native size; nothing is random, and there need not be a label."""
+
+    def __init__(self, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> None:
+        self.normalize = Normalize(mean, std)
+
+    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
+        """See `Normalize`."""
+        return self.normalize(sample)
+
+
+def build_train_transform(*, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD, **choices) -> TrainTransform:
+    """The training recipe on the CPU; `choices` are the options of `RandomAugmentation`.
 
     Raises:
         OptionError: A value is out of range; the message names the flag.
     """
-    if blur not in _BLURS:
-        raise OptionError(f"blur {blur!r} is not known; use one of {', '.join(_BLURS)} (--gblur, --bblur, --no-gblur)")
-    steps: list[Transform] = [RandomScaleCrop(crop_size, scale_min, scale_max, pre_size), RandomHorizontalFlip()]
-    if color_aug != 0:
-        steps.append(ColorJitter(color_aug))
-    if (build_blur := _BLURS[blur]) is not None:
-        steps.append(build_blur())
-    return Compose([*steps, Normalize(mean, std)])
+    return TrainTransform(RandomAugmentation(**choices), mean, std)
 
 
-def build_eval_transform(mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> Compose:
+def build_eval_transform(mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> EvalTransform:
     """Normalisation at the image's native size, nothing random; works without a label."""
-    return Compose([Normalize(mean, std)])
+    return EvalTransform(mean, std)

@@ -5,9 +5,11 @@ import math
 import cv2
 import numpy as np
 
-from utils.errors import OptionError
+from transforms.parameters import Augmentation
 
 RGB = np.ndarray  # uint8 (H,W,3)
+# Pillow cuts levels off where OpenCV rounds; the rest is for values that float32 leaves just below a whole number
+CUT_OFF, WHOLE = -0.5, 2e-4
 
 
 def adjust_brightness(image: RGB, factor: float) -> RGB:
@@ -22,16 +24,28 @@ def adjust_contrast(image: RGB, factor: float) -> RGB:
 
 
 def adjust_saturation(image: RGB, factor: float) -> RGB:
-    """Blends with the grey image: 0 is grey, 1 the image; as `PIL.ImageEnhance.Color`, at most 1 level off."""
+    """Blends with the grey image: 0 is grey, 1 the image; as `PIL.ImageEnhance.Color`."""
     gray = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return cv2.addWeighted(image, factor, gray, 1 - factor, 0)
+    return cv2.addWeighted(image, factor, gray, 1 - factor, CUT_OFF + WHOLE)
 
 
 def adjust_hue(image: RGB, shift: float) -> RGB:
-    """Turns the hue by `shift` of a full turn, through 8-bit HSV as torchvision does on PIL images."""
-    hsv = cv2.cvtColor(image, cv2.COLOR_RGB2HSV_FULL)
-    hsv[..., 0] += np.uint8(round(shift * 256) % 256)  # wraps around
-    return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB_FULL)
+    """Turns the hue by `shift` of a full turn, through 8-bit HSV as torchvision does on PIL images.
+
+    Pillow's HSV has 255 steps to a turn and cuts off; OpenCV's has 256 and rounds, up to 14 levels away. So hue and
+    saturation are computed in float and cut off here. A hue on the border of two steps may fall into the other one.
+    """
+    hsv = cv2.cvtColor(image.astype(np.float32), cv2.COLOR_RGB2HSV)  # 0 to 360, 0 to 1, 0 to 255
+    to_levels = np.array([[255 / 360, 0, 0, WHOLE], [0, 255, 0, WHOLE], [0, 0, 1, WHOLE]])
+    levels = np.arange(256)
+    tables = [(levels + hue_steps(shift)) % 256 * (360 / 255), levels / 255, levels]
+    hsv = cv2.LUT(cv2.transform(hsv, to_levels).astype(np.uint8), np.stack(tables, -1).astype(np.float32)[:, None])
+    return cv2.convertScaleAbs(cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB))
+
+
+def hue_steps(shift: float) -> int:
+    """A shift in Pillow's steps of hue, cut off as torchvision does."""
+    return int(shift * 255)
 
 
 def _blend_table(base: int, factor: float) -> np.ndarray:
@@ -39,70 +53,34 @@ def _blend_table(base: int, factor: float) -> np.ndarray:
     return np.clip(base + factor * (np.arange(256) - base), 0, 255).astype(np.uint8)
 
 
-class ColorJitter:
-    """Random brightness, contrast, saturation and hue, in random order.
-
-    Args:
-        strength: Factors are uniform in [1 - strength, 1 + strength] (not below 0); the hue turns by a share of the
-            circle uniform in [-strength, strength] (at most half a turn).
-
-    Raises:
-        OptionError: `strength` is negative.
-    """
-
-    def __init__(self, strength: float) -> None:
-        if not 0 <= strength < math.inf:
-            raise OptionError(f"--color_aug {strength}: must not be negative; 0 switches it off")
-        self.factors = (max(0.0, 1 - strength), 1 + strength)
-        self.shifts = (-min(strength, 0.5), min(strength, 0.5))
-
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """`image` uint8 (H,W,3) -> the same."""
-        steps = [
-            (adjust_brightness, rng.uniform(*self.factors)),
-            (adjust_contrast, rng.uniform(*self.factors)),
-            (adjust_saturation, rng.uniform(*self.factors)),
-            (adjust_hue, rng.uniform(*self.shifts)),
-        ]
-        image = sample["image"]
-        for i in rng.permutation(len(steps)):
-            adjust, amount = steps[i]
-            image = adjust(image, amount)
-        return sample | {"image": image}
+def blur_gaussian(image: RGB, sigma: float) -> RGB:
+    """Gaussian blur, cut off at four sigmas; edge pixels are repeated outwards."""
+    side = 2 * gaussian_radius(sigma) + 1
+    return cv2.GaussianBlur(image, (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
 
 
-class RandomGaussianBlur:
-    """Gaussian blur with a random sigma, cut off at four sigmas; edge pixels are repeated outwards.
-
-    Args:
-        sigma_min: Least sigma in pixels; sigmas are uniform.
-        sigma_max: Greatest sigma.
-    """
-
-    def __init__(self, sigma_min: float = 0.15, sigma_max: float = 1.30) -> None:
-        self.sigmas = (sigma_min, sigma_max)
-
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """`image` uint8 (H,W,3) -> the same."""
-        sigma = rng.uniform(*self.sigmas)
-        side = 2 * int(4 * sigma + 0.5) + 1
-        blurred = cv2.GaussianBlur(sample["image"], (side, side), sigma, borderType=cv2.BORDER_REPLICATE)
-        return sample | {"image": blurred}
+def gaussian_radius(sigma: float) -> int:
+    """Pixels on each side of the centre that a Gaussian blur reads."""
+    return int(4 * sigma + 0.5)
 
 
-class RandomBilateralBlur:
-    """Edge-preserving blur with a random spatial sigma; the range sigma is the image's standard deviation.
+def blur_bilateral(image: RGB, sigma: float) -> RGB:
+    """Edge-preserving blur with spatial `sigma`; the range sigma is the image's standard deviation."""
+    side = max(5, 2 * math.ceil(3 * sigma) + 1)
+    return cv2.bilateralFilter(image, side, float(image.std()), sigma)
 
-    Args:
-        sigma_min: Least spatial sigma in pixels; sigmas are uniform.
-        sigma_max: Greatest spatial sigma.
-    """
 
-    def __init__(self, sigma_min: float = 0.05, sigma_max: float = 0.75) -> None:
-        self.sigmas = (sigma_min, sigma_max)
+ADJUST = {
+    "brightness": adjust_brightness,
+    "contrast": adjust_contrast,
+    "saturation": adjust_saturation,
+    "hue": adjust_hue,
+}
+BLUR = {"gaussian": blur_gaussian, "bilateral": blur_bilateral, "off": lambda image, sigma: image}
 
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """`image` uint8 (H,W,3) -> the same."""
-        sigma = rng.uniform(*self.sigmas)
-        side = max(5, 2 * math.ceil(3 * sigma) + 1)
-        return sample | {"image": cv2.bilateralFilter(sample["image"], side, float(sample["image"].std()), sigma)}
+
+def change_colors(image: RGB, augmentation: Augmentation) -> RGB:
+    """Colour jitter in its order, then blur; the image given is left as it was."""
+    for name, amount in augmentation.jitter:
+        image = ADJUST[name](image, amount)
+    return BLUR[augmentation.blur](image, augmentation.sigma)

@@ -22,10 +22,11 @@ class Normalize:
         levels = np.arange(256) / 255
         self.tables = [((levels - m) / s).astype(np.float32) for m, s in zip(mean, std, strict=True)]
 
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
+    def __call__(self, sample: dict) -> dict:
         """`image` uint8 (H,W,3) -> float32 (3,H,W); `label` uint8 (H,W), if there is one, -> int64 (H,W)."""
-        planes = zip(cv2.split(sample["image"]), self.tables, strict=True)
-        image = np.stack([cv2.LUT(plane, table) for plane, table in planes])
+        image = np.empty((3, *sample["image"].shape[:2]), np.float32)
+        for plane, table, levels in zip(image, self.tables, cv2.split(sample["image"]), strict=True):
+            cv2.LUT(levels, table, dst=plane)
         tensors = {"image": torch.from_numpy(image)}
         if "label" in sample:
             tensors["label"] = torch.from_numpy(sample["label"].astype(np.int64))

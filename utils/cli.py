@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 import torch
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
+from utils.heartbeat import is_lost_peer
+from utils.signals import EARLY, StoppedEarly
 
-LOST_PEER = ("connection closed by peer", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
 OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
 
 
@@ -23,6 +24,9 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         return body(argv) or 0
+    except StoppedEarly:
+        print(EARLY, flush=True)
+        return 0
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
@@ -43,9 +47,11 @@ def as_fault(error: BaseException) -> FENetError | None:
     text = str(error).lower()
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(mark in text for mark in OUT_OF_MEMORY):
         return EnvironmentFault("out of memory; lower the crop, image or batch size, or turn on --amp bf16")
-    if isinstance(error, torch.distributed.DistError) or any(mark in text for mark in LOST_PEER):
+    if is_lost_peer(error):
         reason = str(error).splitlines()[0][:200]
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
+    if "dataloader worker (pid" in text:  # PyTorch raises it wherever the program is when the process dies
+        return EnvironmentFault(f"{error}; free memory (also /dev/shm) or lower --num_workers")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
         return EnvironmentFault(
             f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output"

@@ -1,7 +1,8 @@
 """Processes started by torchrun, through torch.distributed; with one process every function is a no-op."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TypeVar
@@ -9,10 +10,16 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.rendezvous import rendezvous
 
 from utils.errors import EnvironmentFault, FENetError
+from utils.heartbeat import DONE, Heartbeat, is_lost_peer
+from utils.signals import StopRequest
 
+TIMEOUT_S = 120.0  # patience with other processes
+JOIN_S = 300.0  # until all have started: they import from disks of different speed
 T = TypeVar("T")
+_heartbeat: Heartbeat | None = None
 
 
 @dataclass(frozen=True)
@@ -48,25 +55,88 @@ def choose_device(name: str, local_rank: int = 0) -> torch.device:
     return torch.device("cuda", local_rank)
 
 
-def start(device_name: str, timeout_s: float = 600) -> Process:
-    """Join the job that torchrun describes in the environment; without one this is the only process."""
+@contextmanager
+def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None = None) -> Iterator[Process]:
+    """Be one process of the job that torchrun describes in the environment; without one, the only process.
+
+    Args:
+        device_name: `auto`, `cpu` or `cuda`.
+        timeout_s: Patience with the other processes: longer silence, or waiting for one, ends the job.
+        stop: Is passed on between the processes.
+
+    Raises:
+        EnvironmentFault: There is no such device, or the environment is incomplete.
+        PeerLostError: A collective operation failed; the message names who is lost.
+    """
+    global _heartbeat
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
     if world_size == 1:
-        return Process(0, 1, device)
-    if not dist.is_initialized():
-        backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-        try:
-            dist.init_process_group(backend, timeout=timedelta(seconds=timeout_s))
-        except (ValueError, KeyError) as error:
-            raise EnvironmentFault(f"WORLD_SIZE={world_size}: {error}; start processes with torchrun") from error
-    return Process(dist.get_rank(), world_size, device)
-
-
-def stop() -> None:
-    """Leave the job."""
-    if dist.is_initialized():
+        yield Process(0, 1, device)
+        return
+    _heartbeat = _join(world_size, device, timeout_s, stop)
+    try:
+        yield Process(dist.get_rank(), world_size, device)
+    except BaseException as error:
+        fault = _heartbeat.blame(str(error).splitlines()[0][:200]) if is_lost_peer(error) else error
+        _heartbeat.close(" ".join(f"{type(fault).__name__}: {fault}".split()))
+        if fault is error:
+            raise
+        raise fault from error
+    else:
+        _heartbeat.close(DONE)
         dist.destroy_process_group()
+    finally:
+        _heartbeat = None
+
+
+def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopRequest | None) -> Heartbeat:
+    try:
+        store, rank, _ = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
+    except (ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise EnvironmentFault(f"WORLD_SIZE={world_size}: {reason}; start the processes with torchrun") from error
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun keeps the store, with addresses of processes that are gone, when it starts them again. Otherwise each
+        # start has a store of its own, and machines that joined later count their starts from 0.
+        store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    heartbeat = Heartbeat(store, rank, world_size, timeout_s, stop)
+    heartbeat.await_all(JOIN_S)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    try:
+        timeout = timedelta(seconds=timeout_s)
+        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+    except RuntimeError as error:
+        raise heartbeat.blame(str(error).splitlines()[0][:200]) from error
+    return heartbeat
+
+
+def job_id() -> str | None:
+    """The name of the job under SLURM or torchrun, the same when it is started again; None elsewhere."""
+    return os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+def is_restart() -> bool:
+    """True if SLURM (requeue) or torchrun (--max-restarts) starts this job again."""
+    counts = (os.environ.get(name, "0") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
+    return any(count.isdigit() and int(count) > 0 for count in counts)
+
+
+def note(place: str, bounded: bool = False) -> None:
+    """Say where this process is, for the error line of a job that is lost.
+
+    Args:
+        place: In words.
+        bounded: No process is here for as long as the job's timeout, unless it waits for a lost one.
+    """
+    if _heartbeat is not None:
+        _heartbeat.note(place, bounded)
+
+
+def barrier() -> None:
+    """Wait for all processes, however long one of them works; who is lost meanwhile ends the job."""
+    if _heartbeat is not None:
+        _heartbeat.meet()
 
 
 def sum_over_ranks(tensor: Tensor) -> Tensor:
@@ -83,24 +153,27 @@ def any_rank(flag: bool) -> bool:
 
 
 def gather_objects(value: object) -> list:
-    """The plain values of all ranks, in rank order."""
+    """The plain values of all ranks, in rank order; ranks may come late."""
     if not dist.is_initialized():
         return [value]
+    barrier()
     values: list = [None] * dist.get_world_size()
     dist.all_gather_object(values, value)
     return values
 
 
 def on_main_rank(body: Callable[[], object]) -> None:
-    """Run `body` on rank 0 while the others wait; a fault there is raised on all of them."""
+    """Run `body` on rank 0 while the others wait, for however long; a fault there is raised on all of them."""
     fault = None
     if not dist.is_initialized() or dist.get_rank() == 0:
+        note("work of rank 0 alone")
         try:
             body()
         except FENetError as error:
             fault = error
     faults = [fault]
     if dist.is_initialized():
+        barrier()
         dist.broadcast_object_list(faults, 0)
     if faults[0] is not None:
         raise faults[0]
@@ -125,17 +198,62 @@ def broadcast_buffers(model: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
-def first_rank_first(body: Callable[[], T]) -> T:
-    """Run `body` on rank 0, then on the others: they find what it cached."""
-    if dist.is_initialized() and dist.get_rank() > 0:
-        dist.barrier()
+def node_by_node(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0, then on the first process of every other node, then on all others.
+
+    So a download is there when the next ones look for it: on a disk that nodes share it is done once, on disks of
+    their own once on each. A fault of one process is raised on all.
+    """
+    first_of_job = not dist.is_initialized() or dist.get_rank() == 0
+    turn = 0 if first_of_job else 1 if os.environ.get("LOCAL_RANK", "0") == "0" else 2
+    results: list[T] = []
+    for current in range(3):
+        fault = None
+        if current == turn:
+            note("work of one node after the other")
+            try:
+                results.append(body())
+            except FENetError as error:
+                fault = error
+        for error in gather_objects(fault):
+            if error is not None:
+                raise error
+    return results[0]
+
+
+def on_first_of_node(body: Callable[[], T]) -> T:
+    """Run `body` on the first process of each node while the others wait; all get their node's result (plain data).
+
+    What `body` raises is raised on all of them.
+    """
+    if not dist.is_initialized():
         return body()
-    result = body()
-    barrier()
-    return result
+    node, outcome = os.environ.get("GROUP_RANK", "0"), None
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        note("work of the first process of its node")
+        outcome = _outcome(body)
+    states = [(where, outcome) for where, outcome in gather_objects((node, outcome)) if outcome is not None]
+    for _, (_, error) in states:
+        if error is not None:
+            raise error
+    return next(value for where, (value, _) in states if where == node)
 
 
-def barrier() -> None:
-    """Wait for all processes."""
+def _outcome(body: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    try:
+        return body(), None
+    except Exception as error:
+        return None, error
+
+
+def from_first_rank(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0 only; all ranks get its result, plain data."""
+    results: list[T | None] = [None]
+
+    def run() -> None:
+        results[0] = body()
+
+    on_main_rank(run)
     if dist.is_initialized():
-        dist.barrier()
+        dist.broadcast_object_list(results, 0)
+    return results[0]

@@ -45,3 +45,8 @@ class PeerLostError(FENetError):
     """Another process of the job failed or stopped answering."""
 
     exit_code = 7
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, short enough for a message of ours; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -36,6 +36,14 @@ def tensor_sha256(tensor: Tensor) -> str:
     return digest.hexdigest()
 
 
+def weights_sha256(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 (hex) over the sorted names, dtypes, shapes and bytes of parameters and buffers."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        digest.update(f"{name} {tensor_sha256(state[name])}\n".encode())
+    return digest.hexdigest()
+
+
 def named_leaves(content: Any) -> Iterator[tuple[str, Any]]:
     """Every tensor and plain value in nested dicts and lists, with its place.
 

@@ -83,6 +83,7 @@ def test_a_draw_from_a_coarse_image_loads_it(root):
     fine, coarse = split.fine, split.coarse
     assert split.names[8:] == coarse.names and split.load_label(9).tolist() == coarse.load_label(1).tolist()
     assert split.load_image(9).tolist() == coarse.load_image(1).tolist() != fine.load_image(0).tolist()
+    assert split.files(7) == fine.files(7) and split.files(8) == coarse.files(0)
     assert split.describe(7) == fine.describe(7) and split.describe(8) == coarse.describe(0)
     assert split.fingerprint() not in (fine.fingerprint(), coarse.fingerprint())
 

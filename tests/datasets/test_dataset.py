@@ -1,5 +1,6 @@
 """Samples and loaders: contract, reproducibility over workers, and faults that cross processes."""
 
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -13,7 +14,7 @@ import torch
 
 from datasets import camvid, cityscapes
 from datasets.dataset import EvaluationDataset, TrainingDataset
-from datasets.loader import build_eval_loader, build_train_loader
+from datasets.loader import TrainLoader, build_eval_loader, build_train_loader
 from datasets.sampler import EpochSampler, evaluation_indices
 from datasets.uniform import Draw, epoch_plan, load_centroids
 from tests.datasets import trees
@@ -124,11 +125,12 @@ def test_a_fault_in_a_worker_is_one_line_and_the_same_kind(split, num_workers):
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
 
 
-def test_our_own_mistakes_keep_their_traceback(split):
+@pytest.mark.parametrize("kind", [KeyError, RuntimeError])
+def test_our_own_mistakes_keep_their_traceback(split, kind):
     def broken(sample, rng):
-        raise KeyError("mistake")
+        raise kind("mistake")
 
-    with pytest.raises(KeyError, match="Traceback"):
+    with pytest.raises(kind, match="Traceback"):
         list(build_eval_loader(EvaluationDataset(split, broken), range(8), num_workers=1))
 
 
@@ -142,6 +144,50 @@ class Dying:
 def test_a_worker_that_is_killed_is_a_fault_of_the_environment(split):
     with pytest.raises(EnvironmentFault, match="DataLoader worker.*--num_workers"):
         list(build_eval_loader(EvaluationDataset(split, Dying()), range(8), num_workers=1))
+
+
+class Hanging:
+    """A transform that doesn't come back, and can't be asked to end."""
+
+    def __call__(self, sample, rng):
+        os.kill(os.getpid(), signal.SIGSTOP)
+
+
+def test_a_worker_that_hangs_is_reported_in_time_and_killed(split):
+    plan = epoch_plan(len(split), None, 0, seed=0, epoch=0)
+    loader = TrainLoader(TrainingDataset(split, Hanging(), 0), num_workers=2, timeout=1)
+    started = time.monotonic()
+    with pytest.raises(EnvironmentFault, match="no batch for 1 s.*--num_workers.*--worker_timeout"):
+        list(loader.epoch(EpochSampler(plan, 0, 1, 2)))
+    del loader
+    assert time.monotonic() - started < 20 and not multiprocessing.active_children()
+
+
+class Where:
+    """A transform that says which process it runs in."""
+
+    def __call__(self, sample, rng):
+        return {"image": torch.zeros(3, 1, 1), "name": str(os.getpid())}
+
+
+def test_workers_live_as_long_as_the_run_and_start_where_told(split):
+    plan = epoch_plan(len(split), None, 0, seed=0, epoch=0)
+    loader = TrainLoader(TrainingDataset(split, Where(), 0), num_workers=1, timeout=60)
+    names = [[name for batch in loader.epoch(EpochSampler(plan, 0, 1, 2, first)) for name in batch["name"]]
+             for first in (0, 3, 0)]  # fmt: skip
+    assert [len(part) for part in names] == [8, 2, 8] and len({name for part in names for name in part}) == 1
+
+
+def test_epochs_of_one_loader_are_those_of_new_ones(split):
+    plans = [epoch_plan(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
+    dataset = TrainingDataset(split, build_train_transform(crop_size=16), 0)
+    loader = TrainLoader(dataset, num_workers=2)
+    iterator = iter(loader.epoch(EpochSampler(plans[0], 0, 1, 2)))
+    next(iterator)  # an epoch that is left early
+    iterator.close()
+    for plan in plans:
+        sampler = EpochSampler(plan, 0, 1, 2)
+        assert equal(list(loader.epoch(sampler)), list(build_train_loader(dataset, sampler)))
 
 
 class Slow:

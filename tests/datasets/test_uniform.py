@@ -2,12 +2,11 @@
 
 import json
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-from datasets import uniform
+from datasets import camvid
 from datasets.base import ClassTable, Split
 from datasets.uniform import Draw, epoch_plan, load_centroids, realised_histogram, tile_centroids
 from tests.datasets import trees
@@ -168,7 +167,7 @@ def spoil(data):
     yield "fraction", json.dumps(data | {"centroids": [[[0, 0.5, 0]], [], []]})
     yield "pairs", json.dumps(data | {"centroids": [[[0, 1]], [], []]})
     yield "class missing", json.dumps(data | {"centroids": [[], []]})
-    yield "key missing", json.dumps({key: value for key, value in data.items() if key != "fingerprint"})
+    yield "key missing", json.dumps({key: value for key, value in data.items() if key != "content"})
 
 
 def test_a_damaged_cache_is_rebuilt(tmp_path):
@@ -189,17 +188,13 @@ def test_a_cache_that_can_t_be_written_only_warns(tmp_path):
     assert same(centroids, load_centroids(split, 16))
 
 
-def test_the_cache_appears_by_one_rename_of_a_whole_file(tmp_path, monkeypatch):
-    path, renamed = tmp_path / "centroids.json", []
-
-    def refuse(source, target):
-        renamed.append((json.loads(Path(source).read_text())["tile"], Path(source).parent, target))
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(uniform.os, "replace", refuse)
-    with pytest.warns(UserWarning, match="No space left"):
-        load_centroids(random_split(3), 16, path)
-    assert renamed == [(16, tmp_path, path)] and not list(tmp_path.iterdir())
+def test_the_cache_is_rebuilt_when_a_label_changes_and_names_and_sizes_stay(tmp_path):
+    split = camvid.build_split(trees.make_camvid(tmp_path / "data"), "train")  # labels are 0, 1, 2
+    path, before = tmp_path / "centroids.json", split.fingerprint()
+    assert [len(rows) for rows in load_centroids(split, 16, path)][:4] == [1, 1, 1, 0]
+    trees.save(split.items[1].label, trees.gray(3))
+    assert split.fingerprint() == before
+    assert [len(rows) for rows in load_centroids(split, 16, path)][:4] == [1, 0, 1, 1]
 
 
 def test_a_crash_while_writing_leaves_the_old_cache(tmp_path, monkeypatch):
@@ -207,14 +202,21 @@ def test_a_crash_while_writing_leaves_the_old_cache(tmp_path, monkeypatch):
     load_centroids(random_split(3), 16, path)
     before = path.read_bytes()
 
-    def crash(data, file):
-        file.write('{"version"')
+    def crash(source, target):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(uniform.json, "dump", crash)
+    monkeypatch.setattr("utils.files.os.replace", crash)
     with pytest.raises(KeyboardInterrupt):
         load_centroids(random_split(4), 16, path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_tile_larger_than_the_images_is_said_in_the_log(caplog):
+    with caplog.at_level("INFO", "fenet"):
+        load_centroids(random_split(3), 16)
+        assert "one tile each" not in caplog.text
+        load_centroids(random_split(3), 30)
+    assert "3 of 3 images are no larger than --class_uniform_tile 30" in caplog.text
 
 
 @trees.needs_camvid

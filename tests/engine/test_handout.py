@@ -86,3 +86,11 @@ def test_release_keys_load_back(snapshot, tmp_path):
     assert "module.layer0.0.0.weight" in stored and "module.conv_last.3.weight" in stored
     report = load_weights(model, tmp_path / "release.pth")
     assert report.complete and torch.equal(model.state_dict()["head.3.bias"], weights["head.3.bias"])
+
+
+def test_card_says_where_the_encoders_weights_are_from(snapshot, tmp_path):
+    content = load_snapshot(snapshot)
+    content["config"]["pretrained"] = {"source": "a file", "sha256": "12ab", "loaded": 3, "skipped": [], "random": []}
+    file = write_handout(content, snapshot, tmp_path / "out")
+    assert "12ab" in (file.parent / "README.md").read_text()
+    assert load_model(file, network.build_model)[0].config["pretrained"]["source"] == "a file"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from engine import parallel
-from engine.parallel import choose_norm, import_apex, order_depthwise_weights, synchronise_norms, wrap_parallel
+from engine.parallel import choose_norm, import_apex, order_depthwise_weights, wrap_parallel
 from tests.conftest import launch
 from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
@@ -66,10 +66,6 @@ STUB = """
         def __init__(self, module):
             super().__init__()
             self.module = module
-
-    def convert_syncbn_model(model):
-        model.by_apex = True
-        return model
 """
 
 
@@ -88,11 +84,11 @@ def apex(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
-def test_nvidia_s_apex_wraps_and_synchronises(apex):
+def test_nvidia_s_apex_wraps(apex):
     apex({"__init__.py": "", "parallel/__init__.py": STUB})
     model = nn.Conv2d(1, 1, 1)
-    wrapped = wrap_parallel(synchronise_norms(model, "apex"), SEVERAL, "apex")
-    assert type(wrapped).__module__ == "apex.parallel" and wrapped.module is model and model.by_apex
+    wrapped = wrap_parallel(model, SEVERAL, "apex")
+    assert type(wrapped).__module__ == "apex.parallel" and wrapped.module is model
 
 
 @pytest.mark.parametrize(

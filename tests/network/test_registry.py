@@ -7,23 +7,6 @@ from network.enhancement import FeatureFilter
 from utils.errors import CheckpointError, OptionError
 
 
-@pytest.mark.parametrize("arch", network.list_models())
-@pytest.mark.parametrize("size", [(64, 64), (65, 91)])
-@pytest.mark.parametrize("num_classes", [1, 4])
-def test_every_model(arch, size, num_classes):
-    if "r50" in arch or "r101" in arch:
-        size = (64, 64)
-    model = network.build_model(arch, num_classes)
-    images = torch.randn(2, 3, *size)
-    stride4 = tuple((n + 3) // 4 for n in size)
-    with torch.no_grad():
-        outputs = model.eval()(images)
-        assert set(outputs) == {"logits"} and outputs["logits"].shape == (2, num_classes, *stride4)
-        assert torch.equal(model(images)["logits"], outputs["logits"])
-        trained = model.train()(images)
-    assert [aux.shape[1] for aux in trained.get("aux", [])] == [num_classes] * len(model.aux_heads)
-
-
 def test_names_errors_and_aliases():
     assert {"fenet_r18", "fenet_r50", "fenet_r101"} <= set(network.list_models())
     with pytest.raises(OptionError, match="fenet_r18"):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import network
-from network.pretrained import TIMM_TWINS
+from network.weight_sources import TIMM_TWINS
 from utils.vision import import_torchvision
 
 

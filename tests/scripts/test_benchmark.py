@@ -1,12 +1,18 @@
+import argparse
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
+from engine.parity import Parity
 from loss import OhemCrossEntropy
 from loss.plain import PlainOhemCrossEntropy
-from scripts import benchmark
+from scripts import benchmark, benchmark_data
+from scripts.benchmark_cpu_demo import check
 from tests.golden_vectors import load, vectors
+from transforms.plain import augment_plain
+from utils.errors import NumericsError
 
 
 @pytest.mark.parametrize("what", ["loss", "hpf", "infer", "train-step"])
@@ -19,11 +25,54 @@ def test_writes_checked_figures(what, tmp_path):
     assert result["ratio"] == max(row["ratio"] for name, row in result["arms"].items() if name in ("ours", "folded"))
 
 
+def test_data_arms_make_the_plain_samples(tmp_path):
+    out = tmp_path / "a.json"
+    argv = ["data", "--json", str(out), "--size", "96,192", "--rounds", "1", "--warmup", "0", "--device", "cpu"]
+    assert benchmark.main(argv) == 0
+    result = json.loads(out.read_text())
+    assert list(result["arms"]) == ["plain", "exact", "cache", "device"] and result["max_error"] < 1e-4
+    assert result["ratio"] == result["arms"]["exact"]["ratio"] and result["sizes"]["crop"] == 96
+
+
+def test_samples_that_are_not_plain_s_are_refused(tmp_path, monkeypatch):
+    blurred = lambda sample, step: augment_plain(sample, replace(step, sigma=2.0))  # noqa: E731
+    monkeypatch.setattr(benchmark_data, "augment_plain", blurred)
+    argv = ["data", "--json", str(tmp_path / "a.json"), "--size", "96,192", "--rounds", "1", "--device", "cpu"]
+    assert benchmark.main(argv) == 6
+    assert not (tmp_path / "a.json").exists()
+
+
 def test_wrong_result_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "OhemCrossEntropy", lambda: OhemCrossEntropy(thresh=0.1, min_kept=10))
     argv = ["loss", "--json", str(tmp_path / "a.json"), "--size", "64,64", "--rounds", "1", "--device", "cpu"]
     assert benchmark.main(argv) == 6
     assert not (tmp_path / "a.json").exists()
+
+
+def test_cpu_demo_arms_give_the_plain_labels(tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    threads = torch.get_num_threads()
+    argv = ["cpu-demo", "--json", str(tmp_path / "a.json"), "--arch", "fenet_tiny", "--size", "64,96", "--rounds", "1"]
+    try:
+        assert benchmark.main([*argv, "--warmup", "0"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert list(result["arms"]) == ["plain", "torch", "onnx", "openvino", "openvino_int8"]
+    assert result["max_error"] < 1e-3 and result["weights"] == "fresh" and result["hardware"]["threads"] == 2
+    assert result["ratio"] == max(result["arms"][name]["ratio"] for name in ("torch", "onnx", "openvino"))
+
+
+def test_cpu_demo_refuses_other_labels():
+    parity = Parity(1, 0.99, None, None)
+    options = argparse.Namespace(snapshot=None, tolerance=None)
+    check(options, {"openvino_int8": parity})  # fresh weights say nothing about int8
+    with pytest.raises(NumericsError, match="onnx gives other labels"):
+        check(options, {"onnx": parity})
+    with pytest.raises(NumericsError, match="openvino_int8"):
+        check(argparse.Namespace(snapshot="a.pth", tolerance=None), {"openvino_int8": Parity(1, 0.9, None, None)})
 
 
 @pytest.mark.parametrize("row", [row for row in load("losses")["cases"] if row["kind"] == "ohem_cross_entropy"])

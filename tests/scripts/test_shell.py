@@ -122,7 +122,8 @@ def test_training_is_the_paper_s_recipe(place, name, arch, shell):
     parsed = config.parse_train(place.recorded("train.py"))
     assert parsed.flat() == recipe(arch, place.root / "results", f"cityscapes_fenet_{name}")
     assert parsed.notes == []
-    assert place.launched() == ["--standalone", "--nproc_per_node=8"]
+    assert place.launched()[:2] == ["--standalone", "--nproc_per_node=8"]
+    assert "SIGUSR1" in place.launched()[2]  # a queue's warning reaches the training processes
 
 
 @pytest.mark.parametrize(

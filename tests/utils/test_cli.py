@@ -29,6 +29,7 @@ from utils.options import Parser
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 5),
         (RuntimeError("[gloo] Timed out waiting 60000ms for recv operation to complete"), 7),
         (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40000"), 7),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), 5),
         (KeyboardInterrupt(), 130),
     ],
     ids=lambda value: type(value).__name__,
@@ -92,9 +93,9 @@ def test_drawing(tmp_path):
 
 def test_one_process_needs_no_group(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    process = distributed.start("cpu")
-    assert (process.rank, process.world_size, process.is_main) == (0, 1, True)
+    with distributed.job("cpu") as process:
+        assert (process.rank, process.world_size, process.is_main) == (0, 1, True)
     total = torch.tensor([2**53 + 1])
     assert distributed.sum_over_ranks(total).item() == 2**53 + 1
     assert distributed.any_rank(True) and not distributed.any_rank(False)
-    assert distributed.gather_objects("a") == ["a"] and distributed.first_rank_first(lambda: 3) == 3
+    assert distributed.gather_objects("a") == ["a"] and distributed.node_by_node(lambda: 3) == 3

@@ -1,0 +1,156 @@
+"""`--cache`: where a split's decoded pixels are kept, and who makes them.
+
+`ram` is anonymous memory (memfd) that the processes of a node open through /proc: the kernel frees it with the last of
+them, however they end. `disk` and a path are a file that later runs use again; it is complete or absent.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from datasets.base import Split
+from datasets.dataset import load_pair
+from datasets.pixel_file import PixelFile, Sizes, file_length, fill
+from datasets.reading import image_size
+from utils.distributed import on_first_of_node
+from utils.errors import EnvironmentFault
+from utils.files import make_folder, sync_folder
+from utils.logging import get_logger
+
+VERSION = 1  # of what the pixels are; another one makes new files
+SUFFIX = ".pixels"
+GIB = 2**30
+
+
+def open_cache(split: Split, where: str, folder: Path) -> PixelFile | None:
+    """The cache of a labelled split, made first where there is none; one process of each node makes it.
+
+    Args:
+        split: What is to be cached.
+        where: `off`, `ram`, `disk`, or a folder.
+        folder: What `disk` means.
+
+    Raises:
+        DataError: A sample can't be read.
+        EnvironmentFault: Not enough disk space or memory, or the folder can't be written.
+    """
+    if where == "off":
+        return None
+    key = cache_key(split)
+    if where == "ram":
+        return PixelFile(on_first_of_node(lambda: _fill_memory(split, key)), key)
+    folder = Path(folder if where == "disk" else where)
+    return PixelFile(on_first_of_node(lambda: str(_fill_file(split, key, folder))), key)
+
+
+def cache_key(split: Split) -> str:
+    """SHA-256 (hex) of what the pixels depend on: the split, its class table, its files' times, and `VERSION`."""
+    times = [path.stat().st_mtime_ns for index in range(len(split)) for path in split.files(index)]
+    table = sorted(split.classes.id_to_train.items())
+    return hashlib.sha256(json.dumps([VERSION, split.fingerprint(), table, times]).encode()).hexdigest()
+
+
+def _fill_memory(split: Split, key: str) -> str:
+    """The path under which other processes of this user find the pixels."""
+    if not hasattr(os, "memfd_create"):
+        raise EnvironmentFault("--cache ram: needs Linux; use --cache disk")
+    sizes = _sizes(split)
+    _check(split, sizes, key, "ram", _free_memory(), "memory")
+    handle = os.memfd_create("fenet-pixels")  # stays open: what it holds goes with the process
+    _fill(split, handle, key, sizes)
+    return f"/proc/{os.getpid()}/fd/{handle}"
+
+
+def _fill_file(split: Split, key: str, folder: Path) -> Path:
+    """The file with the pixels, which may have been there already."""
+    path = make_folder(folder, "--cache") / f"{split.dataset}_{split.split}_{key[:16]}{SUFFIX}".replace("/", "-")
+    try:
+        PixelFile(path, key)
+        get_logger().info(f"cache: {path}")
+        return path
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        get_logger().warning(f"cache: {path} is not usable ({error}); it is made anew")
+    import fcntl  # not on Windows, where nothing else needs it
+
+    _remove_leftovers(folder)
+    sizes = _sizes(split)
+    _check(split, sizes, key, str(path), shutil.disk_usage(folder).free, "disk space")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "wb+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX)  # says that it is being written
+            _fill(split, file.fileno(), key, sizes)
+            os.fsync(file.fileno())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    sync_folder(folder)
+    return path
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Deletes unfinished files whose process is gone, and names the caches of other data."""
+    import fcntl
+
+    for path in folder.glob(f".*{SUFFIX}.*.tmp"):
+        with open(path, "rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            path.unlink(missing_ok=True)
+    others = sorted(folder.glob(f"*{SUFFIX}"))
+    if others:
+        used = sum(path.stat().st_size for path in others) / GIB
+        get_logger().info(f"cache: {folder} holds {len(others)} of other data ({used:.1f} GiB), which may be deleted")
+
+
+def _fill(split: Split, handle: int, key: str, sizes: Sizes) -> None:
+    try:
+        fill(handle, key, sizes, partial(load_pair, split), split.describe, _threads())
+    except OSError as error:
+        raise EnvironmentFault(f"--cache: {error.strerror}; make room, or name another folder") from error
+
+
+def _sizes(split: Split) -> Sizes:
+    """Sizes of all images, from the files' headers where samples are files."""
+    with ThreadPoolExecutor(_threads()) as pool:
+        return list(pool.map(partial(_size, split), range(len(split))))
+
+
+def _size(split: Split, index: int) -> tuple[int, int]:
+    files = split.files(index)
+    return image_size(files[0]) if files else split.load_image(index).shape[:2]
+
+
+def _threads() -> int:
+    return min(32, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+
+
+def _check(split: Split, sizes: Sizes, key: str, place: str, free: int, kind: str) -> None:
+    """Says how much is needed. Raises `EnvironmentFault` where there is less, or hardly more."""
+    needed = file_length(sizes, key)
+    text = f"{needed / GIB:.2f} GiB for the pixels of {len(sizes)} samples of {split.dataset} {split.split}"
+    if needed > 0.9 * free:
+        raise EnvironmentFault(
+            f"--cache: {place} needs {text}, and {free / GIB:.2f} GiB of {kind} are free;"
+            " make room, name another folder (--cache PATH), or use --cache off"
+        )
+    get_logger().info(f"cache: {place}: {text}; {free / GIB:.2f} GiB of {kind} are free")
+
+
+def _free_memory() -> int:
+    """Bytes of memory that this process may still take: of the machine, and of its control group."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]
+    group = Path("/sys/fs/cgroup")
+    limit, used = group / "memory.max", group / "memory.current"
+    if limit.exists() and used.exists() and limit.read_text().strip() != "max":
+        free.append(int(limit.read_text()) - int(used.read_text()))
+    return min(free)

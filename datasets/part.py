@@ -1,0 +1,48 @@
+"""Some samples of a split."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from datasets.base import FileSplit, Split
+
+
+class SplitPart(Split):
+    """The samples `indices` of a split, in this order.
+
+    Args:
+        whole: Any split.
+        indices: Into `whole`; one may come more than once.
+    """
+
+    def __init__(self, whole: Split, indices: Sequence[int]) -> None:
+        self.whole, self.indices = whole, list(indices)
+        self.dataset, self.split, self.classes = whole.dataset, whole.split, whole.classes
+        self.names, self.has_labels = [whole.names[index] for index in self.indices], whole.has_labels
+
+    def load_image(self, index: int) -> np.ndarray:
+        """See `Split.load_image`."""
+        return self.whole.load_image(self.indices[index])
+
+    def load_label(self, index: int) -> np.ndarray:
+        """See `Split.load_label`."""
+        return self.whole.load_label(self.indices[index])
+
+    def label_files(self) -> list[Path]:
+        """See `Split.label_files`."""
+        files = self.whole.label_files()
+        return [files[index] for index in self.indices] if files else []
+
+    def describe(self, index: int) -> str:
+        """See `Split.describe`."""
+        return self.whole.describe(self.indices[index])
+
+    def fingerprint(self) -> str:
+        """See `Split.fingerprint`; of files only those of the chosen samples are looked at."""
+        whole = self.whole
+        if isinstance(whole, FileSplit):
+            items = [whole.items[index] for index in self.indices]
+            return FileSplit(whole.dataset, whole.split, whole.classes, items).fingerprint()
+        return hashlib.sha256(f"{self.whole.fingerprint()} {self.indices}".encode()).hexdigest()

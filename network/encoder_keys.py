@@ -1,0 +1,73 @@
+"""Key styles of encoder weights -> the keys of the encoder that gets them.
+
+Known styles: ours (a whole model or its encoder), the releases' deep stem (a whole model, or the encoder's own file),
+torchvision's and timm's classifiers, and lukemelas' EfficientNet-PyTorch (`_conv_stem...`), whose tensors stand in the
+same order as those of timm's TensorFlow twins.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from torch import Tensor
+
+RELEASE = (("layer0.0.", "conv1."), ("layer0.1.", "bn1."))
+LUKEMELAS_TOP = {
+    "_conv_stem": "conv_stem",
+    "_bn0": "bn1",
+    "_conv_head": "conv_head",
+    "_bn1": "bn2",
+    "_fc": "classifier",
+}
+LUKEMELAS_BLOCK = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand"}
+EXPANDED = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
+EXPANDED |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
+SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+
+
+def flat_key(key: str) -> str:
+    """A key as all styles spell it: timm's feature encoders write `stages_0` for `stages.0`, and stand in `model.`."""
+    return key.removeprefix("model.").replace(".", "_")
+
+
+def is_lukemelas(keys: Iterable[str]) -> bool:
+    """True for the keys of EfficientNet-PyTorch."""
+    return "_conv_stem.weight" in keys
+
+
+def encoder_keys(weights: Mapping[str, Tensor], own: Iterable[str]) -> dict[str, Tensor]:
+    """`weights` under the keys `own` of an encoder; what the encoder lacks keeps a key in timm's style."""
+    own = list(own)
+    inner = {key.removeprefix("encoder."): value for key, value in weights.items() if key.startswith("encoder.")}
+    if inner:
+        weights = inner
+    elif any(key.startswith("layer0.") for key in weights):
+        weights = {_release_key(key): value for key, value in weights.items() if re.match(r"layer\d\.", key)}
+    elif is_lukemelas(weights):
+        weights = _from_lukemelas(weights, own)
+    names = {flat_key(key): key for key in own}
+    return {names.get(flat_key(key), key): value for key, value in weights.items()}
+
+
+def _release_key(key: str) -> str:
+    for theirs, ours in RELEASE:
+        if key.startswith(theirs):
+            return ours + key.removeprefix(theirs)
+    return key
+
+
+def _from_lukemelas(weights: Mapping[str, Tensor], own: list[str]) -> dict[str, Tensor]:
+    """EfficientNet-PyTorch's keys -> timm's, whose blocks are numbered within stages: `own` tells how many each has."""
+    found = {tuple(map(int, match.groups())) for key in own if (match := re.search(r"blocks\.(\d+)\.(\d+)\.", key))}
+    places = sorted(found)
+    result = {}
+    for key, value in weights.items():
+        part, _, rest = key.partition(".")
+        if part == "_blocks":
+            number, part, rest = rest.split(".", 2)
+            table = EXPANDED if f"_blocks.{number}._expand_conv.weight" in weights else SEPARABLE
+            name = (table | LUKEMELAS_BLOCK).get(part, part)
+            stage, index = places[int(number)] if int(number) < len(places) else ("?", number)
+            result[f"blocks.{stage}.{index}.{name}.{rest}"] = value
+        else:
+            result[f"{LUKEMELAS_TOP.get(part, part)}.{rest}"] = value
+    return result

@@ -1,0 +1,95 @@
+"""Are memory, disk and shared memory large enough for the run?"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from config import TrainConfig
+from scripts.doctor_checks.findings import Finding, Visit, gib
+from scripts.doctor_checks.memory import StepMemory, build_step_memory
+
+SHARED_MEMORY = Path("/dev/shm")
+PREFETCHED = 2  # batches that each loader process holds ready
+SNAPSHOTS = 3  # last.pth, its predecessor, and the one being written
+
+
+def check_memory(visit: Visit) -> Iterator[Finding]:
+    """An estimate for the chosen crop and batch, against the device's memory."""
+    config, classes = visit.config, next(iter(visit.splits.values())).classes
+    batch, (height, width) = config.optim.bs_mult, crop_of(config)
+    step = build_step_memory(config, classes.num_classes)
+    needed, (there, device) = step.total(batch, height, width), device_memory(visit)
+    visit.details["memory"] = {
+        "estimate_bytes": round(needed), "fixed_bytes": step.fixed, "bytes_per_pixel": step.per_pixel,
+        "available_bytes": there, "batch": batch, "crop": [height, width],
+    }  # fmt: skip
+    what = f"{config.model.arch}, {batch} crops of {height}x{width}, --amp {config.run.amp}: a step takes about"
+    what += f" {gib(needed)} (weights, gradients, optimizer {gib(step.fixed)}); {device} has {gib(there)}"
+    if needed <= there:
+        yield Finding("ok", what)
+    else:
+        yield Finding("warning", what, remedy=_less(config, step, classes.num_classes, there, batch, (height, width)))
+
+
+def _less(config: TrainConfig, step: StepMemory, num_classes: int, there: float, batch: int, crop: tuple) -> str:
+    """Flags that make the run fit, each with what it would give."""
+    options = []
+    if config.run.amp == "off":
+        half = build_step_memory(replace(config, run=replace(config.run, amp="bf16")), num_classes)
+        needed = half.total(batch, *crop)
+        options.append(f"--amp bf16 (about {gib(needed)}{', still too much' if needed > there else ''})")
+    whole, most = batch * config.optim.accumulate, min(batch - 1, step.largest_batch(there, *crop))
+    images = max((n for n in range(2, most + 1) if whole % n == 0), default=None)
+    if images:
+        options.append(f"--bs_mult {images} --accumulate {whole // images}")
+    side = step.largest_crop(there, batch)
+    options.append(f"--crop_size {side}" if side >= 64 else "a smaller --arch")
+    return ", or ".join(options)
+
+
+def crop_of(config: TrainConfig) -> tuple[int, int]:
+    """(height, width) of the training crop."""
+    crop = config.augment.crop_size
+    return crop if isinstance(crop, tuple) else (crop, crop)
+
+
+def device_memory(visit: Visit) -> tuple[float, str]:
+    """Bytes of the device that would be trained on, and its name."""
+    if visit.gpu_memory is not None:
+        return visit.gpu_memory * 2**30, "the GPU of --gpu_memory"
+    if visit.config.run.device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_properties(0).total_memory, torch.cuda.get_device_name(0)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine (no GPU here, see --gpu_memory)"
+
+
+def check_disk(visit: Visit) -> Iterator[Finding]:
+    """Room for snapshots below --ckpt, and for batches in shared memory."""
+    config, memory = visit.config, visit.details.get("memory")
+    folder = config.folder
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    needed = (SNAPSHOTS + 1) * memory["fixed_bytes"] if memory else 0
+    visit.details["disk_free_bytes"] = free
+    what = f"disk of --ckpt {config.run.ckpt}: {gib(free)} free, snapshots take up to {gib(needed)}"
+    yield Finding("ok", what) if free > needed else Finding("warning", what, remedy="--ckpt on another disk")
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        yield Finding("error", f"{folder}: can't be written", remedy="choose another --ckpt", exit_code=5)
+    if config.data.num_workers and SHARED_MEMORY.is_dir():
+        yield _shared_memory(visit, shutil.disk_usage(SHARED_MEMORY).free)
+
+
+def _shared_memory(visit: Visit, free: int) -> Finding:
+    config, (height, width) = visit.config, crop_of(visit.config)
+    sample = (3 * 4 + 8) * height * width  # float32 image, int64 label
+    needed = config.data.num_workers * PREFETCHED * config.optim.bs_mult * sample
+    visit.details["shared_memory_free_bytes"] = free
+    workers = f"--num_workers {config.data.num_workers}"
+    what = f"{SHARED_MEMORY}: {gib(free)} free, {workers} takes up to {gib(needed)} for each training process"
+    if free > needed:
+        return Finding("ok", what)
+    return Finding("warning", what, remedy="a lower --num_workers, or more shared memory (docker run --shm-size)")

@@ -1,0 +1,97 @@
+"""A run in miniature on real samples, by train.py's own pieces: two steps, validation, saving, loading again."""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import network
+import train
+from config import TrainConfig
+from datasets.base import Split
+from datasets.part import SplitPart
+from engine.checkpoint import load_model, load_snapshot, weights_sha256
+from engine.trainer import Trainer
+from scripts.doctor_checks.findings import Finding, Visit
+from scripts.doctor_checks.labels import class_pixels
+from utils.cli import as_fault
+from utils.distributed import Process, choose_device
+from utils.signals import StopRequest
+
+STEPS, BATCH, CROP, VALIDATED, LONG_SIDE = 2, 2, 64, 2, 192
+
+
+def check_rehearsal(visit: Visit) -> Iterator[Finding]:
+    """Trains, validates, saves and loads in a temporary folder."""
+    data = visit.config.data
+    parts = [
+        _healthy_part(visit, name, count)
+        for name, count in ((data.train_split, STEPS * BATCH), (data.val_split, VALIDATED))
+    ]
+    if None in parts:
+        yield Finding("note", "not rehearsed: there are no healthy labelled samples to train and validate with")
+        return
+    try:
+        with tempfile.TemporaryDirectory(prefix="fenet_doctor_") as folder:
+            yield rehearse(small_config(visit.config, folder), *parts)
+    except Exception as error:  # whatever a run may raise; what is no fault of the data or the machine passes on
+        fault = as_fault(error)
+        if fault is None:
+            raise
+        yield Finding(
+            "error",
+            "a short run fails",
+            (str(fault),),
+            "mend this first: train.py would fail like this, too",
+            fault.exit_code,
+        )
+
+
+def _healthy_part(visit: Visit, name: str, count: int) -> Split | None:
+    """`count` samples without a fault, the same ones again where there are fewer."""
+    whole = visit.splits.get(name)
+    healthy = [
+        facts.index
+        for facts in visit.facts.get(name, [])
+        if facts.ids is not None and not facts.faults and class_pixels(facts.ids, whole.classes).any()
+    ]
+    return SplitPart(whole, (healthy * count)[:count]) if healthy else None
+
+
+def small_config(config: TrainConfig, folder: str) -> TrainConfig:
+    """The same run with small crops and batches, from random weights."""
+    crop = config.augment.crop_size
+    sides = crop if isinstance(crop, tuple) else (crop, crop)
+    return replace(
+        config,
+        model=replace(config.model, snapshot=None, pretrained=None, restore_optimizer=False),
+        data=replace(config.data, num_workers=0, cache="off"),
+        augment=replace(config.augment, crop_size=tuple(min(side, CROP) for side in sides)),
+        optim=replace(config.optim, bs_mult=BATCH, bs_mult_val=1, accumulate=1, max_epoch=1, warmup_steps=0),
+        run=replace(
+            config.run, ckpt=folder, exp="run", tb_path=None, max_steps=None, save_every=None, eval_epoch=0,
+            test_mode=False, dump_augmentation_images=False, base_size=LONG_SIDE, report=False,
+        ),
+    )  # fmt: skip
+
+
+def rehearse(config: TrainConfig, train_part: Split, val_part: Split) -> Finding:
+    """The run; raises what train.py would."""
+    process = Process(0, 1, choose_device(config.run.device))
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
+        trainer = train.build_trainer(config, process, fresh=True, splits=(train_part, val_part))
+        config.folder.mkdir()
+        trainer.run(StopRequest())
+        return _loaded_again(config.folder, trainer)
+
+
+def _loaded_again(folder: Path, trainer: Trainer) -> Finding:
+    names = trainer.header["classes"]["names"]
+    saved = load_snapshot(folder / "last.pth")["model"]
+    if weights_sha256(saved) != weights_sha256(trainer.model.state_dict()):
+        return Finding("error", "a short run's snapshot holds other weights than the model", exit_code=4)
+    load_model(folder / "best.pth", network.build_model, classes=names)
+    where = f"{trainer.process.device.type}, crops of {CROP} or smaller"
+    return Finding("ok", f"{trainer.state.step} steps, validation, saving and loading again work ({where})")

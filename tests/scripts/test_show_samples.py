@@ -1,0 +1,65 @@
+"""The sheet of training samples."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from datasets.dataset import TrainingDataset
+from datasets.synthetic import SyntheticSplit
+from datasets.uniform import Draw
+from scripts import show_samples
+from tests.conftest import make_scenes
+from transforms import build_train_transform
+from utils.sheet import Panel, draw_sheet
+
+
+def test_a_sheet_of_the_default_data(tmp_path):
+    path = tmp_path / "sheet.png"
+    argv = ["--out", str(path), "--count", "2", "--crop_size", "64", "--class_uniform_pct", "0", "--arch", "fenet_tiny"]
+    assert show_samples.main(argv) == 0
+    sheet = np.asarray(Image.open(path))
+    assert sheet.ndim == 3 and sheet.shape[1] > 4 * 64 and sheet.std() > 20
+
+
+@pytest.mark.parametrize("place", ["cpu", "device"])
+def test_a_sheet_of_own_data(tmp_path, place):
+    data = make_scenes(tmp_path / "data", 8, ignore=True)
+    argv = ["--dataset", "folder", "--data_root", str(data), "--out", str(tmp_path / "s.png"), "--ckpt", str(tmp_path)]
+    argv += ["--class_uniform_pct", "1", "--crop_size", "40,56", "--arch", "fenet_tiny", "--columns", "9"]
+    argv += ["--augment", place]
+    assert show_samples.main(argv) == 0
+    assert Image.open(tmp_path / "s.png").width > 8 * 2 * 56
+
+
+@pytest.mark.parametrize("argv", [["--count", "0"], ["--columns", "0"], ["--epoch", "-1"], ["--dataset", "pascal"]])
+def test_wrong_options(argv, tmp_path):
+    assert show_samples.main([*argv, "--out", str(tmp_path / "s.png")]) == 2
+    assert not (tmp_path / "s.png").exists()
+
+
+@pytest.mark.parametrize("place", [(20, 30), (0, 0), (127, 63), (70, 10)])
+def test_the_cross_is_where_the_centroid_has_gone(place):
+    split = SyntheticSplit(count=1, height=64, width=128)
+    image = np.zeros((64, 128, 3), np.uint8)
+    left, top = place
+    image[max(0, top - 2) : top + 3, max(0, left - 2) : left + 3] = 255
+    split.load_image = lambda index: image
+    transform = build_train_transform(crop_size=48, color_aug=0, blur="off")
+    dataset = TrainingDataset(split, transform, seed=1)
+    for index in range(6):
+        draw = Draw(0, place, 3, epoch=0, index=index)
+        x, y = show_samples.find_centroid(dataset, draw, None)
+        seen = dataset[draw]["image"][0].numpy()
+        rows, columns = np.nonzero(seen > 0)
+        assert abs(x - columns.mean()) < 4 and abs(y - rows.mean()) < 4
+    assert show_samples.find_centroid(dataset, Draw(0, None, None, 0, 0), None) is None
+
+
+def test_captions_and_legend_fit():
+    panels = [Panel(np.zeros((20, 30, 3), np.uint8), "a very long caption " * 9)] * 5
+    sheet = draw_sheet(
+        "title", panels, 2, [("a class with a name wider than the sheet", (255, 0, 0)), ("b", (0, 0, 9))]
+    )
+    assert sheet.shape[1] == 2 * (30 + 8) + 8
+    assert (sheet == (255, 0, 0)).all(-1).any() and (sheet == (0, 0, 9)).all(-1).any()
+    assert draw_sheet("", panels[:1], 4, []).shape[1] == 30 + 16

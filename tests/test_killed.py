@@ -1,0 +1,102 @@
+"""Runs that end at once, in the middle of saving or recording: going on leaves what an undisturbed run leaves."""
+
+import json
+import os
+import signal
+
+import pytest
+
+import engine.trainer
+import train
+from engine.recorder import Recorder
+from tests.conftest import train_args
+from utils.events import NAMES, _records, filter_events
+
+OF_THE_MACHINE = ("images_per_second", "data_wait")
+
+
+class KilledAt:
+    """Kills this process before or after a call of one of several functions, counted together."""
+
+    def __init__(self, patch, call: int, after: bool) -> None:
+        self.left, self.after = call, after
+        patch.setattr(engine.trainer, "save_snapshot", self.wrapped(engine.trainer.save_snapshot))
+        for name in ("step", "epoch"):
+            patch.setattr(Recorder, name, self.wrapped(getattr(Recorder, name)))
+
+    def wrapped(self, function):
+        def call(*args, **options):
+            self.left -= 1
+            if self.left < 0 and not self.after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            function(*args, **options)
+            if self.left < 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        return call
+
+
+def run_killed(arguments: list[str], call: int, after: bool) -> bool:
+    """Train in a child; True if it was killed."""
+    child = os.fork()
+    if child == 0:
+        with pytest.MonkeyPatch.context() as patch:
+            KilledAt(patch, call, after)
+            os._exit(train.main(arguments))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+def events(folder) -> list[tuple[int, str, float]]:
+    """Step, tag and value of every scalar in the event files, however they are spread over them; pictures as 0."""
+    found = []
+    for path in folder.glob(NAMES):
+        for _, event in _records(path.read_bytes()):
+            found += [(event.step, value.tag, round(value.simple_value, 6)) for value in event.summary.value]
+    return sorted(entry for entry in found if entry[1].split("/")[-1] not in OF_THE_MACHINE)
+
+
+def lines(folder) -> list[dict]:
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in record.items() if name not in OF_THE_MACHINE} for record in records]
+
+
+def test_no_step_is_recorded_twice_or_lost(scenes, tmp_path):
+    extra = ("--max_epoch", "1", "--save_every", "3", "--no-report", "--lr", "0.001")
+    assert train.main(train_args(scenes, tmp_path / "whole", *extra)) == 0
+    whole = tmp_path / "whole" / "run"
+    expected = events(whole)
+    assert {step for step, _, _ in expected} == {1, 2, 3, 4} and len(set(expected)) == len(expected)
+    for call in range(20):
+        arguments = train_args(scenes, tmp_path / str(call), *extra)
+        if not run_killed(arguments, call, after=call % 2 == 1):
+            break
+        assert train.main(arguments) == 0
+        folder = tmp_path / str(call) / "run"
+        assert events(folder) == expected, call
+        assert lines(folder) == lines(whole), call
+        assert not list(folder.glob(".*.tmp"))
+    assert call > 7  # four steps, an epoch, four saves
+
+
+def test_a_half_written_event_and_foreign_files(tmp_path):
+    (tmp_path / "events.out.tfevents.1.host").write_bytes(b"\x18\0\0\0\0\0\0\0half")
+    (tmp_path / "notes.txt").write_text("mine")
+    filter_events(tmp_path, lambda step, tag: True)
+    filter_events(tmp_path / "missing", lambda step, tag: True)
+    assert (tmp_path / "events.out.tfevents.1.host").read_bytes() == b""
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("count", ["SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"])
+def test_a_restart_by_the_queue_goes_on_although_it_began_anew(scenes, tmp_path, monkeypatch, capfd, count):
+    assert train.main(train_args(scenes, tmp_path, "--max_steps", "1")) == 0
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    arguments = train_args(scenes, tmp_path, "--resume", "never")
+    monkeypatch.setenv(count, "1")  # of a job that ended before it began this run
+    assert train.main([*arguments, "--max_steps", "2"]) == 0
+    assert "resuming" not in capfd.readouterr().out
+    assert train.main([*arguments, "--max_steps", "3"]) == 0
+    assert capfd.readouterr().out.startswith("resuming at step 2 from")
+    monkeypatch.delenv(count)
+    assert train.main([*arguments, "--max_steps", "1"]) == 0
+    assert "resuming" not in capfd.readouterr().out

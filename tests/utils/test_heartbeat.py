@@ -1,0 +1,216 @@
+"""Who is lost, stuck or failed: heartbeats of several ranks that share this process, then real processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import torch.distributed as dist
+
+from tests.conftest import ROOT
+from utils import heartbeat
+from utils.errors import PeerLostError
+from utils.heartbeat import DONE, Heartbeat, is_lost_peer
+from utils.signals import StopRequest
+
+
+class Rank(Heartbeat):
+    """Keeps what would end the process."""
+
+    def __init__(self, *args):
+        self.aborted, self.left_early = None, False
+        super().__init__(*args)
+
+    def _abort(self, message):
+        self.aborted = self.aborted or message
+
+    def _leave_early(self):
+        self.left_early = True
+
+
+@pytest.fixture
+def ranks(monkeypatch):
+    """Called with a timeout: three ranks, each with a request to stop."""
+    monkeypatch.setattr(heartbeat, "INTERVAL_S", 0.02)
+    store = dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
+    made: list[Rank] = []
+
+    def make(timeout_s: float = 1000.0) -> list[Rank]:
+        made.extend(Rank(store.clone(), rank, 3, timeout_s, StopRequest()) for rank in range(3))
+        for one in made:
+            one.await_all(60)
+            one.stop.saveable = True
+        return made
+
+    yield make
+    for one in made:
+        one._closed.set()
+        one._thread.join()
+
+
+def until(condition, seconds: float = 60.0):
+    """What `condition` returns once that is true."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "nothing happened"
+        time.sleep(0.01)
+    return value
+
+
+def test_a_silent_rank_is_named_with_its_last_place(ranks):
+    first, second, third = ranks(2.0)
+    second.note("step 17", bounded=True)
+    until(lambda: first._peers[1].where == "step 17")
+    second._closed.set()  # it says no more, not even goodbye
+    for one in (first, third):
+        message = until(lambda one=one: one.aborted)
+        assert "rank 1 on " in message and "step 17" in message and "rank 0" not in message
+
+
+def test_long_work_of_one_rank_ends_nothing(ranks):
+    first, second, third = ranks(0.5)
+    first.note("work of rank 0 alone")
+    for one in (second, third):
+        one.note("waiting for the others", bounded=True)
+    time.sleep(2)
+    assert not any(one.aborted for one in (first, second, third))
+
+
+def test_ranks_that_wait_for_one_that_does_not_come(ranks):
+    first, second, third = ranks(0.7)
+    for one in (first, third):
+        one.note("step 5", bounded=True)
+    second.note("loading the batch after step 4", bounded=True)
+    message = until(lambda: first.aborted)
+    assert "no progress" in message and "rank 1 at loading the batch after step 4" in message and "--timeout" in message
+
+
+def test_a_long_step_of_all_ranks_ends_nothing(ranks):
+    everyone = ranks(0.5)
+    for one in everyone:
+        one.note("step 5", bounded=True)
+    time.sleep(1.5)
+    assert not any(one.aborted for one in everyone)
+
+
+def test_a_rank_that_ends_with_a_fault(ranks, monkeypatch):
+    monkeypatch.setattr(heartbeat, "FAILED_S", 0.1)
+    first, second, third = ranks()
+    second.close("DataError: image 3 is missing")
+    assert "ended at the start: DataError: image 3 is missing" in until(lambda: first.aborted)
+    assert isinstance(third.blame("Connection closed by peer"), PeerLostError)
+
+
+def test_ranks_that_are_done_are_not_missed(ranks):
+    first, second, third = ranks(0.5)
+    second.close(DONE)
+    third.close(DONE)
+    time.sleep(1.5)
+    assert first.aborted is None
+    first.close(DONE)
+
+
+def test_after_a_broken_connection_the_silent_one_is_to_blame(ranks, monkeypatch):
+    monkeypatch.setattr(heartbeat, "GONE_S", 1.0)
+    first, second, third = ranks()
+    second._closed.set()
+    second._thread.join()
+    assert "rank 1 on " in str(first.blame("Connection closed by peer"))
+    everyone_lives = str(third.blame("[gloo] Timed out waiting 60000ms"))
+    assert "rank 1 on" in everyone_lives
+
+
+def test_when_all_live_the_one_whose_operation_did_not_fail_is_to_blame(ranks, monkeypatch):
+    monkeypatch.setattr(heartbeat, "GONE_S", 1.5)
+    everyone = ranks()
+    for one in everyone:
+        one.note("step 8", bounded=True)
+    with ThreadPoolExecutor() as pool:
+        for text in map(str, pool.map(lambda one: one.blame("Timed out"), (everyone[0], everyone[2]))):
+            assert text.startswith("rank 1 lives and keeps the others waiting (Timed out): ")
+            assert "rank 0 at waiting in vain at step 8, rank 1 at step 8" in text
+
+
+def test_a_request_to_stop_reaches_everyone(ranks):
+    first, second, third = ranks()
+    second.stop.ask()
+    until(lambda: first.stop.asked and third.stop.asked)
+    assert not any(one.left_early for one in (first, second, third))
+
+
+def test_a_request_before_there_is_something_to_save_ends_everyone(ranks):
+    everyone = ranks()
+    everyone[1].stop.saveable = False
+    everyone[0].stop.ask()
+    until(lambda: everyone[1].left_early)
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40000"), True),
+        (dist.DistBackendError("NCCL error"), True),
+        (RuntimeError("shape mismatch"), False),
+        (ConnectionResetError("a download"), False),
+    ],
+)
+def test_what_collective_operations_raise(error, lost):
+    assert is_lost_peer(error) == lost
+
+
+WORK = """
+    import sys, time
+    from utils import distributed
+    from utils.cli import run_main
+    def body(argv):
+        with distributed.job("cpu", 3.0) as process:
+            distributed.barrier()
+            print("ready", flush=True)
+            distributed.on_main_rank(lambda: time.sleep(float(argv[0])))
+            distributed.any_rank(False)
+    sys.exit(run_main(body, sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def pair(free_port):
+    """Called with the seconds that rank 0 works alone: two processes without a launcher, ready."""
+    started = []
+
+    def start(seconds: float):
+        for rank in range(2):
+            place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            command = [sys.executable, "-c", textwrap.dedent(WORK), str(seconds)]
+            started.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **place}, **pipes))
+        assert [process.stdout.readline() for process in started] == ["ready\n"] * 2
+        return started
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def free_port() -> int:
+    store = dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
+    return store.port
+
+
+def test_work_of_rank_0_that_takes_longer_than_the_timeout(pair):
+    for process in pair(4.5):
+        assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_process_that_is_stopped_or_killed_ends_the_job_with_its_name(pair, number):
+    first, second = pair(1.0)
+    second.send_signal(number)
+    _, errors = first.communicate(timeout=60)
+    assert first.returncode == 7
+    assert len(errors.splitlines()) == 1 and errors.startswith("error: rank 1 on "), errors
