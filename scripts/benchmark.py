@@ -7,7 +7,8 @@ Each arm's result is first checked against the plain one (`max_error`). Then rou
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. Plain is eager float32 PyTorch in NCHW
 layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
-TF32 convolutions. `data`, `cpu-demo` and `scaling` are described in scripts/benchmark_data.py, benchmark_cpu_demo.py and
+TF32 convolutions.
+`data`, `cpu-demo` and `scaling` are described in scripts/benchmark_data.py, benchmark_cpu_demo.py and
 benchmark_scaling.py.
 """
 
