@@ -35,7 +35,7 @@ from utils.options import Parser  # noqa: E402
 
 PROCESSES, TRAIN_IMAGES, VAL_IMAGES, SAVE_EVERY = 2, 40, 6, 4
 STEPS_PER_EPOCH = TRAIN_IMAGES // (2 * PROCESSES)
-STEPS_PER_KILL = 10  # a kill comes up to 8 steps and a moment after the first one, and costs some of them
+STEPS_PER_KILL = 8  # a kill comes up to 8 steps and a moment after the first one, and costs some of them
 KILL_TARGETS = ("rank 0", "rank 1", LAUNCHER, LOADER)
 TERM_PHASES, TERM_TARGETS = ("boot", "step", "save", "validation"), ("rank 0", "rank 1", LAUNCHER, "all")
 
