@@ -12,6 +12,7 @@ from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, 
 PRECISIONS = ("off", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
 IGNORE_LABEL = 255
+RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
 BOUNDARY_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
 
 
@@ -325,7 +326,10 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
 class EvalOptions:
     """evaluation"""
 
-    snapshot: str | None = option(None, "weights to evaluate")
+    snapshot: str | None = option(None, "weights to evaluate, or a file of scripts/export.py")
+    runtime: str | None = option(
+        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
+    )
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set; unset: as the snapshot says")
     data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
@@ -382,6 +386,7 @@ class EvalOptions:
         if not self.eval_thresholds or min(self.eval_thresholds) < 0:
             raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
         _check_submission(self)
+        _check_exported(self)
 
     def settings(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""
@@ -438,7 +443,10 @@ class DemoOptions:
         "folder of images, one image or video, or a quoted pattern such as 'shots/**/*.jpg'",
         flags=("--demo_folder", "--demo_floder"),
     )
-    snapshot: str | None = option(None, "weights")
+    snapshot: str | None = option(None, "weights, or a file of scripts/export.py")
+    runtime: str | None = option(
+        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
+    )
     arch: str | None = option(None, "model name; unset: as the snapshot says")
     dataset: str | None = option(None, "data set whose classes and colours are used; unset: as the snapshot says")
     save_dir: str = option("demo_results", "output folder")
@@ -471,6 +479,7 @@ class DemoOptions:
             raise OptionError(f"--opacity {self.opacity}: must be from 0 to 1")
         _at_least("--base_size", self.base_size, 1)
         _at_least("--max_frames", self.max_frames, 1)
+        _check_exported(self)
 
 
 def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
@@ -491,6 +500,27 @@ def data_root(dataset: str, given: str | None) -> Path:
     if shared and (Path(shared) / dataset).is_dir():
         return Path(shared) / dataset
     return Path("data") / dataset
+
+
+def runtime_of(options: EvalOptions | DemoOptions) -> str:
+    """`torch`, `onnx` or `openvino`: what runs the snapshot."""
+    return options.runtime or RUNTIMES.get(Path(options.snapshot).suffix, "torch")
+
+
+def _check_exported(options: EvalOptions | DemoOptions) -> None:
+    """An exported file gives labels, so nothing can be merged, and what it was made from is settled."""
+    if runtime_of(options) == "torch":
+        return
+    fixed = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
+    fixed |= {"crop_size": None, "amp": "off", "partial": False}
+    for name, value in fixed.items():
+        if getattr(options, name, value) != value:
+            raise OptionError(
+                f"--{name}: {options.snapshot} gives labels of whole images at one scale, in its own precision; leave"
+                " the flag out, or take the snapshot that it was exported from"
+            )
+    if options.device == "cuda":
+        raise OptionError(f"--device cuda: {options.snapshot} runs on the CPU here; leave the flag out")
 
 
 def _at_least(flag: str, value: int | None, least: int) -> None:

@@ -8,16 +8,17 @@ import torch
 
 import datasets
 import network
-from config import DemoOptions, parse_demo
+from config import DemoOptions, parse_demo, runtime_of
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
-from engine.checkpoint import load_model
+from engine.checkpoint import check_classes, load_model
 from engine.demo import run_demo
 from engine.demo_drawing import Drawing
 from engine.demo_sources import find_sources
 from engine.demo_video import VideoOutput
 from engine.evaluation import predict_batch
 from engine.inference import build_predictor
+from engine.runtime import load_exported
 from engine.score_maps import predict_labels
 from engine.training import AUTOCAST
 from transforms import build_eval_transform
@@ -60,6 +61,12 @@ def build(options: DemoOptions) -> tuple[Callable[[np.ndarray, str], np.ndarray]
     device = choose_device(options.device)
     classes = datasets.class_table(options.dataset) if options.dataset else None
     names = classes.names if classes else None
+    if runtime_of(options) != "torch":
+        exported = load_exported(options.snapshot, runtime_of(options), options.max_pixels)
+        if classes is not None:
+            check_classes(exported.header, names, options.snapshot)
+        table = classes or ClassTable.from_description(exported.header["classes"])
+        return lambda image, name: exported(image), table
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])

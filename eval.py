@@ -1,6 +1,7 @@
 """Score a snapshot on a split: alone, or on several processes under torchrun. `python eval.py --help`."""
 
 import dataclasses
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from torch import Tensor
 
 import datasets
 import network
-from config import IGNORE_LABEL, EvalOptions, data_root, parse_eval
+from config import IGNORE_LABEL, EvalOptions, data_root, parse_eval, runtime_of
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
@@ -24,6 +25,7 @@ from engine.measures import ImageResult, Measure
 from engine.partial import PartialResults, fingerprint
 from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
 from engine.results import describe, summarise, write_per_image
+from engine.runtime import load_exported
 from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
 from transforms import build_eval_transform, denormalize
@@ -102,6 +104,11 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
     """The predictor, the split, and the mean and std of the encoder's images."""
     split = build_split(options, options.dataset) if options.dataset else None
     names = split.classes.names if split else None
+    if runtime_of(options) != "torch":
+        exported = load_exported(options.snapshot, runtime_of(options), options.max_pixels)
+        split = split or build_split(options, exported.header["classes"]["dataset"])
+        check_classes(exported.header, split.classes.names, options.snapshot)
+        return exported.predictor(), split, exported.header["mean"], exported.header["std"]
     model, header, report = load_model(options.snapshot, network.build_model, options.arch, names, options.partial)
     get_logger().info(str(report))
     if split is None:
@@ -181,7 +188,12 @@ def build_measures(options: EvalOptions, num_classes: int) -> list[Measure]:
 def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> dict:
     """Say the scores and write the files that hold them; returns what is in `metrics.json`."""
     names = split.classes.names
+    if runtime_of(options) != "torch":  # labels alone have no likelihood
+        images = [dataclasses.replace(image, nll=math.nan) for image in evaluation.images]
+        evaluation = dataclasses.replace(evaluation, images=images)
     result = summarise(evaluation, names, options.bootstrap)
+    if runtime_of(options) != "torch":
+        result["loss"] = None
     if options.boundary:
         f_scores = f_score_summary(evaluation, names, options.eval_thresholds)
         result["boundary"] = {"f_score": f_scores, "iou": iou_summary(evaluation, names)}

@@ -19,14 +19,18 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     """
     dtype = torch.promote_types(flow.dtype, torch.float32)  # half precision can't tell neighbouring grid points apart
     height, width = flow.shape[-2:]
-    ys = torch.linspace(-1, 1, height, dtype=dtype, device=flow.device)
-    xs = torch.linspace(-1, 1, width, dtype=dtype, device=flow.device)
+    ys, xs = (_regular_grid(length, dtype, flow.device) for length in (height, width))
     grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
     size = torch.tensor([width, height], dtype=dtype, device=flow.device)
     grid = grid + flow.to(dtype).permute(0, 2, 3, 1) / size
     if x.is_cuda and torch.are_deterministic_algorithms_enabled():
         return sample_by_gather(x.to(dtype), grid).to(x.dtype)
     return F.grid_sample(x.to(dtype), grid, mode="bilinear", align_corners=True).to(x.dtype)
+
+
+def _regular_grid(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(length,), evenly spaced from -1 to 1: `torch.linspace`, whose length exporters can't leave open."""
+    return (2 * torch.arange(length, dtype=dtype, device=device) - (length - 1)) / max(length - 1, 1)
 
 
 def sample_by_gather(x: Tensor, grid: Tensor) -> Tensor:

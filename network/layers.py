@@ -26,13 +26,14 @@ def adaptive_average(x: Tensor, bins: int) -> Tensor:
 
 
 def _bin_matrix(length: int, bins: int, like: Tensor) -> Tensor:
-    """(bins,length): row i averages pixels floor(i length / bins) up to ceil((i + 1) length / bins)."""
-    starts = [i * length // bins for i in range(bins)]
-    ends = [-((i + 1) * length // -bins) for i in range(bins)]
-    matrix = torch.zeros(bins, length, dtype=like.dtype)
-    for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        matrix[i, start:end] = 1 / (end - start)
-    return matrix.to(like.device)
+    """(bins,length): row i averages pixels floor(i length / bins) up to ceil((i + 1) length / bins).
+
+    Made from tensor operators alone, so that exporters can leave `length` open.
+    """
+    i, place = torch.arange(bins, device=like.device).unsqueeze(1), torch.arange(length, device=like.device)
+    starts, ends = i * length // bins, ((i + 1) * length + bins - 1) // bins
+    inside = (place >= starts) & (place < ends)
+    return inside.to(like.dtype) / (ends - starts)
 
 
 def conv_bn_relu(in_channels: int, out_channels: int, kernel_size: int, norm_layer: NormLayer) -> nn.Sequential:

@@ -1,12 +1,12 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
-Usage: python scripts/benchmark.py WHAT --json FILE [options]      WHAT: train-step, loss, hpf, infer, data
+Usage: python scripts/benchmark.py WHAT --json FILE [options]      WHAT: train-step, loss, hpf, infer, data, cpu-demo
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. Plain is eager float32 PyTorch in NCHW
 layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
-TF32 convolutions. `data` is described in scripts/benchmark_data.py.
+TF32 convolutions. `data` and `cpu-demo` are described in scripts/benchmark_data.py and benchmark_cpu_demo.py.
 """
 
 import argparse
@@ -33,6 +33,7 @@ from loss import OhemCrossEntropy, SegmentationLoss
 from loss.plain import PlainOhemCrossEntropy
 from network.enhancement import FeatureFilter
 from network.plain import make_plain, plain_filter
+from scripts.benchmark_cpu_demo import measure_cpu_demo
 from scripts.benchmark_data import measure_data
 from utils.cli import run_main
 from utils.distributed import choose_device
@@ -209,7 +210,7 @@ def hardware(device: torch.device) -> dict:
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=(*BUILDERS, "data"))
+    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo"))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
@@ -223,6 +224,8 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--tolerance", type=float, default=None, help="largest max_error; unset: 1e-4, or 0.05 with amp"
     )
+    parser.add_argument("--snapshot", help="cpu-demo: trained weights; unset: fresh ones")
+    parser.add_argument("--data_root", help="cpu-demo with --snapshot: its data set; unset: as in train.py")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
     device = choose_device(options.device)
@@ -232,6 +235,8 @@ def body(argv: Sequence[str]) -> None:
     square = options.what == "train-step"
     if options.what in ("data", "hpf"):
         options.size = options.size or (1024, 2048)
+    if options.what == "cpu-demo":
+        device, cuda, options.size = torch.device("cpu"), False, options.size or (512, 1024)
     options.size = options.size or ((1024, 1024 if square else 2048) if cuda else (256, 256 if square else 512))
     options.batch = options.batch or (2 if square else 1)
     options.amp = options.amp or ("bf16" if cuda else "off")
@@ -247,6 +252,8 @@ def body(argv: Sequence[str]) -> None:
 
 def measure(options: argparse.Namespace, device: torch.device) -> dict:
     """Check and time the arms of `options.what`."""
+    if options.what == "cpu-demo":
+        return measure_cpu_demo(options, lambda arms: time_arms(arms, options.rounds, options.warmup, device))
     arms = BUILDERS[options.what](options, device)
     errors = errors_of(arms)
     tolerance = options.tolerance or (1e-4 if options.amp == "off" and device.type == "cpu" else 0.05)

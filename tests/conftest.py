@@ -11,6 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
+import network
+from datasets.base import ClassTable
+from engine.checkpoint import save_snapshot
+
 ROOT = Path(__file__).parents[1]
 CLASSES = [{"name": name, "id": i} for i, name in enumerate(("sky", "road", "car", "tree"))]
 
@@ -59,3 +63,34 @@ def launch(command: list[str], processes: int = 1, timeout: float = 300) -> subp
     if processes > 1:
         head += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
     return subprocess.run([*head, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
+
+
+def shake(model: torch.nn.Module) -> torch.nn.Module:
+    """Norms and enhancement filters as if they had been trained: nothing in them is 0 or 1 any more."""
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.running_mean.uniform_(-0.2, 0.2)
+                module.running_var.uniform_(0.5, 1.5)
+                module.weight.uniform_(0.5, 1.5)
+                module.bias.uniform_(-0.3, 0.3)
+            elif hasattr(module, "smoothing"):
+                module.weight.add_(0.01 * torch.randn_like(module.weight))
+    return model
+
+
+def untrained(arch: str, num_classes: int, **options) -> torch.nn.Module:
+    """A shaken model in evaluation mode, with a bias that lets each of its classes occur."""
+    torch.manual_seed(0)
+    model = shake(network.build_model(arch, num_classes, **options)).eval()
+    with torch.no_grad():
+        model.head[-1].bias -= model(torch.randn(1, 3, 128, 128))["logits"].mean(dim=(0, 2, 3))
+    return model
+
+
+def save_untrained(path: Path, arch: str, classes: ClassTable, dataset: str, **options) -> torch.nn.Module:
+    """Write a snapshot of an `untrained` model and return the model."""
+    model = untrained(arch, classes.num_classes, **options)
+    snapshot = {"model": model.state_dict(), "average": None, "config": model.config}
+    save_snapshot(path, {**snapshot, "classes": classes.describe(dataset)})
+    return model

@@ -1,14 +1,18 @@
+import argparse
 import json
 from dataclasses import replace
 
 import pytest
 import torch
 
+from engine.parity import Parity
 from loss import OhemCrossEntropy
 from loss.plain import PlainOhemCrossEntropy
 from scripts import benchmark, benchmark_data
+from scripts.benchmark_cpu_demo import check
 from tests.golden_vectors import load, vectors
 from transforms.plain import augment_plain
+from utils.errors import NumericsError
 
 
 @pytest.mark.parametrize("what", ["loss", "hpf", "infer", "train-step"])
@@ -43,6 +47,32 @@ def test_wrong_result_is_refused(tmp_path, monkeypatch):
     argv = ["loss", "--json", str(tmp_path / "a.json"), "--size", "64,64", "--rounds", "1", "--device", "cpu"]
     assert benchmark.main(argv) == 6
     assert not (tmp_path / "a.json").exists()
+
+
+def test_cpu_demo_arms_give_the_plain_labels(tmp_path):
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
+    threads = torch.get_num_threads()
+    argv = ["cpu-demo", "--json", str(tmp_path / "a.json"), "--arch", "fenet_tiny", "--size", "64,96", "--rounds", "1"]
+    try:
+        assert benchmark.main([*argv, "--warmup", "0"]) == 0
+    finally:
+        torch.set_num_threads(threads)
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert list(result["arms"]) == ["plain", "torch", "onnx", "openvino", "openvino_int8"]
+    assert result["max_error"] < 1e-3 and result["weights"] == "fresh" and result["hardware"]["threads"] == 2
+    assert result["ratio"] == max(result["arms"][name]["ratio"] for name in ("torch", "onnx", "openvino"))
+
+
+def test_cpu_demo_refuses_other_labels():
+    parity = Parity(1, 0.99, None, None)
+    options = argparse.Namespace(snapshot=None, tolerance=None)
+    check(options, {"openvino_int8": parity})  # fresh weights say nothing about int8
+    with pytest.raises(NumericsError, match="onnx gives other labels"):
+        check(options, {"onnx": parity})
+    with pytest.raises(NumericsError, match="openvino_int8"):
+        check(argparse.Namespace(snapshot="a.pth", tolerance=None), {"openvino_int8": Parity(1, 0.9, None, None)})
 
 
 @pytest.mark.parametrize("row", [row for row in load("losses")["cases"] if row["kind"] == "ohem_cross_entropy"])

@@ -1,0 +1,153 @@
+"""Files that scripts/export.py wrote, run by ONNX Runtime or OpenVINO on the CPU. Nothing in a file is executed."""
+
+import importlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utils.errors import CheckpointError, DataError, EnvironmentFault
+from utils.files import file_sha256
+
+METADATA_KEY = "fenet"  # under it a file holds its description as JSON
+PARTS = ("config", "classes", "mean", "std", "size")
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """An exported file, ready to run with as many threads as PyTorch has.
+
+    Attributes:
+        path: The file.
+        header: Its description: `config`, `classes` (as in a snapshot), `mean`, `std`, `size` ([H,W], None: any), ...
+        max_pixels: Larger images are refused; None: none are.
+        run: RGB (1,H,W,3) uint8 -> train ids (1,H,W) uint8.
+    """
+
+    path: Path
+    header: dict
+    max_pixels: int | None
+    run: Callable[[np.ndarray], np.ndarray]
+
+    def __call__(self, image: np.ndarray) -> np.ndarray:
+        """RGB (H,W,3) uint8 -> train ids (H,W) uint8.
+
+        Raises:
+            DataError: The file doesn't take images of this size.
+        """
+        size = self.header["size"]
+        if self.max_pixels is not None and image.shape[0] * image.shape[1] > self.max_pixels:
+            raise DataError(
+                f"image of {image.shape[1]}x{image.shape[0]} pixels: more than --max_pixels {self.max_pixels}; raise"
+                " that if there is the memory, or shrink the image"
+            )
+        if size is not None and tuple(size) != image.shape[:2]:
+            raise DataError(
+                f"image of {image.shape[0]}x{image.shape[1]} (height x width): {self.path} takes {size[0]}x{size[1]}"
+                " only; resize the image, or export with --size or --dynamic"
+            )
+        try:
+            labels = self.run(np.ascontiguousarray(image[None]))[0]
+        except Exception as error:  # both libraries raise many kinds
+            raise DataError(f"{self.path}: fails for an image of {image.shape[:2]} ({_reason(error)})") from error
+        if labels.max() >= len(self.header["classes"]["names"]):
+            raise CheckpointError(f"{self.path}: gives label {labels.max()} and names no class for it; export it again")
+        return labels
+
+    def predictor(self) -> Callable[[Tensor], Tensor]:
+        """What `engine.evaluation` takes: normalised images (N,3,H,W) -> scores (N,C,H,W), 1 at the label, else 0."""
+        mean, std = (torch.tensor(self.header[name]).view(3, 1, 1) for name in ("mean", "std"))
+        num_classes = len(self.header["classes"]["names"])
+
+        def predict(images: Tensor) -> Tensor:
+            pixels = ((images.float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+            labels = [torch.from_numpy(self(image.permute(1, 2, 0).numpy())) for image in pixels]
+            scores = F.one_hot(torch.stack(labels).long(), num_classes).permute(0, 3, 1, 2)
+            return scores.float().to(images.device)
+
+        return predict
+
+
+def load_exported(path: str | Path, runtime: str, max_pixels: int | None = None) -> ExportedModel:
+    """Load a file that scripts/export.py wrote.
+
+    Args:
+        path: `.onnx`, or the `.xml` of an OpenVINO pair.
+        runtime: `onnx` or `openvino`.
+        max_pixels: See `ExportedModel`.
+
+    Raises:
+        CheckpointError: It is missing, damaged, without our description, or of another kind than `runtime` runs.
+        EnvironmentFault: The runtime isn't installed.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; check --snapshot")
+    suffix, load = LOADERS[runtime]
+    if path.suffix != suffix:
+        raise CheckpointError(f"{path}: --runtime {runtime} runs {suffix} files; check --snapshot and --runtime")
+    header, run = load(path)
+    if not isinstance(header, dict) or any(part not in header for part in PARTS):
+        raise CheckpointError(f"{path}: says neither classes nor normalisation; export it with scripts/export.py")
+    return ExportedModel(path, header, max_pixels, run)
+
+
+def import_runtime(name: str) -> ModuleType:
+    """An optional package that exports or runs models. Raises `EnvironmentFault` if it isn't installed."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        package = name.split(".")[0]
+        raise EnvironmentFault(f"needs the package {package} ({error}); pip install {package}") from error
+
+
+def _load_onnx(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarray]]:
+    runtime = import_runtime("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
+    try:
+        # data of tensors in other files is read from the file's own folder only: the library refuses other paths
+        session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        header = _parse(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
+    except Exception as error:
+        raise CheckpointError(f"{path}: not a usable ONNX file ({_reason(error)}); export it again") from error
+    name = session.get_inputs()[0].name
+    return header, lambda images: session.run(None, {name: images})[0]
+
+
+def _load_openvino(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarray]]:
+    openvino = import_runtime("openvino")
+    weights = path.with_suffix(".bin")
+    if not weights.is_file():
+        raise CheckpointError(f"{weights}: no such file; an OpenVINO model is an .xml and a .bin, keep them together")
+    try:
+        core = openvino.Core()
+        model = core.read_model(path, weights)
+        header = _parse(model.get_rt_info([METADATA_KEY]).value if model.has_rt_info([METADATA_KEY]) else None)
+        if header is not None and header.get("weights_file_sha256") != file_sha256(weights):
+            raise ValueError(f"{weights.name} is damaged or another model's")
+        # bfloat16, its default on some CPUs, changes labels; what is int8 in the file stays int8
+        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
+        compiled = core.compile_model(model, "CPU", settings)
+    except Exception as error:
+        raise CheckpointError(f"{path}: not a usable OpenVINO model ({_reason(error)}); export it again") from error
+    request = compiled.create_infer_request()
+    return header, lambda images: request.infer([images])[0].copy()
+
+
+LOADERS = {"onnx": (".onnx", _load_onnx), "openvino": (".xml", _load_openvino)}
+
+
+def _parse(text: str | None) -> dict | None:
+    return None if text is None else json.loads(text)
+
+
+def _reason(error: Exception) -> str:
+    """The last line, because OpenVINO's first ones name places in its own source."""
+    return (str(error).strip() or type(error).__name__).splitlines()[-1][:200]

@@ -1,0 +1,130 @@
+"""A model for inference only: norms and the filters' subtraction folded into convolutions; image in, labels out."""
+
+import copy
+from collections import Counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_leaves
+
+from network.enhancement import FeatureFilter
+
+TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
+NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+
+
+class ImageToLabels(nn.Module):
+    """RGB images (N,H,W,3) uint8 -> train ids (N,H,W) uint8: normalisation, model, upsampling and argmax in one graph.
+
+    Args:
+        model: Maps (N,3,H,W) to a dict with `logits`, of at most 256 classes; has an encoder with `mean` and `std`.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+        self.register_buffer("mean", 255 * torch.tensor(model.encoder.mean))
+        self.register_buffer("scale", 1 / (255 * torch.tensor(model.encoder.std)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """See the class."""
+        x = ((images.to(self.mean.dtype) - self.mean) * self.scale).permute(0, 3, 1, 2)
+        logits = F.interpolate(self.model(x)["logits"], size=x.shape[-2:], mode="bilinear", align_corners=True)
+        return logits.argmax(dim=1).to(torch.uint8)
+
+
+def fold(model: nn.Module) -> nn.Module:
+    """A copy of `model` in evaluation mode that computes the same logits with fewer passes over its maps.
+
+    A batch norm goes into the convolution that it alone reads from, a `FeatureFilter` becomes a convolution, and heads
+    for training are dropped. Norms behind an addition (FEM's) stay. In float32 the logits agree to 1e-4 of the largest.
+    """
+    folded = copy.deepcopy(model).eval().requires_grad_(False)
+    if isinstance(getattr(folded, "aux_heads", None), nn.ModuleList):
+        folded.aux_heads = nn.ModuleList()
+    if hasattr(folded, "boundary_head"):
+        folded.boundary_head = None
+    for conv_name, norm_name in find_pairs(folded):
+        norm = folded.get_submodule(norm_name)
+        folded.set_submodule(conv_name, fuse_conv_bn_eval(folded.get_submodule(conv_name), norm))
+        folded.set_submodule(norm_name, nn.Sequential(*norm.children()))  # timm's norms hold their activation
+    for name in names_of_filters(folded):
+        folded.set_submodule(name, _as_convolution(folded.get_submodule(name)))
+    return folded
+
+
+def names_of_filters(model: nn.Module) -> list[str]:
+    """Names of the `FeatureFilter`s of `model`, which `fold` keeps."""
+    return [name for name, module in model.named_modules() if isinstance(module, FeatureFilter)]
+
+
+def find_pairs(model: nn.Module) -> list[tuple[str, str]]:
+    """Names of the convolutions and batch norms of `model`, in evaluation mode, that can become one convolution.
+
+    Both run once in a forward pass, and only the norm reads what the convolution gives. One pass on the meta device,
+    without arithmetic, tells.
+    """
+    flow = _Flow()
+    made_by: dict[int, str] = {}  # id of a tensor -> convolution
+    read_by: dict[str, int] = {}  # norm -> id of a tensor
+    calls: Counter[str] = Counter()
+
+    def watch_conv(name: str):
+        def hook(module: nn.Module, inputs: tuple, output: Tensor) -> None:
+            calls[name] += 1
+            made_by[id(output)] = name
+
+        return hook
+
+    def watch_norm(name: str):
+        def hook(module: nn.Module, inputs: tuple) -> None:
+            calls[name] += 1
+            read_by[name] = id(inputs[0])
+
+        return hook
+
+    hooks = []
+    for name, module in model.named_modules():
+        if type(module) is nn.Conv2d:  # a subclass may change its weight in its forward
+            hooks.append(module.register_forward_hook(watch_conv(name)))
+        elif isinstance(module, NORMS) and module.running_mean is not None:
+            hooks.append(module.register_forward_pre_hook(watch_norm(name)))
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    on_meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
+    with torch.no_grad(), flow:
+        functional_call(model, on_meta, torch.empty(1, 3, *TRIED_SIZE, device="meta"))
+    for hook in hooks:
+        hook.remove()
+    pairs = [(made_by[x], norm) for norm, x in read_by.items() if x in made_by and flow.reads[x] == 1]
+    return [(conv, norm) for conv, norm in pairs if calls[conv] == calls[norm] == 1]
+
+
+class _Flow(TorchFunctionMode):
+    """Counts how often each tensor is read by a function that gives tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[int] = Counter()
+        self._alive: list = []  # an id may be given anew when its tensor is gone
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        """See `TorchFunctionMode`."""
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):
+            read = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            self.reads.update(id(tensor) for tensor in read)
+            self._alive += [*read, result]
+        return result
+
+
+def _as_convolution(layer: FeatureFilter) -> nn.Conv2d:
+    channels, _, side, _ = layer.weight.shape
+    options = {"padding": side // 2, "padding_mode": layer.padding, "groups": channels, "bias": False}
+    conv = nn.Conv2d(channels, channels, side, **options)
+    conv.weight = nn.Parameter(layer.kernel().detach(), requires_grad=False)
+    return conv.eval()

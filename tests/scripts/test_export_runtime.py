@@ -1,0 +1,154 @@
+"""From a snapshot to files of other runtimes, and eval.py and demo_folder.py on these."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import demo_folder
+import eval as evaluation
+from datasets.base import IGNORE_LABEL, ClassTable
+from scripts import export
+from tests.conftest import CLASSES, make_scenes, save_untrained
+
+pytest.importorskip("onnxscript")
+pytest.importorskip("onnxruntime")
+pytest.importorskip("openvino")
+
+TABLE = ClassTable(
+    tuple(row["name"] for row in CLASSES),
+    ((70, 130, 180), (128, 64, 128), (0, 0, 142), (107, 142, 35)),
+    (0, 1, 2, 3),
+    {0: 0, 1: 1, 2: 2, 3: 3, 255: IGNORE_LABEL},
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """`net.pth` and a data set of 64x96 below `data`."""
+    base = tmp_path_factory.mktemp("place")
+    make_scenes(base / "data", 6, 64, 96, ignore=True)
+    save_untrained(base / "net.pth", "fenet_tiny", TABLE, "folder", channels=8, fem_d=False)
+    return base
+
+
+@pytest.fixture(scope="module")
+def onnx_file(place) -> Path:
+    assert run(place, "--format", "onnx", "--dynamic", "--data_root", str(place / "data")) == 0
+    return place / "out" / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def int8_file(place) -> Path:
+    images = str(place / "data" / "images" / "train")
+    assert run(place, "--format", "openvino-int8", "--calibration", images, "--min_agreement", "0.8") == 0
+    return place / "out" / "model_int8.xml"
+
+
+def run(base: Path, *more: str) -> int:
+    return export.main(["--snapshot", str(base / "net.pth"), "--out", str(base / "out"), *more])
+
+
+def evaluate(base: Path, snapshot: Path, out: Path, *more: str) -> dict:
+    argv = ["--snapshot", str(snapshot), "--data_root", str(base / "data"), "--save_dir", str(out)]
+    assert evaluation.main([*argv, "--num_workers", "0", "--device", "cpu", *more]) == 0
+    return json.loads((out / "metrics.json").read_text())
+
+
+def test_what_is_written(place, onnx_file, int8_file):
+    assert sorted(path.name for path in (place / "out").iterdir()) == [
+        *("model.onnx", "model.onnx.json", "model_int8.bin", "model_int8.xml", "model_int8.xml.json")
+    ]
+    about = json.loads((place / "out" / "model.onnx.json").read_text())
+    assert about["size"] is None and about["precision"] == "float32" and about["config"]["arch"] == "fenet_tiny"
+    assert about["parity"]["images"] == 3 and about["parity"]["agreement"] > 0.999
+    assert about["parity"]["mean_iou"] == pytest.approx(about["parity"]["exported_mean_iou"], abs=1e-3)
+    about = json.loads((place / "out" / "model_int8.xml.json").read_text())
+    assert about["size"] == [64, 96] and about["precision"] == "int8" and about["parity"]["mean_iou"] is None
+    assert about["classes"] == TABLE.describe("folder") and set(about["sha256"]) == {"model_int8.xml", "model_int8.bin"}
+
+
+def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_path):
+    expected = evaluate(place, place / "net.pth", tmp_path / "torch")
+    onnx = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images")
+    int8 = evaluate(place, int8_file, tmp_path / "int8", "--runtime", "openvino")
+    assert onnx["loss"] is None and expected["loss"] > 0
+    counts = [np.array(metrics["confusion_matrix"]) for metrics in (expected, onnx, int8)]
+    assert abs(counts[0] - counts[1]).sum() <= 4 and 0 < abs(counts[0] - counts[2]).sum() < 0.4 * counts[0].sum()
+    assert all(len(np.flatnonzero(matrix.sum(0))) > 1 for matrix in counts)
+    prediction = np.array(Image.open(tmp_path / "onnx" / "pred" / "000.png"))
+    assert prediction.shape == (64, 96) and prediction.max() < 4
+
+
+def test_demo_needs_nothing_but_the_file(place, onnx_file, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, size in (("a", (70, 90)), ("b", (129, 64))):
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)).save(
+            tmp_path / "in" / f"{name}.png"
+        )
+    argv = ["--demo_folder", str(tmp_path / "in"), "--device", "cpu"]
+    for snapshot, out in ((place / "net.pth", "torch"), (onnx_file, "onnx")):
+        assert demo_folder.main([*argv, "--snapshot", str(snapshot), "--save_dir", str(tmp_path / out)]) == 0
+    small = ["--snapshot", str(onnx_file), "--save_dir", str(tmp_path / "small"), "--max_pixels", "7000"]
+    assert demo_folder.main([*argv, *small]) == 0  # one is skipped
+    assert not (tmp_path / "small" / "color_mask_b.png").exists()
+    for name in ("a", "b"):
+        masks = [np.array(Image.open(tmp_path / out / f"color_mask_{name}.png")) for out in ("torch", "onnx")]
+        assert (masks[0] == masks[1]).mean() > 0.999 and len(np.unique(masks[0].reshape(-1, 3), axis=0)) > 1
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--scales", "0.5,1.0"),
+        ("--flip",),
+        ("--inference_mode", "sliding"),
+        ("--base_size", "64"),
+        ("--amp", "bf16"),
+        ("--arch", "fenet_tiny"),
+        ("--device", "cuda"),
+    ],
+)
+def test_what_a_file_of_labels_cannot_do_is_refused(place, onnx_file, tmp_path, flags, capsys):
+    argv = ["--snapshot", str(onnx_file), "--data_root", str(place / "data")]
+    assert evaluation.main([*argv, "--save_dir", str(tmp_path), *flags]) == 2
+    message = capsys.readouterr().err
+    assert flags[0] in message and "leave the flag out" in message and message.count("\n") == 1
+
+
+def test_another_runtime_or_data_set_is_refused(place, onnx_file, tmp_path, capsys):
+    argv = ["--snapshot", str(onnx_file), "--save_dir", str(tmp_path), "--device", "cpu"]
+    data = ["--data_root", str(place / "data")]
+    assert evaluation.main([*argv, *data, "--runtime", "openvino"]) == 4
+    assert ".xml" in capsys.readouterr().err
+    assert demo_folder.main([*argv, "--demo_folder", str(place / "data/images/val"), "--dataset", "camvid"]) == 4
+    assert "was trained on 4 classes" in capsys.readouterr().err
+
+
+def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
+    argv = ["--snapshot", str(place / "net.pth"), "--out", str(tmp_path), "--format", "torch-export"]
+    argv += ["--calibration", str(place / "data" / "images" / "val")]
+    assert export.main([*argv, "--min_agreement", "1.1"]) == 4  # no two models agree that well
+    assert "no file is kept" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert export.main(argv) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.pt2", "model.pt2.json"]
+
+
+@pytest.mark.parametrize(
+    "flags,what",
+    [
+        ((), "--calibration"),
+        (("--data_root", "x", "--format", "openvino-int8"), "--calibration"),
+        (("--calibration", "/nowhere"), "/nowhere"),
+        (("--data_root", "x", "--dynamic", "--size", "64,64"), "--dynamic"),
+        (("--data_root", "x", "--size", "64"), "--size"),
+        (("--data_root", "x", "--num_images", "0"), "--num_images"),
+    ],
+)
+def test_bad_options_are_one_line(place, tmp_path, flags, what, capsys):
+    argv = ["--snapshot", str(place / "net.pth"), "--out", str(tmp_path / "out"), "--format", "onnx"]
+    assert export.main([*argv, *flags]) in (2, 3)
+    message = capsys.readouterr().err
+    assert what in message and message.count("\n") == 1 and not (tmp_path / "out").exists()
