@@ -376,6 +376,8 @@ class EvalOptions:
             raise OptionError("--snapshot: name the weights to evaluate")
         if self.save_dir is None:
             raise OptionError("--save_dir: name the output folder")
+        if Path(self.exp_name).is_absolute() or ".." in Path(self.exp_name).parts:
+            raise OptionError(f"--exp_name {self.exp_name}: a name below --save_dir, without ..")
         if not 0 <= self.split_index < self.split_count:
             raise OptionError(
                 f"--split_index {self.split_index} --split_count {self.split_count}: the index runs from 0 to count - 1"

@@ -89,9 +89,10 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
     )
     if process.is_main and split.has_labels:
         result = write_scores(options, split, evaluation, folder, digest)
+        (folder / "report.html").unlink(missing_ok=True)  # of an earlier evaluation
         if options.report:
             sample = resampler(EvaluationDataset(split, transform), predictor, process.device, AUTOCAST[options.amp])
-            title = f"{predictor.model.config['arch']} on {split.dataset} {split.split}"
+            title = f"{arch_of(predictor, options)} on {split.dataset} {split.split}"
             report(options, split, title, evaluation, result, sample, folder / "report.html")
     if writes:
         get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
@@ -204,6 +205,12 @@ def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, fol
         get_logger().info(line)
     get_logger().info(f"{evaluation.num_images} images; scores are in {folder / 'metrics.json'}")
     return result
+
+
+def arch_of(predictor: Callable[[Tensor], Tensor], options: EvalOptions) -> str:
+    """The model's name, or of an exported model its file's."""
+    config = getattr(getattr(predictor, "model", None), "config", None)
+    return config["arch"] if config else Path(options.snapshot).name
 
 
 def report(

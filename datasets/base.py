@@ -114,6 +114,8 @@ class Split:
         classes: Its `ClassTable`.
         names: Unique sample names, without extension; a name may hold `/` for a subfolder.
         has_labels: False for a test split whose labels are not published.
+        submission_size: (height, width) that a benchmark server asks for; None: each image's own.
+        submission_count: Images that it asks for; None: those that are there.
     """
 
     dataset: str
@@ -121,6 +123,8 @@ class Split:
     classes: ClassTable
     names: list[str]
     has_labels: bool = True
+    submission_size: tuple[int, int] | None = None
+    submission_count: int | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -88,7 +88,10 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         images = _below(root, "leftImg8bit", "leftImg8bit_trainvaltest")
         labels = None if split == "test" else _below(root, "gtFine", "gtFine_trainvaltest")
         items = _items(root, _split_cities(root, images, split, cv), labels, FINE_TAIL)
-    return FileSplit("cityscapes", split, CLASSES, check_unique(items))
+    built = FileSplit("cityscapes", split, CLASSES, check_unique(items))
+    if split == "test":
+        built.submission_size, built.submission_count = (1024, 2048), 1525
+    return built
 
 
 def _below(root: Path, name: str, archive: str, part: str = "") -> Path:

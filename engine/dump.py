@@ -58,7 +58,8 @@ class PredictionWriter:
     def has(self, name: str, labelled: bool) -> bool:
         """Whether all files of a sample are there."""
         kinds = ["pred"] + ["color", "overlay"] * self.pictures + ["diff"] * (self.pictures and labelled)
-        return all((self.folder / kind / f"{name}.png").is_file() for kind in kinds)
+        files = [self.folder / kind / f"{name}.png" for kind in kinds]
+        return all(file.is_file() and file.stat().st_size > 0 for file in files)
 
     def _save(self, kind: str, name: str, picture: np.ndarray) -> None:
         save_png(self.folder / kind / f"{name}.png", picture)

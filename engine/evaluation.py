@@ -94,7 +94,7 @@ def evaluate(
     """Predict every batch of this rank's share and gather the results of all ranks.
 
     Args:
-        predictor: Normalised images (N,3,H,W) -> scores (N,C,H,W); probabilities for a meaningful loss.
+        predictor: Normalised images (N,3,H,W) -> scores (N,C,H,W): logits where its `merge` says so, else shares.
         loader: Batches with `image`, `label` (N,H,W) int64, `name` and `index`; over the ranks each image occurs once.
             Without `label` nothing is counted.
         num_classes: C.
@@ -112,14 +112,14 @@ def evaluate(
         NumericsError: A score is not finite.
         EvaluationStopped: On every rank, because `stopped` was true on one.
     """
-    images = []
+    images, logits = [], getattr(predictor, "merge", None) == "logit"
     note("evaluation")
     for batch in Progress(loader, "evaluate", progress):
         if stopped():
             break
         scores = predict_batch(predictor, batch, device, amp)
         prediction = predict_labels(scores)
-        matrices, nll = _count(scores, prediction, batch, num_classes, ignore_label)
+        matrices, nll = _count(scores, prediction, batch, num_classes, ignore_label, logits)
         if on_batch is not None or measures:
             prediction = prediction.cpu()
         if on_batch is not None:
@@ -155,14 +155,14 @@ def check_labelled(split, indices: Sequence[int], ignore_label: int) -> None:
 
 
 def _count(
-    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, ignore_label: int
+    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, ignore_label: int, logits: bool
 ) -> tuple[np.ndarray, list[float]]:
     """Confusion matrix (N,C,C) and log-likelihood of each image; zeros without labels."""
     if "label" not in batch:
         return np.zeros((len(scores), num_classes, num_classes), np.int64), [0.0] * len(scores)
     label = batch["label"].to(scores.device)
     matrices = confusion_matrices(prediction, label, num_classes, ignore_label)
-    return matrices.cpu().numpy(), _log_likelihoods(scores, label, ignore_label)
+    return matrices.cpu().numpy(), _log_likelihoods(scores, label, ignore_label, logits)
 
 
 def _measure(measures: Sequence[Measure], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
@@ -171,9 +171,10 @@ def _measure(measures: Sequence[Measure], prediction: Tensor, label: Tensor) -> 
     return {name: value for measure in measures for name, value in measure(*maps).items()}
 
 
-def _log_likelihoods(scores: Tensor, label: Tensor, ignore_label: int) -> list[float]:
+def _log_likelihoods(scores: Tensor, label: Tensor, ignore_label: int, logits: bool) -> list[float]:
     """Sum of the negative log-likelihood over each image's labelled pixels, added up image by image."""
     valid = label != ignore_label
-    picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1) / scores.sum(dim=1)
-    nll = torch.where(valid, -picked.clamp_min(1e-12).log(), 0)
+    picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
+    likelihood = (picked - scores.logsumexp(dim=1)).exp() if logits else picked / scores.sum(dim=1)
+    nll = torch.where(valid, -likelihood.clamp_min(1e-12).log(), 0)
     return torch.stack([image.sum(dtype=torch.float64) for image in nll]).tolist()

@@ -57,3 +57,9 @@ class ImageResult:
         matrix = self.confusion
         common = matrix.diagonal()
         return np.stack([common, matrix.sum(0) + matrix.sum(1) - common], axis=1)
+
+    @property
+    def class_counts(self) -> np.ndarray:
+        """(C,3) int64: pixels of each class in both truth and prediction, in the truth, and in the prediction."""
+        matrix = self.confusion
+        return np.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)], axis=1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine.evaluation import Evaluation
 from engine.measures import ImageResult
-from utils.bootstrap import LEVEL, SEED, iou_intervals
+from utils.bootstrap import LEVEL, SEED, accuracy_intervals, iou_intervals
 from utils.errors import DataError
 from utils.files import write_atomically
 from utils.metrics import scores
@@ -32,6 +32,7 @@ def summarise(evaluation: Evaluation, names: Sequence[str], resamples: int) -> d
     classes, result["interval"] = iou_intervals(counts, resamples)
     for row, interval in zip(result["per_class"].values(), classes, strict=True):
         row["interval"] = interval
+    result["intervals"] = accuracy_intervals(np.stack([image.class_counts for image in evaluation.images]), resamples)
     result["bootstrap"] = {"over": "images", "level": LEVEL, "resamples": resamples, "seed": SEED}
     result["loss"] = evaluation.loss
     result["num_images"] = evaluation.num_images

@@ -51,8 +51,8 @@ def write_submission(path: str | Path, folder: Path, split, progress: bool = Fal
     Args:
         path: FILE.zip; its files are sorted and of a fixed time.
         folder: Holds `NAME.png` for each sample.
-        split: Has `split`, `names`, `submission_name(index)`, `load_image(index)`, and `classes.label_ids`, the ids
-            allowed.
+        split: Has `split`, `names`, `submission_name(index)`, `submission_size`, `submission_count`,
+            `load_image(index)`, and `classes.label_ids`, the ids allowed.
         progress: Show a bar.
 
     Raises:
@@ -63,6 +63,11 @@ def write_submission(path: str | Path, folder: Path, split, progress: bool = Fal
     if findings := _findings(folder, split, progress):
         found = "; ".join(_count(files, what) for what, files in findings.items())
         raise DataError(f"{path}: not written, because the predictions in {folder} are no valid submission: {found}")
+    if split.submission_count not in (None, len(split.names)):
+        get_logger().warning(
+            f"the server asks for {split.submission_count} images and split {split.split} has {len(split.names)} here:"
+            " it will not take this file"
+        )
     names = {split.submission_name(index): f"{sample}.png" for index, sample in enumerate(split.names)}
     write_atomically(path, lambda file: _zip(file, folder, names))
     size = Path(path).stat().st_size / 2**20
@@ -74,7 +79,8 @@ def _findings(folder: Path, split, progress: bool) -> dict[str, list[str]]:
     findings, digests = defaultdict(list), []
     for index, sample in enumerate(Progress(split.names, "check", progress)):
         file = folder / f"{sample}.png"
-        if fault := _fault(file, split.load_image(index).shape[:2], split.classes.label_ids):
+        size = split.submission_size or split.load_image(index).shape[:2]
+        if fault := _fault(file, size, split.classes.label_ids):
             findings[fault[0]].append(f"{sample}.png{fault[1]}")
         if file.is_file():
             digests.append(file_sha256(file))
@@ -86,7 +92,7 @@ def _findings(folder: Path, split, progress: bool) -> dict[str, list[str]]:
 
 
 def _fault(file: Path, size: tuple[int, int], label_ids: Sequence[int]) -> tuple[str, str] | None:
-    """What is wrong with a prediction and the figures to it, or None; `size`: (H,W) of its image."""
+    """What is wrong with a prediction and the figures to it, or None; `size`: (H,W) that it has to have."""
     if not file.is_file():
         return "missing", ""
     data = file.read_bytes()
@@ -97,7 +103,7 @@ def _fault(file: Path, size: tuple[int, int], label_ids: Sequence[int]) -> tuple
     if data[24:26] != EIGHT_BIT_GRAY:
         return "not 8-bit with one channel", ""
     if labels.shape != tuple(size):
-        return "not of its image's size", f" is {labels.shape[1]}x{labels.shape[0]} for {size[1]}x{size[0]}"
+        return "not of the size that is asked for", f" is {labels.shape[1]}x{labels.shape[0]} for {size[1]}x{size[0]}"
     ids = np.flatnonzero(np.bincount(labels.ravel())).tolist()
     if wrong := sorted(set(ids) - set(label_ids)):
         return "with an id that is no class's label id (train ids?)", f" holds {', '.join(map(str, wrong[:SHOWN]))}"

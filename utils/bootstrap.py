@@ -55,6 +55,36 @@ def iou_intervals(counts: np.ndarray, resamples: int) -> tuple[list[list[float] 
     return _intervals(bootstrap_iou(counts, resamples), _bearing(counts))
 
 
+def accuracy_intervals(counts: np.ndarray, resamples: int) -> dict[str, list[float] | None]:
+    """Percentile intervals [low, high] of pixel accuracy, mean accuracy and frequency-weighted IoU.
+
+    Args:
+        counts: (N,C,3) int64: each image's pixels of the class in both truth and prediction, in the truth, and in the
+            prediction.
+        resamples: B; 0: every interval is None.
+    """
+    names = ("pixel_accuracy", "mean_accuracy", "frequency_weighted_iou")
+    images, classes, _ = counts.shape
+    if not resamples or (counts[..., 1].sum(1) > 0).sum() < 2:
+        return dict.fromkeys(names)
+    flat, parts = counts.reshape(images, -1).astype(np.float64), []
+    for drawn in resample(images, resamples):
+        common, truth, predicted = np.moveaxis((drawn.astype(np.float64) @ flat).reshape(-1, classes, 3), -1, 0)
+        total, present, union = truth.sum(1), truth > 0, truth + predicted - common
+        recall = np.where(present, common / np.where(present, truth, 1), 0)
+        weighted = np.where(present, truth * common / np.where(present, union, 1), 0)
+        with np.errstate(invalid="ignore"):  # resamples without a labelled pixel are nan, and left out below
+            parts.append(
+                np.column_stack([common.sum(1) / total, recall.sum(1) / present.sum(1), weighted.sum(1) / total])
+            )
+    values = np.concatenate(parts)
+    ends = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
+    return {
+        name: np.percentile(column[~np.isnan(column)], ends).tolist()
+        for name, column in zip(names, values.T, strict=True)
+    }
+
+
 def difference_intervals(
     first: np.ndarray, second: np.ndarray, resamples: int
 ) -> tuple[list[list[float] | None], list[float] | None]:

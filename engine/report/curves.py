@@ -32,13 +32,15 @@ def update_curves(report: Path, metrics: Path) -> None:
 
 
 def _records(metrics: Path) -> list[dict]:
-    """The epochs of a run; a line that was cut off when the run was killed is left out."""
+    """The epochs of a run; what is no epoch, such as a line that was cut off by a kill, is left out."""
     rows = []
-    for line in metrics.read_text(encoding="utf-8").splitlines() if metrics.exists() else ():
+    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.exists() else ():
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line, parse_constant=lambda _: None)
+        except (ValueError, RecursionError):
             continue
+        if isinstance(row, dict) and isinstance(row.get("epoch"), int):
+            rows.append({key: value for key, value in row.items() if isinstance(value, (int, float))})
     return rows
 
 

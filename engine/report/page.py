@@ -12,7 +12,7 @@ from engine.report.html import Markup, element, join
 from engine.report.matrix import confusion_picture
 from engine.report.pictures import Sample, image_section
 from engine.report.places import boundary_section, size_section
-from engine.report.tables import class_table, confusion_table, headline
+from engine.report.tables import boundary_scores, class_table, confusion_table, headline
 from utils.files import write_atomically
 
 HERE = Path(__file__).parent
@@ -58,6 +58,8 @@ def write_report(
     }
     if "trimap" in measured:
         sections["Boundaries"] = boundary_section(evaluation.total("trimap"), matrix, names)
+    if "boundary" in result:
+        sections["Boundary scores"] = boundary_scores(result["boundary"])
     if "segments" in measured:
         sections["Sizes"] = size_section(evaluation.total("segments"), names)
     sections["Images"] = image_section(evaluation.images, names, palette, sample, ignore_label, most_images)

@@ -22,7 +22,7 @@ def headline(result: Mapping) -> Markup:
     for key, title in HEADLINES.items():
         unit = None if result[key] is None else element("small", " %")
         figure = element("p", percent(result[key]), unit, class_="figure")
-        interval = result["interval"] if key == "mean_iou" else None
+        interval = result["interval"] if key == "mean_iou" else result["intervals"][key]
         between = element("p", f"95 % interval {_between(interval)} (bootstrap over images)") if interval else None
         cards.append(element("li", element("h3", title), figure, between))
     protocol = {name: value for name, value in result["protocol"].items() if value is not None}
@@ -53,6 +53,19 @@ def class_table(result: Mapping, palette: Sequence[Sequence[int]]) -> Markup:
         rows.append([join([swatch(color), name]), *cells])
     titles = ["class", "IoU %", "95 % interval", "precision %", "recall %", "pixels", "share %"]
     return table(titles, rows, sortable=True)
+
+
+def boundary_scores(boundary: Mapping) -> Markup:
+    """Boundary F-score by threshold and Boundary IoU, of each class and their means; `boundary` as in metrics.json."""
+    columns = {
+        f"F at {threshold} %": (row["mean_f"], row["per_class"]) for threshold, row in boundary["f_score"].items()
+    }
+    columns["Boundary IoU %"] = (boundary["iou"]["mean_iou"], boundary["iou"]["per_class"])
+    rows = [["mean", *(number(percent(mean), mean) for mean, _ in columns.values())]]
+    for name in boundary["iou"]["per_class"]:
+        rows.append([name, *(number(percent(values[name]), values[name]) for _, values in columns.values())])
+    note = "F-score at a tolerance that is a share of the diagonal; Boundary IoU in a band of 2 % of it."
+    return join([table(["class", *columns], rows, sortable=True), element("p", note, class_="note")])
 
 
 def confusion_table(matrix: np.ndarray, names: Sequence[str]) -> Markup:

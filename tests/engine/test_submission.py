@@ -77,7 +77,7 @@ def test_all_findings_come_in_one_message(place):
     place.refused(
         f"1 missing ({NAMES[0]}.png)",
         f"no class's label id (train ids?) ({NAMES[1]}.png holds 0, 1, 2)",
-        f"not of its image's size ({NAMES[2]}.png is 10x6 for 9x6)",
+        f"not of the size that is asked for ({NAMES[2]}.png is 10x6 for 9x6)",
         "1 not of split test (old.png)",
     )
 
