@@ -8,9 +8,13 @@ from pathlib import Path
 
 from utils.errors import OptionError
 from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, numbers, option
+from utils.options_file import add_options_file, with_options_file
 
 PRECISIONS = ("off", "bf16", "fp16")
 DEVICES = ("auto", "cpu", "cuda")
+NORMS = ("plain", "sync", "group", "frozen")
+NORM_GROUPS = 32  # of Wu and He, Group Normalization, ECCV 2018
+DDP_BACKENDS = ("torch", "apex")
 IGNORE_LABEL = 255
 RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
 BOUNDARY_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
@@ -56,6 +60,13 @@ class ModelOptions:
     freeze_trunk: bool = option(False, "don't train the encoder")
     fix_bn: bool = option(False, "freeze the norms' statistics and scales")
     syncbn: bool = option(False, "synchronised norms; the default where CUDA and more than one process run")
+    norm: str | None = option(
+        None,
+        "batch norms over each process's crops (plain), over those of all (sync), group norms instead, or frozen ones;"
+        " unset: as --fix_bn and --syncbn say; it wins over --syncbn",
+        choices=NORMS,
+    )
+    norm_groups: int | None = option(None, "with --norm group: groups of a norm; unset: 32")
 
     def __post_init__(self) -> None:
         _at_least("--channels", self.channels, 1)
@@ -64,13 +75,24 @@ class ModelOptions:
             raise OptionError(f"--dropout {self.dropout}: must be at least 0 and less than 1")
         if self.restore_optimizer and not self.snapshot:
             raise OptionError("--restore_optimizer: needs --snapshot FILE, whose optimizer is taken over")
+        _at_least("--norm_groups", self.norm_groups, 1)
+        if self.norm_groups is not None and self.norm != "group":
+            raise OptionError("--norm_groups: is for --norm group; add that, or leave it out")
+        if self.fix_bn and self.norm not in (None, "frozen"):
+            raise OptionError(f"--fix_bn --norm {self.norm}: --fix_bn is --norm frozen; choose one")
+
+    @property
+    def freeze_norms(self) -> bool:
+        """True if statistics and scales of the batch norms stay as they are."""
+        return self.fix_bn or self.norm == "frozen"
 
     def build_options(self) -> dict:
         """Keyword arguments of `network.build_model`; what was left at its default is left out."""
         names = ("backbone", "channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding")
         names += ("filter_weights", "structure", "fem_d", "fem_s")
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
-        return {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
+        changed = {name: getattr(self, name) for name in names if getattr(self, name) != defaults[name]}
+        return changed | ({"norm_groups": self.norm_groups or NORM_GROUPS} if self.norm == "group" else {})
 
 
 @dataclass(frozen=True)
@@ -178,6 +200,9 @@ class OptimizerOptions:
     momentum: float = option(0.9, "momentum of SGD")
     ema: float = option(0.0, "decay of the weight average, which is then validated and saved as best; 0: off")
     accumulate: int = option(1, "batches per optimizer step")
+    global_batch: int | None = option(
+        None, "crops per optimizer step over all processes, whose number may change: sets --accumulate"
+    )
     bs_mult: int = option(2, "batch per process")
     bs_mult_val: int = option(1, "batch per process in validation")
     max_epoch: int = option(180, "epochs")
@@ -185,6 +210,7 @@ class OptimizerOptions:
     def __post_init__(self) -> None:
         for flag in ("accumulate", "bs_mult", "bs_mult_val", "max_epoch"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
+        _at_least("--global_batch", self.global_batch, 1)
         _at_least("--warmup_steps", self.warmup_steps, 0)
         if self.lr <= 0:
             raise OptionError(f"--lr {self.lr}: must be positive")
@@ -207,6 +233,8 @@ class RunOptions:
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     channels_last: bool = option(True, "memory layout of images and weights")
+    ddp_backend: str = option("torch", "what shares gradients: PyTorch, or NVIDIA's apex", choices=DDP_BACKENDS)
+    grad_compression: str = option("off", "share gradients as bfloat16 (NCCL only)", choices=("off", "bf16"))
     max_steps: int | None = option(None, "stop after this many optimizer steps in all")
     max_skipped_steps: int = option(10, "steps in a row whose loss or gradient isn't finite, at which a run gives up")
     save_every: int | None = option(None, "steps between snapshots, besides the one each epoch")
@@ -255,15 +283,44 @@ class TrainConfig:
         if self.model.boundary and self.loss.boundary_weight == 0:
             raise OptionError("--boundary_weight 0: a head without a loss learns nothing; leave --boundary out")
 
+    def for_processes(self, world_size: int) -> "TrainConfig":
+        """The same config with the `accumulate` that `--global_batch` asks for on so many processes.
+
+        Raises:
+            OptionError: The global batch is no multiple of what the processes take at a time.
+        """
+        wanted, at_a_time = self.optim.global_batch, self.optim.bs_mult * world_size
+        if wanted is None:
+            return self
+        if wanted % at_a_time:
+            below, above = wanted // at_a_time * at_a_time, -(wanted // -at_a_time) * at_a_time
+            sizes = f"{below} or {above}" if below else f"{above}"
+            counts = [n for n in range(1, wanted + 1) if wanted % (self.optim.bs_mult * n) == 0]
+            nearest = " or ".join(str(n) for n in sorted(sorted(counts, key=lambda n: abs(n - world_size))[:2]))
+            raise OptionError(
+                f"--global_batch {wanted}: {world_size} processes with --bs_mult {self.optim.bs_mult} take {at_a_time}"
+                f" crops at a time; use --global_batch {sizes}{f', or {nearest} processes' if counts else ''}"
+            )
+        accumulate = wanted // at_a_time
+        if self.optim.accumulate not in (1, accumulate):
+            raise OptionError(
+                f"--global_batch {wanted} --accumulate {self.optim.accumulate}: on {world_size} processes that is"
+                f" --accumulate {accumulate}; leave --accumulate out"
+            )
+        return dataclasses.replace(self, optim=dataclasses.replace(self.optim, accumulate=accumulate))
+
     def settings(self, world_size: int) -> dict:
         """What decides a run's result, for comparison when it is resumed: batches count over all processes."""
         free = {item.name for item in dataclasses.fields(RunOptions)} - {"seed", "amp", "deterministic"}
         free |= {"num_workers", "data_root", "bs_mult", "accumulate", "bs_mult_val", "aux", "snapshot", "pretrained"}
         free |= {"restore_optimizer", "partial", "arch", "val_split", "worker_timeout", "cache"}
         kept = {name: value for name, value in self.flat().items() if name not in free}
+        kept["norm_groups"] = self.model.build_options().get("norm_groups")
         global_batch = self.optim.bs_mult * self.optim.accumulate * world_size
+        kept |= {"global_batch": global_batch, "processes": world_size}
+        kept |= {"bs_mult": self.optim.bs_mult, "accumulate": self.optim.accumulate}
         # a snapshot's tuples come back as tuples; JSON's and argparse's spellings are made equal by repr
-        return {name: repr(value) for name, value in kept.items()} | {"global_batch": repr(global_batch)}
+        return {name: repr(value) for name, value in kept.items()}
 
     def flat(self) -> dict:
         """Every option by name, as plain data."""
@@ -304,6 +361,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     groups = (ModelOptions, DataOptions, AugmentOptions, LossOptions, OptimizerOptions, RunOptions)
     for group in groups:
         add_options(parser, group)
+    add_options_file(parser)
     short = parser.add_argument_group("short forms")
     for name in ("sgd", "adam", "adamw"):
         short.add_argument(
@@ -315,7 +373,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         short.add_argument(flag, action="store_true", help=f"refused: {reason}")
     parser.set_defaults(optimizer="sgd", amp="off", data_root=None, notes=[])
     add_old_flags(parser, TRAIN_OLD_FLAGS)
-    namespace = parser.parse_args(argv)
+    names = [item.name for group in groups for item in dataclasses.fields(group)]
+    namespace = parser.parse_args(with_options_file(argv, names))
     for flag, reason in REFUSED.items():
         if getattr(namespace, flag.strip("-")):
             raise OptionError(f"{flag}: {reason}")

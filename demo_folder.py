@@ -1,4 +1,7 @@
-"""Segment images and videos and draw the result; the snapshot is all it needs. `python demo_folder.py --help`."""
+"""Segment images and videos and draw the result, alone or under torchrun: the snapshot is all it needs.
+
+`python demo_folder.py --help`.
+"""
 
 import sys
 from collections.abc import Callable, Sequence
@@ -22,11 +25,12 @@ from engine.runtime import load_exported
 from engine.score_maps import predict_labels
 from engine.training import AUTOCAST
 from transforms import build_eval_transform
+from utils import distributed
 from utils.cli import run_main
-from utils.distributed import choose_device
+from utils.distributed import Process
 from utils.errors import DataError
 from utils.files import make_folder
-from utils.logging import setup_logging
+from utils.logging import get_logger, setup_logging
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -37,28 +41,37 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str]) -> None:
     """Parse, build, draw, summarise."""
     options, notes = parse_demo(argv)
-    log = setup_logging(True)
-    for note in notes:
-        log.info(note)
+    with distributed.job(options.device) as process:
+        log = setup_logging(process.is_main)
+        for note in notes:
+            log.info(note)
+        draw_all(options, process)
+
+
+def draw_all(options: DemoOptions, process: Process) -> None:
+    """Draw this process's share of the files; the summary is of all processes."""
+    log = get_logger()
     sources = find_sources(options.source, (*IMAGE_SUFFIXES, ".gif"), options.save_dir, options.recursive)
     kind = "images and videos" if any(source.is_video for source in sources) else "images"
     if options.label_ids and kind != "images":
         log.info("--label_ids: of images only; for those of a video extract its frames into a folder first")
-    predict, classes = build(options)
+    predict, classes = build(options, process.device)
     folder = make_folder(options.save_dir, "--save_dir")
     drawing = Drawing(classes, options.opacity, options.legend, options.side_by_side)
     video = VideoOutput(options.mask_video, options.show_fps, options.max_frames)
-    done, problems = run_demo(sources, read_image, predict, drawing, folder, options.label_ids, video)
-    for problem in problems:
+    share = sources[process.rank :: process.world_size]
+    own = run_demo(share, read_image, predict, drawing, folder, options.label_ids, video)
+    results = distributed.gather_objects(own)
+    done, problems = sum(count for count, _ in results), [line for _, lines in results for line in lines]
+    for problem in problems if process.is_main else ():
         log.warning(problem)
     log.info(f"{done} of {len(sources)} {kind} done; pictures are in {folder}")
     if not done:
         raise DataError(f"{options.source}: none of its {len(sources)} {kind} could be used; see the lines above")
 
 
-def build(options: DemoOptions) -> tuple[Callable[[np.ndarray, str], np.ndarray], ClassTable]:
+def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndarray, str], np.ndarray], ClassTable]:
     """A function RGB (H,W,3) uint8 and its name -> train ids (H,W) uint8, and the classes."""
-    device = choose_device(options.device)
     classes = datasets.class_table(options.dataset) if options.dataset else None
     names = classes.names if classes else None
     if runtime_of(options) != "torch":

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 import datasets
 import network
@@ -40,6 +39,7 @@ from engine.checkpoint import (
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.lock import RunLock
+from engine.parallel import choose_norm, import_apex, wrap_parallel
 from engine.plan import RunPlan
 from engine.report import resampler, trimap_measure, write_report
 from engine.results import summarise
@@ -94,7 +94,11 @@ def train(argv: Sequence[str]) -> None:
 
 def prepare(config: TrainConfig, process: Process) -> Trainer:
     """The trainer, where the run is to start or go on, with `config.json` written."""
+    config = config.for_processes(process.world_size)
     resumed = find_snapshot(config)
+    step = None if resumed is None else resumed[0].get("training", {}).get("state", {}).get("step")
+    place = "newest snapshot (--ckpt has to be one folder that all nodes share)"
+    distributed.check_equal({"its step": step}, place, CheckpointError)
     for note in config.notes:
         get_logger().info(note)
     trainer = build_trainer(config, process, fresh=resumed is None, resumed=resumed[0] if resumed else None)
@@ -137,6 +141,7 @@ def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
         "tb_path": str(tensorboard_folder(config)),
         "processes": trainer.process.world_size,
         "job": distributed.job_id(),
+        "norm": norm_of(config, trainer.process),
     }
 
 
@@ -202,7 +207,13 @@ def build_trainer(
     validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     return Trainer(
         model=model,
-        parallel=wrap_parallel(model, process),
+        parallel=wrap_parallel(
+            model,
+            process,
+            config.run.ddp_backend,
+            static_graph=optim.accumulate == 1,
+            compress=config.run.grad_compression == "bf16",
+        ),
         criterion=build_criterion(config, classes.num_classes).to(process.device),
         optimizer=optimizer,
         set_rate=build_rate(config, optimizer),
@@ -224,6 +235,7 @@ def build_trainer(
             "backbone": model.config["options"].get("backbone"),
             "aux": len(model.aux_heads) > 0,
             "classes": list(classes.names),
+            "norms": norm_of(config, process),
         },
     )
 
@@ -258,9 +270,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
     """The weights that a run starts from, said in the log."""
     options, log = config.model, get_logger()
     if options.pretrained:
-        report = distributed.first_rank_first(
-            lambda: network.load_pretrained(model, options.pretrained, options.partial)
-        )
+        report = distributed.node_by_node(lambda: network.load_pretrained(model, options.pretrained, options.partial))
         log.info(f"encoder weights: {report}")
     if options.snapshot:
         log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
@@ -280,31 +290,29 @@ def build_model(
         adopt_encoder(model, resumed.get("config", {}))  # now, because the data's scale depends on it
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
-    if options.fix_bn:
-        for norm in batch_norms(model):
-            norm.requires_grad_(False)
-    synchronised = process.world_size > 1 and process.device.type == "cuda"
-    if synchronised:
-        model = network.synchronise_norms(model)
-    elif options.syncbn:
+    norm = norm_of(config, process)
+    if norm == "frozen":
+        for layer in batch_norms(model):
+            layer.requires_grad_(False)
+    if norm == "sync":
+        by_apex = config.run.ddp_backend == "apex"
+        model = import_apex().convert_syncbn_model(model) if by_apex else network.synchronise_norms(model)
+    elif options.syncbn and options.norm is None:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
         )
-    if config.optim.bs_mult == 1 and not synchronised and not options.fix_bn:
+    if norm == "plain" and config.optim.bs_mult == 1:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
-            " use --bs_mult 2 or more, --fix_bn, or several CUDA processes (--syncbn)"
+            " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
         )
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
     return model.to(process.device, memory_format=layout)
 
 
-def wrap_parallel(model: nn.Module, process: Process) -> nn.Module:
-    """The model itself, or its DDP wrapper; buffers are broadcast before validation and saving, not in each step."""
-    if process.world_size == 1:
-        return model
-    ids = [process.device.index] if process.device.type == "cuda" else None
-    return DistributedDataParallel(model, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True)
+def norm_of(config: TrainConfig, process: Process) -> str:
+    """What the norms are in this run: `plain`, `sync`, `group` or `frozen`."""
+    return choose_norm("frozen" if config.model.freeze_norms else config.model.norm, process)
 
 
 def build_criterion(config: TrainConfig, num_classes: int) -> nn.Module:
@@ -362,7 +370,7 @@ def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
         eval_epoch=0 if run.test_mode else run.eval_epoch,
         val_every=run.val_every,
         max_skipped_steps=run.max_skipped_steps,
-        freeze_norms=config.model.fix_bn,
+        freeze_norms=config.model.freeze_norms,
         memory_format=torch.channels_last if run.channels_last else torch.contiguous_format,
         batch_images=optim.bs_mult,
     )
@@ -396,12 +404,14 @@ def build_epochs(
         cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
         worker_timeout=data.worker_timeout,
-        limit=TEST_MODE_BATCHES if run.test_mode else None,
+        limit=TEST_MODE_BATCHES * config.optim.accumulate if run.test_mode else None,
         audit_path=config.folder / "sampling.jsonl",
     )
     accumulate = config.optim.accumulate
     if epochs.batches < accumulate:
-        raise OptionError(f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it or --bs_mult")
+        raise OptionError(
+            f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it, --global_batch or --bs_mult"
+        )
     if run.dump_augmentation_images and process.is_main:
         dump_augmented(epochs, augment, encoder, config.folder / "augmented")
     return epochs, augment

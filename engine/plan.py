@@ -9,7 +9,14 @@ from utils.errors import CheckpointError, OptionError
 
 # a change of these makes another model or optimizer, whose state doesn't fit
 MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
-MODEL_SETTINGS += ("optimizer",)
+MODEL_SETTINGS += ("norm_groups", "optimizer")
+# of the job that computes the steps: they may change, and the log says so
+JOB_SETTINGS = {
+    "processes": "processes",
+    "bs_mult": "crops per process",
+    "accumulate": "batches per step",
+    "norms": "norms",
+}
 
 
 @dataclass(frozen=True)
@@ -57,8 +64,11 @@ class RunState:
     skipped_in_row: int = 0
 
 
-def check_settings(saved: dict, present: dict, path: Path, override: bool) -> None:
+def check_settings(saved: dict, present: dict, path: Path, override: bool) -> list[str]:
     """Compare the settings of a snapshot with those of the run that wants to go on from it.
+
+    Returns:
+        What changed of the job that computes the steps, in words.
 
     Raises:
         CheckpointError: It is of another model, other classes or another optimizer.
@@ -67,6 +77,9 @@ def check_settings(saved: dict, present: dict, path: Path, override: bool) -> No
     changed = {name: f"{name} was {saved.get(name)}, is {present[name]}" for name in present}
     # a setting that the snapshot doesn't know came after it, with a default that changes nothing
     changed = {name: text for name, text in changed.items() if name in saved and saved[name] != present[name]}
+    of_job = [
+        f"{JOB_SETTINGS[name]} {saved[name]} -> {present[name]}" for name in JOB_SETTINGS if changed.pop(name, "")
+    ]
     of_model = [text for name, text in changed.items() if name in MODEL_SETTINGS]
     if of_model:
         raise CheckpointError(f"{path}: of another model: {', '.join(of_model)}; give its options, or --resume never")
@@ -75,3 +88,4 @@ def check_settings(saved: dict, present: dict, path: Path, override: bool) -> No
             f"{path}: was trained with other options: {', '.join(changed.values())}; give the old ones,"
             " --resume_override to go on with the new ones, or --resume never"
         )
+    return of_job

@@ -324,7 +324,8 @@ class Trainer:
         training = snapshot.get("training")
         if training is None:
             raise CheckpointError(f"{path}: holds weights only, nothing to go on from; start from it with --snapshot")
-        check_settings(training["settings"], self.settings, path, override)
+        if changes := check_settings(training["settings"], self.settings, path, override):
+            self.log.info(f"since that snapshot: {', '.join(changes)}")
         kept = ("params", "lr")  # the present rate is the snapshot's; the base rate, initial_lr, is this run's
         wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
         try:

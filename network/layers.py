@@ -9,6 +9,23 @@ from torch import Tensor, nn
 NormLayer = Callable[[int], nn.Module]
 
 
+def group_norm(groups: int) -> NormLayer:
+    """Group norms, which look at one image alone, in the place of batch norms.
+
+    Source: Wu and He, Group Normalization, ECCV 2018
+
+    Raises:
+        ValueError: When one is built: its channels can't be cut into so many groups.
+    """
+
+    def build(channels: int) -> nn.Module:
+        if channels % groups:
+            raise ValueError(f"--norm_groups {groups}: norms of {channels} channels can't be cut into so many groups")
+        return nn.GroupNorm(groups, channels)
+
+    return build
+
+
 def up(x: Tensor, size: Sequence[int]) -> Tensor:
     """Resize (N,C,h,w) to (N,C,*size), bilinear with align_corners=True."""
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)

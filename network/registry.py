@@ -8,7 +8,7 @@ from torch import nn
 
 from network.fenet import FENet
 from network.foreign import freeze_unused
-from network.layers import NormLayer
+from network.layers import NormLayer, group_norm
 from network.resnet import BasicBlock, Bottleneck, DeepStemResNet
 from network.sfnet import SFNet, SFNetLite
 from network.smp_models import DECODERS, PeerModel
@@ -23,7 +23,16 @@ RESNETS = {
 }
 
 
-def _build(model: type[nn.Module], encoder: str, *, norm_layer: NormLayer = nn.BatchNorm2d, **options) -> nn.Module:
+def _build(
+    model: type[nn.Module],
+    encoder: str,
+    *,
+    norm_layer: NormLayer = nn.BatchNorm2d,
+    norm_groups: int | None = None,
+    **options,
+) -> nn.Module:
+    if norm_groups is not None:
+        norm_layer = group_norm(norm_groups)
     backbone = DeepStemResNet(norm_layer=norm_layer, **RESNETS[encoder])
     return model(encoder=backbone, norm_layer=norm_layer, **options)
 
@@ -98,8 +107,8 @@ def build_model(arch: str, num_classes: int, **options) -> nn.Module:
     Args:
         arch: A name from `list_models`, or an old dotted name.
         num_classes: Number of classes, at least 1.
-        options: Of the model's class, such as `aux`, `boundary`, `channels`, `norm_layer`; for models on any encoder
-            also `backbone`, and `mean` and `std` of its images.
+        options: Of the model's class, such as `aux`, `boundary`, `channels`, `norm_layer`; `norm_groups` builds group
+            norms of so many groups; for models on any encoder also `backbone`, and `mean` and `std` of its images.
 
     Raises:
         OptionError: Unknown name, option or value.

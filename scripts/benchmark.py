@@ -1,12 +1,15 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
-Usage: python scripts/benchmark.py WHAT --json FILE [options]      WHAT: train-step, loss, hpf, infer, data, cpu-demo
+Usage: python scripts/benchmark.py WHAT --json FILE [options]
+WHAT: train-step, loss, hpf, infer, data, cpu-demo, scaling
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. Plain is eager float32 PyTorch in NCHW
 layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
-TF32 convolutions. `data` and `cpu-demo` are described in scripts/benchmark_data.py and benchmark_cpu_demo.py.
+TF32 convolutions.
+`data`, `cpu-demo` and `scaling` are described in scripts/benchmark_data.py, benchmark_cpu_demo.py and
+benchmark_scaling.py.
 """
 
 import argparse
@@ -35,6 +38,7 @@ from network.enhancement import FeatureFilter
 from network.plain import make_plain, plain_filter
 from scripts.benchmark_cpu_demo import measure_cpu_demo
 from scripts.benchmark_data import measure_data
+from scripts.benchmark_scaling import measure_scaling
 from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.errors import NumericsError
@@ -210,7 +214,7 @@ def hardware(device: torch.device) -> dict:
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo"))
+    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "scaling"))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
@@ -228,11 +232,11 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument("--data_root", help="cpu-demo with --snapshot: its data set; unset: as in train.py")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
-    device = choose_device(options.device)
+    device = choose_device("cpu" if options.what == "scaling" else options.device)
     cuda = device.type == "cuda"
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
-    square = options.what == "train-step"
+    square = options.what in ("train-step", "scaling")
     if options.what in ("data", "hpf"):
         options.size = options.size or (1024, 2048)
     if options.what == "cpu-demo":
@@ -254,6 +258,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
     """Check and time the arms of `options.what`."""
     if options.what == "cpu-demo":
         return measure_cpu_demo(options, lambda arms: time_arms(arms, options.rounds, options.warmup, device))
+    if options.what == "scaling":
+        return measure_scaling(options)
     arms = BUILDERS[options.what](options, device)
     errors = errors_of(arms)
     tolerance = options.tolerance or (1e-4 if options.amp == "off" and device.type == "cpu" else 0.05)

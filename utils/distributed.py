@@ -96,8 +96,10 @@ def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopReq
     except (ValueError, KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200]
         raise EnvironmentFault(f"WORLD_SIZE={world_size}: {reason}; start the processes with torchrun") from error
-    # torchrun keeps the store, with addresses of processes that are gone, when it starts them again
-    store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        # torchrun keeps the store, with addresses of processes that are gone, when it starts them again. Otherwise each
+        # start has a store of its own, and machines that joined later count their starts from 0.
+        store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     heartbeat = Heartbeat(store, rank, world_size, timeout_s, stop)
     heartbeat.await_all(JOIN_S)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
@@ -196,14 +198,26 @@ def broadcast_buffers(model: nn.Module) -> None:
             dist.broadcast(buffer, 0)
 
 
-def first_rank_first(body: Callable[[], T]) -> T:
-    """Run `body` on rank 0, then on the others: they find what it cached."""
+def node_by_node(body: Callable[[], T]) -> T:
+    """Run `body` on rank 0, then on the first process of every other node, then on all others.
+
+    So a download is there when the next ones look for it: on a disk that nodes share it is done once, on disks of
+    their own once on each. A fault of one process is raised on all.
+    """
+    first_of_job = not dist.is_initialized() or dist.get_rank() == 0
+    turn = 0 if first_of_job else 1 if os.environ.get("LOCAL_RANK", "0") == "0" else 2
     results: list[T] = []
-    on_main_rank(lambda: results.append(body()))
-    if not results:
-        note("work that rank 0 has done")
-        results.append(body())
-    barrier()
+    for current in range(3):
+        fault = None
+        if current == turn:
+            note("work of one node after the other")
+            try:
+                results.append(body())
+            except FENetError as error:
+                fault = error
+        for error in gather_objects(fault):
+            if error is not None:
+                raise error
     return results[0]
 
 

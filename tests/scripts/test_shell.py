@@ -14,7 +14,7 @@ import pytest
 import config
 
 ROOT = Path(__file__).resolve().parents[2]
-SHELL_SCRIPTS = sorted(path.relative_to(ROOT) for path in (ROOT / "scripts").rglob("*.sh"))
+SHELL_SCRIPTS = sorted(p.relative_to(ROOT) for kind in ("*.sh", "*.sbatch") for p in (ROOT / "scripts").rglob(kind))
 SHELLS = [shell for shell in ("sh", "dash", "busybox") if shutil.which(shell)]
 MODELS = [("res18", "fenet_r18"), ("res101", "fenet_r101")]
 

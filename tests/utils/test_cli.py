@@ -98,4 +98,4 @@ def test_one_process_needs_no_group(monkeypatch):
     total = torch.tensor([2**53 + 1])
     assert distributed.sum_over_ranks(total).item() == 2**53 + 1
     assert distributed.any_rank(True) and not distributed.any_rank(False)
-    assert distributed.gather_objects("a") == ["a"] and distributed.first_rank_first(lambda: 3) == 3
+    assert distributed.gather_objects("a") == ["a"] and distributed.node_by_node(lambda: 3) == 3

@@ -1,0 +1,114 @@
+# Sourced by the scripts that start training, which set `caller` (where they were started) and `root` (the repository).
+#
+# From the environment:
+#   NGPU          processes on this machine, one per GPU
+#   NNODES        machines: a number, or MIN:MAX where they may come and go (unset: this one alone)
+#   HEAD          with NNODES: HOST:PORT of the machine where all meet, which has to stay; the same on all
+#   RUN_ID        with NNODES: a name for the job, the same on all (fenet)
+#   RESTARTS      how often processes are started anew after one is lost (0; with NNODES 3)
+#   IFNAME        network interface, where the right one isn't found (such as eth0)
+#   NODE_ADDRESS  with NNODES: this machine's address, where its host name doesn't lead to it
+#   RDZV_CONF     with NNODES: further settings of the meeting, key=value,... (torchrun's --rdzv_conf)
+#   TORCHRUN      the launcher (unset: torchrun, else the one in .venv)
+#   DRY_RUN       1: print what would be started, and start nothing
+
+# absolute PATH: the path as seen from where the script was started
+absolute() {
+    case $1 in
+    /*) printf '%s\n' "$1" ;;
+    *) printf '%s\n' "$caller/$1" ;;
+    esac
+}
+
+# find_program CHOSEN NAME VARIABLE: CHOSEN where it is set, else NAME from PATH, else NAME from .venv
+find_program() {
+    case $1 in
+    */*) program=$(absolute "$1") ;;
+    *) program=${1:-$2} ;;
+    esac
+    if [ -z "$1" ] && ! command -v "$program" >/dev/null 2>&1; then
+        program=$root/.venv/bin/$2
+    fi
+    if ! command -v "$program" >/dev/null 2>&1; then
+        echo "error: ${1:-$2}: not found; activate the environment that has PyTorch, or set $3" >&2
+        return 5
+    fi
+    printf '%s\n' "$program"
+}
+
+# run_logged LOG COMMAND...: run COMMAND with its output on the terminal and appended to LOG. The status is COMMAND's, not
+# tee's. A signal from a queue is passed on to COMMAND, which can then save its state; one from the terminal (Ctrl-C, or the
+# terminal closes) reaches COMMAND by itself, so this shell only waits for it.
+run_logged() {
+    log=$1
+    shift
+    pipe_folder=$(mktemp -d "${TMPDIR:-/tmp}/fenet.XXXXXX") || return 5
+    mkfifo "$pipe_folder/output" || return 5
+    (
+        trap '' HUP INT TERM USR1
+        exec tee -a "$log"
+    ) <"$pipe_folder/output" &
+    tee_pid=$!
+    "$@" >"$pipe_folder/output" 2>&1 &
+    command_pid=$!
+    trap 'kill -TERM "$command_pid" 2>/dev/null' TERM USR1
+    trap : INT HUP
+    status=0
+    wait "$command_pid" || status=$?
+    # a signal ends `wait` early, with the command still at work
+    while kill -0 "$command_pid" 2>/dev/null; do
+        status=0
+        wait "$command_pid" || status=$?
+    done
+    wait "$tee_pid"
+    trap - TERM USR1 INT HUP
+    rm -rf "$pipe_folder"
+    return "$status"
+}
+
+# launch FOLDER PROGRAM [OPTION...]: start PROGRAM under torchrun on this machine, its output also in FOLDER
+launch() {
+    folder=$1
+    shift
+    # a queue warns with USR1, which torchrun then passes on to its processes
+    set -- --signals_to_handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 "$@"
+    if [ -z "${NNODES:-}" ]; then
+        set -- --standalone --nproc_per_node="$NGPU" ${RESTARTS:+--max_restarts="$RESTARTS"} "$@"
+    elif [ -z "${HEAD:-}" ]; then
+        echo "error: NNODES=$NNODES needs HEAD=HOST:PORT, the machine where all meet, the same on all" >&2
+        return 2
+    else
+        set -- --rdzv_id="${RUN_ID:-fenet}" --max_restarts="${RESTARTS:-3}" ${RDZV_CONF:+--rdzv_conf="$RDZV_CONF"} \
+            ${NODE_ADDRESS:+--local_addr="$NODE_ADDRESS"} "$@"
+        set -- --nnodes="$NNODES" --nproc_per_node="$NGPU" --rdzv_backend=c10d --rdzv_endpoint="$HEAD" "$@"
+    fi
+    # torch 2.13 keeps one store for all rounds of a job, with the addresses of processes that are gone, and announces its
+    # own address in the first round only, so that processes started anew, or machines that join later, wait in vain
+    [ -z "${NNODES:-}${RESTARTS:-}" ] || export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+    if [ -n "${IFNAME:-}" ]; then
+        export GLOO_SOCKET_IFNAME="$IFNAME" NCCL_SOCKET_IFNAME="$IFNAME"
+    fi
+    if [ -n "${DRY_RUN:-}" ]; then
+        [ -z "${IFNAME:-}" ] || printf 'GLOO_SOCKET_IFNAME=%s NCCL_SOCKET_IFNAME=%s ' "$IFNAME" "$IFNAME"
+        print_command "${TORCHRUN:-torchrun}" "$@"
+        return 0
+    fi
+    launcher=$(find_program "${TORCHRUN:-}" torchrun TORCHRUN) || return
+    if [ -n "${UNDER_SRUN:-}" ]; then
+        exec "$launcher" "$@" # SLURM keeps the output, and signals this process
+    fi
+    mkdir -p "$folder" || return 5
+    console=console${NNODES:+.$(uname -n)}.log # on a shared disk each machine writes its own
+    run_logged "$folder/$console" "$launcher" "$@"
+}
+
+# print_command WORD...: the words as a shell reads them
+print_command() {
+    for word in "$@"; do
+        case $word in
+        '' | *[!A-Za-z0-9_./:=,@%+-]*) printf "'%s' " "$(printf '%s' "$word" | sed "s/'/'\\\\''/g")" ;;
+        *) printf '%s ' "$word" ;;
+        esac
+    done
+    printf '\n'
+}
