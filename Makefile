@@ -11,7 +11,7 @@ CORE := requirements.txt
 DEV := requirements.txt requirements-extras.txt requirements-dev.txt
 BENCHMARKS := train-step loss hpf infer data scaling
 
-.PHONY: quickstart test lint bench bench-gpu chaos clean
+.PHONY: quickstart test lint bench bench-gpu chaos fuzz faults clean
 .NOTPARALLEL:
 
 quickstart: $(VENV)/.core.stamp
@@ -29,6 +29,17 @@ bench: $(VENV)/.core.stamp
 		echo "benchmark $$what"; \
 		"$(VENV)/bin/python" scripts/benchmark.py "$$what" --json "runs/bench/$$what.json" || exit $$?; \
 	done
+
+# SCALE=0.1 a tenth of the cases, SEED=1 other ones, TARGETS="images options" some kinds; results in runs/fuzz.json
+SCALE ?= 1
+SEED ?= 0
+fuzz: $(VENV)/.dev.stamp
+	@mkdir -p runs
+	"$(VENV)/bin/python" -m tests.fuzz $(TARGETS) --scale $(SCALE) --seed $(SEED) --json runs/fuzz.json
+
+# faults made by hand in a copy of the tree, each of which has to fail a test
+faults: $(VENV)/.dev.stamp
+	"$(VENV)/bin/python" -m tests.faults
 
 # needs a Python whose PyTorch sees a GPU, and sets nothing up
 bench-gpu:

@@ -17,6 +17,10 @@ NORM_GROUPS = 32  # of Wu and He, Group Normalization, ECCV 2018
 DDP_BACKENDS = ("torch", "apex")
 IGNORE_LABEL = 255
 RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
+MAX_WORKERS = 256
+MAX_SCALE = 100
+MAX_RATE = 1e30  # what single precision holds, with some room
+MAX_SIDE = 32766  # of an image, in pixels, that OpenCV can resample
 BOUNDARY_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
 
 
@@ -118,7 +122,7 @@ class DataOptions:
         if not 0 <= self.class_uniform_pct <= 1:
             raise OptionError(f"--class_uniform_pct {self.class_uniform_pct}: must be a share from 0 to 1")
         _at_least("--class_uniform_tile", self.class_uniform_tile, 1)
-        _at_least("--num_workers", self.num_workers, 0)
+        _check_workers(self.num_workers)
         _at_least("--worker_timeout", self.worker_timeout, 1)
         if self.coarse_boost_classes and self.class_uniform_pct == 0:
             raise OptionError("--coarse_boost_classes: needs class-uniform sampling; set --class_uniform_pct above 0")
@@ -141,10 +145,12 @@ class AugmentOptions:
 
     def __post_init__(self) -> None:
         for size in self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,):
-            _at_least("--crop_size", size, 1)
-        _at_least("--pre_size", self.pre_size, 1)
-        if not 0 < self.scale_min <= self.scale_max:
-            raise OptionError(f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max")
+            _check_side("--crop_size", size)
+        _check_side("--pre_size", self.pre_size)
+        if not 0 < self.scale_min <= self.scale_max <= MAX_SCALE:
+            raise OptionError(
+                f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max <= {MAX_SCALE}"
+            )
         if self.color_aug < 0:
             raise OptionError(f"--color_aug {self.color_aug}: must not be negative")
         if self.augment == "device" and self.bblur:
@@ -214,6 +220,9 @@ class OptimizerOptions:
         _at_least("--warmup_steps", self.warmup_steps, 0)
         if self.lr <= 0:
             raise OptionError(f"--lr {self.lr}: must be positive")
+        for flag in ("lr", "weight_decay", "rescale"):
+            if abs(getattr(self, flag)) > MAX_RATE:
+                raise OptionError(f"--{flag} {getattr(self, flag)}: must be at most {MAX_RATE}")
         if not 0 <= self.ema < 1:
             raise OptionError(f"--ema {self.ema}: must be at least 0 and less than 1")
 
@@ -252,14 +261,15 @@ class RunOptions:
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        for flag in ("max_steps", "save_every", "base_size", "max_pixels"):
+        for flag in ("max_steps", "save_every", "max_pixels"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
+        _check_side("--base_size", self.base_size)
         for flag in ("log_every", "val_every", "max_skipped_steps", "timeout"):
             _at_least(f"--{flag}", getattr(self, flag), 1)
         if not 0 <= self.seed < 2**63:
             raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")
-        if Path(self.exp).is_absolute() or ".." in Path(self.exp).parts:
-            raise OptionError(f"--exp {self.exp}: a name below --ckpt, without ..")
+        _check_below("--exp", self.exp, "--ckpt")
+        _check_below("--tb_tag", self.tb_tag, "--tb_path")
 
 
 @dataclass(frozen=True)
@@ -435,14 +445,13 @@ class EvalOptions:
             raise OptionError("--snapshot: name the weights to evaluate")
         if self.save_dir is None:
             raise OptionError("--save_dir: name the output folder")
-        if Path(self.exp_name).is_absolute() or ".." in Path(self.exp_name).parts:
-            raise OptionError(f"--exp_name {self.exp_name}: a name below --save_dir, without ..")
+        _check_below("--exp_name", self.exp_name, "--save_dir")
         if not 0 <= self.split_index < self.split_count:
             raise OptionError(
                 f"--split_index {self.split_index} --split_count {self.split_count}: the index runs from 0 to count - 1"
             )
         _at_least("--batch_size", self.batch_size, 1)
-        _at_least("--num_workers", self.num_workers, 0)
+        _check_workers(self.num_workers)
         _at_least("--bootstrap", self.bootstrap, 0)
         if not self.eval_thresholds or min(self.eval_thresholds) < 0:
             raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
@@ -587,3 +596,18 @@ def _check_exported(options: EvalOptions | DemoOptions) -> None:
 def _at_least(flag: str, value: int | None, least: int) -> None:
     if value is not None and value < least:
         raise OptionError(f"{flag} {value}: must be at least {least}")
+
+
+def _check_below(flag: str, name: str, folder: str) -> None:
+    if Path(name).is_absolute() or ".." in Path(name).parts:
+        raise OptionError(f"{flag} {name}: a name below {folder}, without ..")
+
+
+def _check_side(flag: str, value: int | None) -> None:
+    if value is not None and not 1 <= value <= MAX_SIDE:
+        raise OptionError(f"{flag} {value}: must be from 1 to {MAX_SIDE} pixels")
+
+
+def _check_workers(value: int) -> None:
+    if not 0 <= value <= MAX_WORKERS:
+        raise OptionError(f"--num_workers {value}: must be from 0 to {MAX_WORKERS}; one per CPU core is plenty")

@@ -27,15 +27,7 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader, collate
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
-from engine.checkpoint import (
-    adopt_encoder,
-    load_model,
-    load_snapshot,
-    load_weights,
-    newest_snapshot,
-    tidy_folder,
-    weights_sha256,
-)
+from engine.checkpoint import adopt_encoder, load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.lock import RunLock
@@ -57,6 +49,7 @@ from transforms import (
 )
 from utils import distributed
 from utils.cli import run_main
+from utils.digests import weights_sha256
 from utils.distributed import Process
 from utils.drawing import save_png, side_by_side
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError

@@ -20,6 +20,8 @@ except ImportError:
 
 MAX_PIXELS = 2**27  # refuses decompression bombs before anything is decoded
 MAX_BYTES = 2**30
+# Pillow's others include some that start programs (Ghostscript)
+FORMATS = ("PNG", "JPEG", "MPO", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 
 PNG_HEADER = struct.Struct(">8s4x4sIIBB")  # signature, name of the first chunk, width, height, bits, kind of colour
@@ -162,7 +164,7 @@ def _header(file: io.BufferedIOBase, path: Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-            picture = Image.open(file)
+            picture = Image.open(file, formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: more than {MAX_PIXELS} pixels ({error}); scale it down") from error
     except UnidentifiedImageError as error:

@@ -9,25 +9,19 @@ import errno
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+import torch
 from torch import Tensor, nn
 
+from engine.snapshot_fields import check_fields
+from utils.archive import read_archive, write_archive
+from utils.digests import is_snapshot, named_tensors, seal
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 from utils.files import sync_folder, write_atomically
-from utils.weights import (
-    LoadReport,
-    find_weights,
-    fit_weights,
-    is_snapshot,
-    named_tensors,
-    read_archive,
-    seal,
-    write_archive,
-)
-from utils.weights import weights_sha256 as weights_sha256  # part of this module's interface
+from utils.weights import LoadReport, find_weights, fit_weights
 
 FORMAT = 1
 
@@ -104,12 +98,22 @@ def load_snapshot(path: str | Path) -> dict:
     Raises:
         CheckpointError: Missing, unreadable, damaged, or not one of our snapshots.
     """
-    snapshot = read_archive(path)
+    snapshot = _read(path)
     if not is_snapshot(snapshot):
         raise CheckpointError(f"{path}: holds bare weights, nothing to go on from; start from them with --snapshot")
-    if snapshot["format"] != FORMAT:
-        raise CheckpointError(f"{path}: of format {snapshot['format']}; this version reads format {FORMAT}: update it")
     return snapshot
+
+
+def _read(path: str | Path) -> Any:
+    """`read_archive`, format and fields of a snapshot checked too."""
+    content = read_archive(path)
+    if is_snapshot(content):
+        if content["format"] != FORMAT:
+            raise CheckpointError(
+                f"{path}: of format {content['format']}; this version reads format {FORMAT}: update it"
+            )
+        check_fields(content, path)
+    return content
 
 
 def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Path, dict] | None:
@@ -166,7 +170,7 @@ def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> L
     Raises:
         CheckpointError: Unreadable, or the weights don't fit the model; then `model` is unchanged.
     """
-    content = read_archive(path)
+    content = _read(path)
     weights = find_weights(content, path)
     report = fit_weights(model, _own_keys(model, weights), str(path), partial)
     if is_snapshot(content):
@@ -213,7 +217,7 @@ def load_model(
         OptionError: Bare weights without `arch` and `classes`.
         CheckpointError: As `load_weights`, or the snapshot's classes are others.
     """
-    content = read_archive(path)
+    content = _read(path)
     known = is_snapshot(content)
     header = {key: content[key] for key in ("config", "classes", "score") if known and key in content}
     if not header and (arch is None or classes is None):
@@ -221,10 +225,28 @@ def load_model(
     if header and classes is not None:
         check_classes(header, classes, path)
     weights = find_weights(content, path)
+    if header:
+        _check_scale(header["config"], weights, build_model, path)
     model = _build_like(header.get("config"), build_model, arch, len(classes or ()))
     report = fit_weights(model, _own_keys(model, weights), str(path), partial)
     adopt_encoder(model, header.get("config", {}))
     return model.eval(), header, report
+
+
+def _check_scale(
+    config: dict, weights: Mapping[str, Tensor], build_model: Callable[..., nn.Module], path: str | Path
+) -> None:
+    """Raises `CheckpointError` if a file describes no model, or one far larger than its weights, to fill the memory."""
+    stored = sum(tensor.numel() for tensor in weights.values())
+    try:
+        with torch.device("meta"):
+            model = _build_like(config, build_model, None, 0)
+    except EnvironmentFault:  # a package that the model needs
+        raise
+    except Exception as error:  # whatever the options in the file lead to
+        raise CheckpointError(f"{path}: describes no model that can be built ({error}); take another file") from error
+    if sum(tensor.numel() for tensor in model.state_dict().values()) > 2 * stored:
+        raise CheckpointError(f"{path}: describes a far larger model than it holds weights of; take another file")
 
 
 def _build_like(

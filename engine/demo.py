@@ -51,7 +51,7 @@ def run_demo(
                 problems += [remark] if remark else []
             except DataError as error:
                 problems.append(_skipped(source, error))
-    return done, [_one_line(problem) for problem in problems]
+    return done, problems
 
 
 def _draw_images(
@@ -92,8 +92,3 @@ def _write_image(
 def _skipped(source: Source, error: DataError) -> str:
     text = str(error)
     return f"skipped: {text}" if str(source.path) in text else f"skipped: {source.path}: {text}"
-
-
-def _one_line(text: str) -> str:
-    """File names may hold line breaks, terminal codes and broken UTF-8."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)

@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from engine.checkpoint import weights_sha256
+from utils.archive import METADATA_KEY
+from utils.digests import seal, weights_sha256
 from utils.files import make_folder, write_atomically, write_json
-from utils.weights import METADATA_KEY, find_weights, seal
+from utils.weights import find_weights
 
 HEADER = ("config", "classes", "score")
 WEIGHTS, CARD, OPTIONS = "model.safetensors", "README.md", "config.json"

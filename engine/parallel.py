@@ -10,9 +10,9 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from utils.digests import named_tensors
 from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
-from utils.weights import named_tensors
 
 # torch 2.13 renamed the argument
 RENAMED = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters

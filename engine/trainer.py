@@ -10,11 +10,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.checkpoint import save_snapshot, weights_sha256
+from engine.checkpoint import save_snapshot
 from engine.evaluation import Evaluation, EvaluationStopped
 from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
 from engine.report import update_curves
+from engine.snapshot_fields import check_optimizer
 from engine.training import (
     Criterion,
     LossMeter,
@@ -26,6 +27,7 @@ from engine.training import (
     set_train_mode,
     train_step,
 )
+from utils.digests import weights_sha256
 from utils.distributed import Process, any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.drawing import save_png
 from utils.errors import CheckpointError, NumericsError
@@ -331,7 +333,8 @@ class Trainer:
         try:
             self.model.load_state_dict(snapshot["model"])
             self.optimizer.load_state_dict(training["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
+            check_optimizer(self.optimizer, path)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
                 f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"

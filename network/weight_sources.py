@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from network.encoder_keys import is_lukemelas
 from network.timm_encoder import IMAGENET
+from utils.archive import read_archive
+from utils.digests import is_snapshot, weights_sha256
 from utils.errors import CheckpointError, EnvironmentFault, OptionError, first_line
 from utils.files import file_sha256
 from utils.vision import import_extra, import_torchvision
-from utils.weights import find_weights, is_snapshot, read_archive, weights_sha256
+from utils.weights import find_weights
 
 # deep-stem encoders of exactly these keys and shapes, by depth; ResNet-18 with a 128-wide stem has none
 TIMM_TWINS = {50: "resnet50s.gluon_in1k", 101: "resnet101s.gluon_in1k"}

@@ -41,7 +41,7 @@ from scripts.benchmark_data import measure_data
 from scripts.benchmark_scaling import measure_scaling
 from utils.cli import run_main
 from utils.distributed import choose_device
-from utils.errors import NumericsError
+from utils.errors import NumericsError, OptionError
 from utils.files import write_json
 from utils.options import Parser, numbers
 
@@ -211,6 +211,16 @@ def hardware(device: torch.device) -> dict:
     return {"device": device.type, "name": name, "threads": torch.get_num_threads()}
 
 
+def check_numbers(options: argparse.Namespace) -> None:
+    """Raises `OptionError` for numbers that nothing can be timed with."""
+    for name, least in (("rounds", 1), ("warmup", 0), ("batch", 1)):
+        value = getattr(options, name)
+        if value is not None and value < least:
+            raise OptionError(f"--{name} {value}: must be at least {least}")
+    if options.size is not None and (len(options.size) != 2 or min(options.size) < 32):
+        raise OptionError(f"--size {','.join(map(str, options.size))}: give height,width from 32 on")
+
+
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
@@ -232,6 +242,7 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument("--data_root", help="cpu-demo with --snapshot: its data set; unset: as in train.py")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
+    check_numbers(options)
     device = choose_device("cpu" if options.what == "scaling" else options.device)
     cuda = device.type == "cuda"
     torch.backends.cudnn.benchmark = True

@@ -22,7 +22,7 @@ from engine.checkpoint import load_snapshot
 from engine.handout import write_handout, write_release
 from scripts.export_runtime import FILES, export_runtime
 from utils.cli import run_main
-from utils.errors import DataError, OptionError
+from utils.errors import CheckpointError, DataError, OptionError
 from utils.files import file_sha256, make_folder
 from utils.options import Parser, finite, numbers
 from utils.weights import find_weights
@@ -87,6 +87,8 @@ def body(argv: Sequence[str]) -> None:
         return
     source = Path(options.snapshot)
     snapshot = load_snapshot(source)
+    if "config" not in snapshot:
+        raise CheckpointError(f"{source}: doesn't say which model it is of; take a snapshot that train.py wrote")
     folder = make_folder(options.out, "--out")
     if options.format == "release":
         export_release(snapshot, source, folder)

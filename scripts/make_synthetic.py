@@ -37,6 +37,7 @@ def parse(argv: Sequence[str]) -> Namespace:
     parser.add_argument("--width", type=int, default=2048, help="pixels")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other scenes")
     parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
     least = {"train": 0, "val": 0, "test": 0, "height": MIN_SIZE, "width": MIN_SIZE, "seed": 0, "workers": 1}
     for name, low in least.items():
@@ -77,10 +78,11 @@ def run(argv: Sequence[str]) -> None:
     jobs = [(split, index) for split in SPLITS for index in range(getattr(options, split))]
     write = partial(write_scene, options)
     splits, indices = [split for split, _ in jobs], [index for _, index in jobs]
-    if options.workers == 1:
+    workers = min(options.workers, len(jobs))
+    if workers <= 1:
         _report(map(write, splits, indices), len(jobs))
     else:
-        with ProcessPoolExecutor(options.workers) as pool:
+        with ProcessPoolExecutor(workers) as pool:
             _report(pool.map(write, splits, indices), len(jobs))
     print(f"{len(jobs)} scenes of {options.height}x{options.width} written to {options.out}")
 

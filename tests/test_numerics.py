@@ -9,9 +9,10 @@ import torch
 from torch import nn
 
 import train
-from engine.checkpoint import load_snapshot, weights_sha256
+from engine.checkpoint import load_snapshot
 from engine.training import Precision, train_step
 from tests.conftest import launch, train_args
+from utils.digests import weights_sha256
 
 
 class Faulty(nn.Module):

@@ -1,7 +1,7 @@
 """One place where faults become one line and an exit code."""
 
 import errno
-import os
+import io
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,18 +10,23 @@ import torch
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
 from utils.heartbeat import is_lost_peer
+from utils.logging import one_line
 from utils.signals import EARLY, StoppedEarly
 
-OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "cuda error: out of memory")
+OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
+OUT_OF_MEMORY = ("not enough memory", "insufficient memory", "can't allocate memory", "cuda error: out of memory")
 
 
 def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
     """Run `body(argv)` and return the exit code; faults are printed as one line `error: ...`.
 
-    Exit codes: 0 done, 2 options, 3 data, 4 checkpoint, 5 environment or disk, 6 loss not finite, 7 a peer lost. A
-    traceback is shown only with `--debug` among the arguments; other exceptions are our mistakes and pass through.
+    Exit codes: 0 done, 2 options, 3 data, 4 checkpoint, 5 environment or disk, 6 loss not finite, 7 a peer lost; 1 for
+    any other exception, which is a mistake of ours and is called internal; 130 after Ctrl-C. A traceback is shown only
+    with `--debug` among the arguments.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
         return body(argv) or 0
     except StoppedEarly:
@@ -30,14 +35,17 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         return 130
-    except (FENetError, OSError, RuntimeError, MemoryError) as error:
-        fault = as_fault(error)
-        if fault is None:
-            raise
+    except Exception as error:
+        fault = as_fault(error) or FENetError(f"internal: {type(error).__name__}: {error}; --debug shows where")
         if "--debug" in argv:
             traceback.print_exc()
-        print(f"error: {' '.join(str(fault).split())}", file=sys.stderr, flush=True)
+        print(f"error: {_shorten(one_line(' '.join(str(fault).split())))}", file=sys.stderr, flush=True)
         return fault.exit_code
+
+
+def _shorten(text: str) -> str:
+    """Without the middle of what is too long to be read."""
+    return text if len(text) <= 1500 else f"{text[:1000]} ... {text[-400:]}"
 
 
 def as_fault(error: BaseException) -> FENetError | None:
@@ -52,8 +60,7 @@ def as_fault(error: BaseException) -> FENetError | None:
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
     if "dataloader worker (pid" in text:  # PyTorch raises it wherever the program is when the process dies
         return EnvironmentFault(f"{error}; free memory (also /dev/shm) or lower --num_workers")
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO):
-        return EnvironmentFault(
-            f"{error.filename or 'output'}: {os.strerror(error.errno)}; free space or move the output"
-        )
+    if isinstance(error, OSError) and (error.filename or error.errno in OF_THE_DISK):
+        reason = error.strerror or error
+        return EnvironmentFault(f"{error.filename or 'output'}: {reason}; check the path, its permissions and the disk")
     return None

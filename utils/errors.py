@@ -1,7 +1,7 @@
 """The faults users meet, each with the exit code that the entry points return for it.
 
 Raise one of these with a single line that names the file or flag and the remedy; `utils.cli.run_main` prints it as
-``error: ...``. Anything else that escapes is our own mistake and keeps its traceback.
+``error: ...``. Anything else that escapes is our own mistake and ends in ``error: internal: ...``.
 """
 
 

@@ -15,6 +15,17 @@ def get_logger() -> logging.Logger:
     return logging.getLogger(NAME)
 
 
+def one_line(text: str) -> str:
+    """`text` with line breaks, terminal codes and broken UTF-8 spelt out; names of files may hold any of them."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+class _OneLine(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter.format`."""
+        return one_line(super().format(record))
+
+
 def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     """Send the logger to standard output and `file` (appended); other ranks only show warnings.
 
@@ -28,8 +39,9 @@ def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     logger.setLevel(logging.INFO if is_main else logging.WARNING)
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if file is not None and is_main:
-        handlers.append(logging.FileHandler(file))
-        handlers[-1].setFormatter(logging.Formatter("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+        handlers[-1].setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
+    handlers[0].setFormatter(_OneLine())
     for handler in handlers:
         logger.addHandler(handler)
     return logger

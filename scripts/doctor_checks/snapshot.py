@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import network
 from engine.checkpoint import check_classes, load_weights
 from scripts.doctor_checks.findings import Finding, Visit
+from utils.archive import read_archive
+from utils.digests import is_snapshot
 from utils.errors import CheckpointError, OptionError
-from utils.weights import is_snapshot, read_archive
 
 
 def snapshot_arch(path: str) -> tuple[str, dict] | None:

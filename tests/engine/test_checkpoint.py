@@ -8,17 +8,18 @@ import torch
 from safetensors.torch import save_file
 
 import network
-from engine.checkpoint import (
-    load_model,
-    load_snapshot,
-    load_weights,
-    newest_snapshot,
-    previous_path,
-    save_snapshot,
-    weights_sha256,
-)
+from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, previous_path, save_snapshot
+from utils.digests import seal, weights_sha256
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
-from utils.weights import seal
+
+CLASSES = {
+    "dataset": "folder",
+    "names": ["a", "b", "c"],
+    "palette": [[0, 0, 0], [1, 1, 1], [2, 2, 2]],
+    "label_ids": [0, 1, 2],
+    "id_to_train": {"0": 0, "1": 1, "2": 2},
+}
+TRAINING = {"optimizer": {"state": {}, "param_groups": []}, "state": {"step": 3}, "settings": {"lr": "0.1"}}
 
 
 def tiny(**options):
@@ -26,7 +27,7 @@ def tiny(**options):
 
 
 def snapshot_of(model, **more):
-    return {"config": model.config, "classes": {}, "model": model.state_dict(), "average": None, **more}
+    return {"config": model.config, "classes": CLASSES, "model": model.state_dict(), "average": None, **more}
 
 
 def randomised(model):
@@ -103,7 +104,7 @@ def test_bare_weights_need_arch_and_classes(tmp_path):
 
 def test_every_flipped_byte_in_a_tensor_is_found(tmp_path):
     path = tmp_path / "a.pth"  # written by hand: only the tensors' own digests protect it
-    content = seal({"format": 1, "config": {}, "model": {"w": torch.arange(64.0)}, "average": None})
+    content = seal({"format": 1, "model": {"w": torch.arange(64.0)}, "average": None})
     del content["plain_sha256"]
     torch.save(content, path)
     with zipfile.ZipFile(path) as archive:
@@ -122,7 +123,7 @@ def test_every_flipped_byte_in_a_tensor_is_found(tmp_path):
 
 def test_every_flipped_bit_and_zeroed_block_is_found(tmp_path):
     path = tmp_path / "a.pth"
-    save_snapshot(path, snapshot_of(tiny(), training={"state": {"step": 3}, "names": ["a", "b"]}))
+    save_snapshot(path, snapshot_of(tiny(), training=TRAINING))
     data = path.read_bytes()
     random = np.random.default_rng(0)
     places = [*range(40), *range(len(data) - 160, len(data)), *random.integers(0, len(data), 60).tolist()]
@@ -233,8 +234,8 @@ def test_failed_write_keeps_what_was_there(tmp_path, monkeypatch):
 
 def test_naming_the_architecture_keeps_the_snapshots_options(tmp_path):
     model = tiny(filter_padding="reflect", boundary=True)
-    names = ["a", "b", "c"]
-    save_snapshot(tmp_path / "a.pth", snapshot_of(model) | {"classes": {"names": names}})
+    names = CLASSES["names"]
+    save_snapshot(tmp_path / "a.pth", snapshot_of(model))
     for arch in (None, "fenet_tiny"):
         rebuilt, _, _ = load_model(tmp_path / "a.pth", network.build_model, arch, names)
         assert rebuilt.fem_d[0].filter.padding == "reflect" and rebuilt.boundary_head is None

@@ -5,11 +5,13 @@ import pytest
 import torch
 
 import network
-from engine.checkpoint import load_model, load_snapshot, load_weights, save_snapshot, weights_sha256
+from engine.checkpoint import load_model, load_snapshot, load_weights, save_snapshot
 from engine.handout import write_handout, write_release
+from utils.digests import weights_sha256
 from utils.errors import CheckpointError
 
-CLASSES = {"dataset": "folder", "names": ["a|b", "c", "d"], "palette": [], "label_ids": [0, 1, 2], "id_to_train": {}}
+CLASSES = {"dataset": "folder", "names": ["a|b", "c", "d"], "palette": 3 * [[0, 0, 0]], "label_ids": [0, 1, 2]}
+CLASSES["id_to_train"] = {"0": 0, "1": 1, "2": 2}
 METRICS = {
     "dataset": "folder",
     "split": "val",

@@ -16,9 +16,9 @@ import network
 from engine.checkpoint import load_model, load_weights, save_snapshot
 from network import weight_sources
 from network.weight_sources import LITE, PACKAGE, PACKAGE_BACKBONE, PACKAGE_FILE, PACKAGE_MODULE, PACKAGE_SHA256
+from utils.archive import read_archive
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 from utils.vision import import_torchvision
-from utils.weights import read_archive
 
 torchvision = import_torchvision()
 timm = pytest.importorskip("timm")

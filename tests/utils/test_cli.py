@@ -43,12 +43,16 @@ def test_exit_codes(error, code, capfd):
     assert len(lines) == 1 and lines[0].startswith("error: ")
 
 
-def test_our_own_mistakes_keep_their_traceback():
+@pytest.mark.parametrize("kind", [RuntimeError, KeyError, AssertionError, RecursionError])
+def test_our_own_mistakes_are_one_line_too(kind, capfd):
     def body(argv):
-        raise RuntimeError("shape mismatch")
+        raise kind("shape\nmismatch \x1b[31m")
 
-    with pytest.raises(RuntimeError, match="shape"):
-        run_main(body, [])
+    assert run_main(body, []) == 1
+    (line,) = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"error: internal: {kind.__name__}: ") and "--debug" in line and line.isprintable()
+    assert run_main(body, ["--debug"]) == 1
+    assert "Traceback" in capfd.readouterr().err
 
 
 def test_parser_accepts_no_abbreviations():
