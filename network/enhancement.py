@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from network.depthwise import depthwise_conv2d
 from network.layers import NormLayer, ResidualBlock, conv_bn_relu, up
 from utils.errors import OptionError
 
@@ -70,13 +71,13 @@ class FeatureFilter(nn.Module):
         """See the class."""
         radius = self.weight.shape[-1] // 2
         if self.padding == "zeros":
-            return F.conv2d(x, self.kernel(), padding=radius, groups=x.shape[1])
+            return depthwise_conv2d(x, self.kernel(), padding=radius)
         if min(x.shape[-2:]) <= radius:
             raise OptionError(
                 f"--filter_padding reflect: a map of {x.shape[-2]}x{x.shape[-1]} is too small for a kernel of"
                 f" {self.weight.shape[-1]}; enlarge the images or --crop_size, or use --filter_padding zeros"
             )
-        return F.conv2d(F.pad(x, [radius] * 4, mode="reflect"), self.kernel(), groups=x.shape[1])
+        return depthwise_conv2d(F.pad(x, [radius] * 4, mode="reflect"), self.kernel())
 
 
 class FeatureEnhancement(nn.Module):
