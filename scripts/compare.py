@@ -2,7 +2,8 @@
 
 Usage: python scripts/compare.py A B [--json FILE]
 
-A and B are folders that eval.py left. The 95 % interval is a paired bootstrap: the same images are drawn again for
+A and B are folders that eval.py left, or docs/results/ID of receipts, whose comparison is then one too and belongs
+into docs/results/. The 95 % interval is a paired bootstrap: the same images are drawn again for
 both, so that what makes an image hard for both doesn't hide the difference. An interval without 0 is marked with *.
 """
 
@@ -27,9 +28,16 @@ from utils.options import Parser  # noqa: E402
 SAME = ("dataset", "split")
 
 
+def receipt_of(folder: Path) -> Path:
+    """Where the receipt of a folder of counts is: beside it, with its name."""
+    return folder.parent / f"{folder.resolve().name}.json"
+
+
 def read_metrics(folder: Path) -> dict:
-    """The folder's `metrics.json`. Raises `DataError` if it is missing or damaged."""
+    """The folder's `metrics.json`, or the receipt beside it. Raises `DataError` if it is missing or damaged."""
     path = folder / "metrics.json"
+    if not path.exists() and receipt_of(folder).exists():
+        path = receipt_of(folder)
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:
@@ -102,7 +110,7 @@ def _text(value: float | None, form: str) -> str:
 def run(argv: Sequence[str]) -> None:
     """Parse, compare, print."""
     parser = Parser(prog="compare.py", description=__doc__.splitlines()[0])
-    parser.add_argument("a", metavar="A", type=Path, help="folder that eval.py left")
+    parser.add_argument("a", metavar="A", type=Path, help="folder that eval.py left, or of a receipt's counts")
     parser.add_argument("b", metavar="B", type=Path, help="another, of the same images")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the comparison there")
     parser.add_argument("--bootstrap", type=int, default=2000, help="resamples of the images")
@@ -116,7 +124,14 @@ def run(argv: Sequence[str]) -> None:
     result = compare(first, second, classes, options.bootstrap)
     print("\n".join(table(result)))
     if options.json:
-        write_json(options.json, {"folders": [str(options.a), str(options.b)], **result})
+        folders = (options.a, options.b)
+        if all(receipt_of(folder).exists() for folder in folders):
+            about = read_metrics(options.a)
+            named = {"receipts": [receipt_of(folder).stem for folder in folders]}
+            named |= {key: about[key] for key in SAME}
+        else:
+            named = {"folders": list(map(str, folders))}
+        write_json(options.json, named | result)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,16 +1,21 @@
-"""Write a receipt: what a score is, which command and weights gave it, and its interval.
+"""Write a receipt: what a score is, which command and weights gave it, its interval, and what it may vary by.
 
-Usage: python scripts/make_receipt.py ID --run DIR --eval DIR --data_root DIR --variant TEXT --command TEXT [--out FILE]
+Usage: python scripts/make_receipt.py ID --out_folder DIR --command TEXT --title TEXT --variant TEXT --tolerance X
+           --covers TEXT [--data_root DIR] [--execute]
 
---run names what train.py left, --eval what eval.py left with --dump_images. The predictions are counted again from the
-dumped files and have to give the matrix in metrics.json; the 95 % interval is a bootstrap over images.
+The command is what `scripts/reproduce.py ID` will run: `python train.py ...` or `sh scripts/NAME.sh`, then `python
+eval.py ... --dump_images`, joined by `&&`, with $OUT and $DATA for the folders. --out_folder is what $OUT was; with
+--execute the command is run now. The predictions are counted again from the dumped files and have to give the matrix in
+metrics.json; the 95 % interval is a bootstrap over images, whose counts are kept in docs/results/ID/.
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -22,18 +27,21 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import datasets
-from config import IGNORE_LABEL
-from datasets.base import Split
-from datasets.reading import read_label
-from utils.bootstrap import iou_intervals
-from utils.cli import run_main
-from utils.errors import DataError
-from utils.files import file_sha256, write_json
-from utils.metrics import confusion_matrix, scores
-from utils.options import Parser
+import datasets  # noqa: E402
+import eval as evaluation  # noqa: E402
+from config import IGNORE_LABEL, data_root  # noqa: E402
+from datasets.base import Split  # noqa: E402
+from datasets.reading import read_label  # noqa: E402
+from engine.results import COUNTS, load_per_image  # noqa: E402
+from scripts.receipts.command import ROOT, Command, parse_command  # noqa: E402
+from scripts.receipts.store import CURVES, RESULTS, recount  # noqa: E402
+from utils.cli import run_main  # noqa: E402
+from utils.errors import DataError, OptionError  # noqa: E402
+from utils.files import file_sha256, make_folder, write_atomically, write_json  # noqa: E402
+from utils.metrics import confusion_matrix  # noqa: E402
+from utils.options import Parser, finite  # noqa: E402
 
-BOOTSTRAPS = 2000
+CURVE_KEYS = ("epoch", "step", "lr", "train_loss", "val_loss", "mean_iou", "pixel_accuracy")
 
 
 def read_json(path: Path) -> dict:
@@ -52,13 +60,6 @@ def count_images(split: Split, folder: Path) -> np.ndarray:
         prediction = split.classes.to_train_ids(read_label(path), path)
         rows.append(confusion_matrix(prediction, split.load_label(index), split.classes.num_classes, IGNORE_LABEL))
     return np.stack(rows)
-
-
-def bootstrap_interval(matrices: np.ndarray) -> list[float] | None:
-    """95 % percentile interval of the mean IoU when images are drawn again with replacement."""
-    common = matrices.diagonal(axis1=1, axis2=2)
-    counts = np.stack([common, matrices.sum(1) + matrices.sum(2) - common], axis=-1)
-    return iou_intervals(counts, BOOTSTRAPS)[1]
 
 
 def hash_split(split: Split) -> str:
@@ -85,62 +86,113 @@ def describe_machine() -> str:
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores{gpu}"
 
 
-def build_receipt(options: argparse.Namespace) -> dict:
-    """The receipt as plain data.
+def present_revision() -> str:
+    """The commit of the working tree, with `-dirty` where tracked files differ from it."""
+    command = ["git", "describe", "--always", "--exclude", "*", "--abbrev=40", "--dirty"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def check_scores(metrics: dict, command: Command, split: Split, folder: Path) -> None:
+    """Raise `DataError` unless the command asks for just this evaluation and the dumped predictions give its counts."""
+    asked = json.loads(json.dumps(evaluation.protocol(command.evaluation)))
+    if metrics["protocol"] != asked or metrics["split"] != command.evaluation.split:
+        raise DataError(f"{folder / 'metrics.json'}: not what --command evaluates; run its eval.py, or mend --command")
+    matrices, (kept, _) = count_images(split, folder), load_per_image(folder)
+    if not np.array_equal(matrices, [image.confusion for image in kept.images]):
+        raise DataError(f"{folder / 'pred'}: doesn't give the counts in {COUNTS}; evaluate again with --dump_images")
+    if matrices.sum(0).tolist() != metrics["confusion_matrix"]:
+        raise DataError(f"{folder / 'pred'}: doesn't give the matrix in metrics.json; evaluate with --dump_images")
+
+
+def build_receipt(options: argparse.Namespace, command: Command, run: Path, folder: Path) -> dict:
+    """The receipt as plain data; `run` is what train.py left, `folder` what eval.py left.
 
     Raises:
-        DataError: A file is missing, or the dumped predictions don't give the matrix in metrics.json.
+        DataError: A file is missing, or what was left doesn't fit together.
     """
-    run, folder = Path(options.run), Path(options.eval)
     metrics, config = read_json(folder / "metrics.json"), read_json(run / "config.json")
-    if metrics["snapshot_sha256"] != file_sha256(run / "best.pth"):
-        raise DataError(f"{folder / 'metrics.json'}: scores other weights than {run / 'best.pth'}; evaluate these")
-    split = datasets.build_split(metrics["dataset"], options.data_root, metrics["split"])
-    matrices = count_images(split, folder)
-    if matrices.sum(0).tolist() != metrics["confusion_matrix"]:
-        raise DataError(
-            f"{folder / 'pred'}: doesn't give the matrix in metrics.json; evaluate again with --dump_images"
-        )
-    revision = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout.strip()
-    recount = scores(matrices.sum(0), split.classes.names)
+    snapshot = run / Path(command.evaluation.snapshot).name
+    if not snapshot.is_file() or metrics["snapshot_sha256"] != file_sha256(snapshot):
+        raise DataError(f"{folder / 'metrics.json'}: scores other weights than {snapshot}; evaluate these")
+    root = data_root(metrics["dataset"], options.data_root)
+    split = datasets.build_split(metrics["dataset"], root, metrics["split"])
+    check_scores(metrics, command, split, folder)
+    again = recount(folder)
+    backbone = f" on {config['backbone']}" if config["backbone"] else ""
     return {
         "id": options.id,
+        "title": options.title,
         "dataset": metrics["dataset"],
         "variant": options.variant,
         "split": metrics["split"],
-        "arch": config["arch"],
-        "mean_iou": recount["mean_iou"],
-        "interval": bootstrap_interval(matrices),
+        "arch": f"{config['arch']}{backbone}",
+        "mean_iou": again["mean_iou"],
+        "interval": again["interval"],
         "command": options.command,
-        "revision": options.revision or revision,
+        "tolerance": {"mean_iou": options.tolerance, "covers": options.covers},
+        "revision": options.revision or present_revision(),
         "data_sha256": hash_split(split),
-        "weights_sha256": file_sha256(run / "best.pth"),
+        "weights_sha256": file_sha256(snapshot),
         "seed": config["seed"],
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "hardware": describe_machine(),
+        "hardware": options.hardware or describe_machine(),
         "seconds": seconds_of(run / "log.txt"),
-        "metrics": {**recount, "num_images": len(split), "protocol": metrics["protocol"]},
+        "metrics": {**again["metrics"], "num_images": len(split), "protocol": metrics["protocol"]},
     }
 
 
-def body(argv: Sequence[str]) -> None:
-    """Parse and write."""
+def keep_curves(metrics: Path, path: Path) -> None:
+    """Write the scalar columns of a run's `metrics.jsonl` to `path`."""
+    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+    kept = [json.dumps({key: row[key] for key in CURVE_KEYS if key in row}) + "\n" for row in rows]
+    write_atomically(path, lambda file: file.write("".join(kept).encode()))
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Checked options. Raises `OptionError`."""
     parser = Parser(prog="make_receipt.py", description=__doc__.splitlines()[0])
     parser.add_argument("id", help="name of the receipt")
     for name, text in (
-        ("run", "folder that train.py left"),
-        ("eval", "folder that eval.py left, with --dump_images"),
-        ("data_root", "folder of the data set"),
+        ("out_folder", "folder that $OUT stands for"),
+        ("command", "what re-derives it, with $OUT and $DATA"),
+        ("title", "how it was trained, in a few words for the tables"),
         ("variant", "what is special about data and protocol"),
-        ("command", "commands that re-derive it"),
+        ("covers", "what the tolerance covers, such as another CPU, and what it was measured on"),
     ):
         parser.add_argument(f"--{name}", required=True, help=text)
+    parser.add_argument("--tolerance", required=True, type=finite, help="largest difference of mean IoU, 0 to 1")
+    parser.add_argument("--data_root", help="folder of the data set; unset: as in eval.py")
+    parser.add_argument("--execute", action="store_true", help="run the command first; the folder has to be new")
     parser.add_argument("--revision", help="commit that was trained; unset: the present one")
-    parser.add_argument("--out", help="file; unset: docs/results/ID.json")
+    parser.add_argument("--hardware", help="what it was trained on; unset: this machine")
+    parser.add_argument("--out", type=Path, help="file; unset: docs/results/ID.json")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
-    out = options.out or f"docs/results/{options.id}.json"
-    receipt = build_receipt(options)
+    if not 0 <= options.tolerance <= 1:
+        raise OptionError(f"--tolerance {options.tolerance}: must be from 0 to 1")
+    return options
+
+
+def body(argv: Sequence[str]) -> None:
+    """Parse, run the command where asked to, and write."""
+    options = parse(argv)
+    out = options.out or RESULTS / f"{options.id}.json"
+    options = argparse.Namespace(**vars(options) | {"id": out.stem})
+    command = parse_command(options.command, "--command")
+    places = {"OUT": Path(options.out_folder).absolute()}
+    if options.execute:
+        if places["OUT"].exists() and any(places["OUT"].iterdir()):
+            raise OptionError(f"--out_folder {options.out_folder}: not empty; name a new one for --execute")
+        places["DATA"] = Path(options.data_root or "data").absolute()
+        command.run(places)
+    scored = dataclasses.replace(command.evaluation)
+    run, folder = (
+        Path(name.replace("$OUT", str(places["OUT"]))) for name in (str(Path(scored.snapshot).parent), scored.save_dir)
+    )
+    receipt = build_receipt(options, command, run, folder)
+    kept = make_folder(out.with_suffix(""), "--out")
+    shutil.copyfile(folder / COUNTS, kept / COUNTS)
+    keep_curves(run / CURVES, kept / CURVES)
     write_json(out, receipt)
     print(f"{receipt['id']}: mIoU {receipt['mean_iou']:.4f}, 95 % interval {receipt['interval']}; written to {out}")
 
