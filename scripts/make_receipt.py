@@ -1,7 +1,7 @@
 """Write a receipt: what a score is, which command and weights gave it, its interval, and what it may vary by.
 
-Usage: python scripts/make_receipt.py ID --out_folder DIR --command TEXT --title TEXT --variant TEXT --tolerance X
-           --covers TEXT [--data_root DIR] [--execute]
+Usage: python scripts/make_receipt.py ID --dataset D --out_folder DIR --command TEXT --title TEXT --variant TEXT
+           --tolerance X --covers TEXT [--data_root DIR] [--execute]
 
 The command is what `scripts/reproduce.py ID` will run: `python train.py ...` or `sh scripts/NAME.sh`, then `python
 eval.py ... --dump_images`, joined by `&&`, with $OUT and $DATA for the folders. --out_folder is what $OUT was; with
@@ -10,7 +10,6 @@ metrics.json; the 95 % interval is a bootstrap over images, whose counts are kep
 """
 
 import argparse
-import dataclasses
 import hashlib
 import json
 import os
@@ -41,6 +40,7 @@ from utils.files import file_sha256, make_folder, write_atomically, write_json  
 from utils.metrics import confusion_matrix  # noqa: E402
 from utils.options import Parser, finite  # noqa: E402
 
+DESCRIBE = ["git", "describe", "--always", "--exclude", "*", "--abbrev=40", "--dirty"]
 CURVE_KEYS = ("epoch", "step", "lr", "train_loss", "val_loss", "mean_iou", "pixel_accuracy")
 
 
@@ -88,8 +88,7 @@ def describe_machine() -> str:
 
 def present_revision() -> str:
     """The commit of the working tree, with `-dirty` where tracked files differ from it."""
-    command = ["git", "describe", "--always", "--exclude", "*", "--abbrev=40", "--dirty"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
+    return subprocess.run(DESCRIBE, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def check_scores(metrics: dict, command: Command, split: Split, folder: Path) -> None:
@@ -104,23 +103,23 @@ def check_scores(metrics: dict, command: Command, split: Split, folder: Path) ->
         raise DataError(f"{folder / 'pred'}: doesn't give the matrix in metrics.json; evaluate with --dump_images")
 
 
-def build_receipt(options: argparse.Namespace, command: Command, run: Path, folder: Path) -> dict:
-    """The receipt as plain data; `run` is what train.py left, `folder` what eval.py left.
+def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path, folder: Path) -> dict:
+    """The receipt's fields after its id; `snapshot` lies in what train.py left, `folder` is what eval.py left.
 
     Raises:
         DataError: A file is missing, or what was left doesn't fit together.
     """
-    metrics, config = read_json(folder / "metrics.json"), read_json(run / "config.json")
-    snapshot = run / Path(command.evaluation.snapshot).name
+    metrics, config = read_json(folder / "metrics.json"), read_json(snapshot.with_name("config.json"))
+    if metrics["dataset"] != options.dataset:
+        raise DataError(f"{folder / 'metrics.json'}: of {metrics['dataset']}; say so with --dataset")
     if not snapshot.is_file() or metrics["snapshot_sha256"] != file_sha256(snapshot):
         raise DataError(f"{folder / 'metrics.json'}: scores other weights than {snapshot}; evaluate these")
-    root = data_root(metrics["dataset"], options.data_root)
-    split = datasets.build_split(metrics["dataset"], root, metrics["split"])
+    root = data_root(options.dataset, options.data_root)
+    split = datasets.build_split(options.dataset, root, metrics["split"])
     check_scores(metrics, command, split, folder)
     again = recount(folder)
     backbone = f" on {config['backbone']}" if config["backbone"] else ""
     return {
-        "id": options.id,
         "title": options.title,
         "dataset": metrics["dataset"],
         "variant": options.variant,
@@ -136,7 +135,7 @@ def build_receipt(options: argparse.Namespace, command: Command, run: Path, fold
         "seed": config["seed"],
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "hardware": options.hardware or describe_machine(),
-        "seconds": seconds_of(run / "log.txt"),
+        "seconds": seconds_of(snapshot.with_name("log.txt")),
         "metrics": {**again["metrics"], "num_images": len(split), "protocol": metrics["protocol"]},
     }
 
@@ -151,9 +150,10 @@ def keep_curves(metrics: Path, path: Path) -> None:
 def parse(argv: Sequence[str]) -> argparse.Namespace:
     """Checked options. Raises `OptionError`."""
     parser = Parser(prog="make_receipt.py", description=__doc__.splitlines()[0])
-    parser.add_argument("id", help="name of the receipt")
+    parser.add_argument("id", metavar="ID", help="name of the receipt")
     for name, text in (
         ("out_folder", "folder that $OUT stands for"),
+        ("dataset", "data set that is trained and scored on"),
         ("command", "what re-derives it, with $OUT and $DATA"),
         ("title", "how it was trained, in a few words for the tables"),
         ("variant", "what is special about data and protocol"),
@@ -177,24 +177,25 @@ def body(argv: Sequence[str]) -> None:
     """Parse, run the command where asked to, and write."""
     options = parse(argv)
     out = options.out or RESULTS / f"{options.id}.json"
-    options = argparse.Namespace(**vars(options) | {"id": out.stem})
     command = parse_command(options.command, "--command")
-    places = {"OUT": Path(options.out_folder).absolute()}
+    root = data_root(options.dataset, options.data_root)
+    places = {"OUT": Path(options.out_folder).absolute(), "DATA": root.absolute()}
     if options.execute:
-        if places["OUT"].exists() and any(places["OUT"].iterdir()):
-            raise OptionError(f"--out_folder {options.out_folder}: not empty; name a new one for --execute")
-        places["DATA"] = Path(options.data_root or "data").absolute()
+        require_empty(places["OUT"])
         command.run(places)
-    scored = dataclasses.replace(command.evaluation)
-    run, folder = (
-        Path(name.replace("$OUT", str(places["OUT"]))) for name in (str(Path(scored.snapshot).parent), scored.save_dir)
-    )
-    receipt = build_receipt(options, command, run, folder)
+    snapshot, folder = command.left(places)
+    receipt = {"id": out.stem} | build_receipt(options, command, snapshot, folder)
     kept = make_folder(out.with_suffix(""), "--out")
     shutil.copyfile(folder / COUNTS, kept / COUNTS)
-    keep_curves(run / CURVES, kept / CURVES)
+    keep_curves(snapshot.with_name(CURVES), kept / CURVES)
     write_json(out, receipt)
-    print(f"{receipt['id']}: mIoU {receipt['mean_iou']:.4f}, 95 % interval {receipt['interval']}; written to {out}")
+    print(f"{out.stem}: mIoU {receipt['mean_iou']:.4f}, 95 % interval {receipt['interval']}; written to {out}")
+
+
+def require_empty(folder: Path) -> None:
+    """Raise `OptionError` where there is something in the folder that a command is to fill."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise OptionError(f"--out_folder {folder}: not an empty folder; name a new one")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

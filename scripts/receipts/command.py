@@ -6,7 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import EvalOptions, parse_eval
@@ -15,10 +15,6 @@ from utils.errors import DataError, FENetError
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("OUT", "DATA")  # an empty folder for what the command leaves, and the folder of the data set
 ENTRY_POINTS = ("train.py", "eval.py")
-VARIABLES = {
-    *("DATA_ROOT", "EXP_DIR", "EXP", "ARCH", "BACKBONE", "PRETRAINED", "CHANNELS", "CROP", "BATCH", "EPOCHS", "LR"),
-    *("OPTIMIZER", "SEED", "DEVICE", "NGPU"),
-}
 _PLAIN = re.compile(r"[\w./:=,@%+ -]*")
 _PLACE = re.compile(rf"\$({'|'.join(PLACES)})\b")
 
@@ -28,7 +24,7 @@ class StepFailed(FENetError):
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.exit_code = code if code > 0 else 1
+        self.exit_code = code if code > 0 else 1  # a signal is negative
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Step:
             return _PLACE.sub(lambda match: str(places[match[1]]), text)
 
         variables = {name: fill(value) for name, value in self.variables.items()}
-        return Step(variables, self.program, self.script, tuple(map(fill, self.arguments)))
+        return replace(self, variables=variables, arguments=tuple(map(fill, self.arguments)))
 
     def run(self) -> None:
         """Run it in the repository's root, its output on the terminal. Raises `StepFailed`."""
@@ -77,9 +73,13 @@ class Command:
 
     def evaluate(self, places: Mapping[str, Path], snapshot: Path) -> None:
         """Run only the last step, on another snapshot. Raises `StepFailed`."""
-        last = self.steps[-1]
-        arguments = (*last.arguments, "--snapshot", str(snapshot))
-        Step(last.variables, last.program, last.script, arguments).filled(places).run()
+        last = self.steps[-1].filled(places)
+        replace(last, arguments=(*last.arguments, "--snapshot", str(snapshot))).run()
+
+    def left(self, places: Mapping[str, Path]) -> tuple[Path, Path]:
+        """The snapshot that the last step scores, and the folder where it leaves the scores."""
+        scored = parse_eval(self.steps[-1].filled(places).arguments)[0]
+        return Path(scored.snapshot), Path(scored.save_dir) / scored.exp_name
 
 
 def parse_command(text: str, name: str) -> Command:
@@ -90,8 +90,8 @@ def parse_command(text: str, name: str) -> Command:
         name: Receipt or flag, for errors.
 
     Raises:
-        DataError: A script that isn't this repository's, an odd variable, a word that a shell would read otherwise,
-            or no evaluation of something below `$OUT` at the end.
+        DataError: A script that isn't this repository's, a word that a shell would read otherwise, or no evaluation
+            of something below `$OUT` at the end.
     """
     try:
         words = shlex.split(text)
@@ -119,8 +119,6 @@ def _parse_step(words: Sequence[str], name: str) -> Step:
     variables, rest = {}, list(words)
     while rest and re.match(r"[A-Z_]+=", rest[0]):
         key, _, variables[key] = rest.pop(0).partition("=")
-    if unknown := sorted(variables.keys() - VARIABLES):
-        raise DataError(f"{name}: command sets {unknown[0]}; a recipe takes {', '.join(sorted(VARIABLES))}")
     if len(rest) < 2 or not _is_ours(*rest[:2]):
         raise DataError(
             f"{name}: command starts {' '.join(rest[:2]) or 'nothing'}; it may start python train.py, python eval.py,"

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.make_receipt import DESCRIBE
+
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 CHANGES = ("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.chmod", "os.symlink", "os.link", "os.truncate")
 STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.spawn", "subprocess.Popen", "pty.spawn", "pickle.find_class")
@@ -80,7 +82,7 @@ class Guard:
 def _is_ours(arguments: tuple) -> bool:
     """make_receipt.py asks git for the present commit and Python's platform module asks uname; queues use pickle."""
     if arguments[0] in ("git", "uname"):
-        return list(arguments[1]) in (["git", "rev-parse", "HEAD"], ["uname", "-p"])
+        return list(arguments[1]) in (DESCRIBE, ["uname", "-p"])
     return arguments[0] in QUEUED or arguments == ("builtins", "object")
 
 

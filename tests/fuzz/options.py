@@ -21,6 +21,7 @@ LONG = {
     *("max_epoch", "max_steps", "bootstrap", "rounds", "warmup", "train", "val", "test", "height", "width", "size"),
     *("batch", "crop_size", "filter_kernel", "max_pixels", "count", "columns", "max_frames", "sample"),
 }
+UNTRIED = ("help", "debug", "execute")  # the last starts programs
 FREE_FOLDERS = {"save_dir", "ckpt_path", "ckpt", "tb_path", "out", "json", "submission", "manifest_file"}  # the user's
 NUMBERS = ("-1", "0", "1", "2", "3", "7", "0.5", "-0.0", "1e-300", "1e300", "1e309", "nan", "inf", "-inf", "1000000")
 GREAT = ("2147483648", "9223372036854775808", "1" + "0" * 30, "9" * 5000)
@@ -41,6 +42,13 @@ TEXTS = (
     "@x",
     "auto",
     "../../up",
+)
+
+
+# what made the scores of the world, as a receipt says it
+EVAL = (
+    "python eval.py --snapshot $OUT/runs/run/best.pth --data_root $DATA --save_dir $OUT/scores --dump_images"
+    " --device cpu"
 )
 
 
@@ -88,7 +96,7 @@ def value(action: argparse.Action, world: World, rng: Rng) -> str:
 def some_options(parser: argparse.ArgumentParser, world: World, rng: Rng) -> list[str]:
     """One to four options of the parser, with too few, too many or odd values."""
     given: list[str] = []
-    actions = [action for action in parser._actions if action.option_strings and action.dest not in ("help", "debug")]
+    actions = [action for action in parser._actions if action.option_strings and action.dest not in UNTRIED]
     for _ in range(rng.integers(1, 5)):
         action = actions[rng.integers(len(actions))]
         given.append(action.option_strings[rng.integers(len(action.option_strings))])
@@ -110,7 +118,7 @@ def base(name: str, world: World, out: Path) -> list:
         "demo_folder": ["--source", world.data / "images" / "val", "--snapshot", world.best, "--save_dir", out],
         "export": ["--snapshot", world.best, "--out", out],
         "compare": [scores, scores, "--bootstrap", "20"],
-        "make_receipt": ["r", "--run", world.best.parent, "--eval", scores, "--data_root", world.data],
+        "make_receipt": ["r", "--out_folder", scores.parent, "--dataset", "folder", "--data_root", world.data],
         "make_synthetic": [out, "--train", "1", "--val", "0", "--test", "0", "--height", "64", "--width", "64"],
         "benchmark": ["hpf", "--json", out / "b.json", "--size", "32,32", "--rounds", "1", "--warmup", "0"],
         "doctor": ["--dataset", "folder", "--data_root", world.data, "--arch", "fenet_tiny", "--no_rehearsal"],
@@ -118,7 +126,10 @@ def base(name: str, world: World, out: Path) -> list:
     }
     more = {
         "eval": ["--num_workers", "0", "--bootstrap", "20"],
-        "make_receipt": ["--variant", "v", "--command", "c", "--out", out / "r.json"],
+        "make_receipt": [
+            *("--title", "t", "--variant", "v", "--tolerance", "0.1", "--covers", "c", "--command", EVAL),
+            *("--out", out / "r.json"),
+        ],
         "benchmark": ["--device", "cpu"],
     }
     return lines.get(name, []) + more.get(name, [])

@@ -1,46 +1,89 @@
+"""scripts/make_receipt.py: receipts of what a command left."""
+
 import json
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
-import eval as evaluation
-import train
 from scripts import make_receipt
-from tests.conftest import make_scenes, train_args
+from scripts.receipts.store import check_results, load_results
+from tests.fuzz.options import EVAL
+from tests.fuzz.world import build_world
 
 
 @pytest.fixture(scope="module")
-def evaluated(tmp_path_factory):
-    base = tmp_path_factory.mktemp("receipt")
-    data = make_scenes(base / "data", 8)
-    assert train.main(train_args(data, base, "--max_epoch", "1")) == 0
-    argv = ["--snapshot", str(base / "run" / "best.pth"), "--data_root", str(data), "--num_workers", "0"]
-    assert evaluation.main([*argv, "--save_dir", str(base / "eval"), "--dump_images", "--device", "cpu"]) == 0
-    return base
+def made(tmp_path_factory):
+    return build_world(tmp_path_factory.mktemp("receipt"))
 
 
-def write(base, *more: str) -> int:
-    argv = ["a", "--run", str(base / "run"), "--eval", str(base / "eval"), "--data_root", str(base / "data")]
-    return make_receipt.main([*argv, "--variant", "v", "--command", "c", "--out", str(base / "a.json"), *more])
+@pytest.fixture
+def write(made, tmp_path):
+    """Writes a receipt of a copy of what the command left; `write.out` is that copy."""
+    out = tmp_path / "left"
+    shutil.copytree(made.scores.parent, out)
+
+    def call(*more: str, name: str = "a") -> int:
+        argv = [name, "--out_folder", out, "--dataset", "folder", "--data_root", made.data, "--command", EVAL]
+        argv += ["--title", "t", "--variant", "v", "--tolerance", "0.1", "--covers", "nothing", *more]
+        return make_receipt.main([*map(str, argv), "--out", str(tmp_path / "results" / f"{name}.json")])
+
+    call.out, call.results = out, tmp_path / "results"
+    return call
 
 
-def test_receipt_counts_again_and_refuses_what_does_not_fit(evaluated, capfd):
-    assert write(evaluated) == 0
-    receipt = json.loads((evaluated / "a.json").read_text())
-    metrics = json.loads((evaluated / "eval" / "metrics.json").read_text())
+def test_a_receipt_holds_what_was_left_and_follows_from_its_counts(write):
+    assert write() == 0
+    receipt = load_results(write.results)[0]["a"]
+    metrics = json.loads((write.out / "scores" / "metrics.json").read_text())
     assert receipt["mean_iou"] == metrics["mean_iou"] and receipt["weights_sha256"] == metrics["snapshot_sha256"]
     assert receipt["interval"][0] <= receipt["mean_iou"] <= receipt["interval"][1]
+    assert receipt["tolerance"] == {"mean_iou": 0.1, "covers": "nothing"} and receipt["seed"] == 0
+    curve = json.loads((write.results / "a" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"epoch", "train_loss", "mean_iou"} <= curve.keys()
+    assert check_results(write.results) == []
 
-    assert write(evaluated, "--run", str(evaluated / "none")) == 3
-    path = evaluated / "eval" / "pred" / "000.png"
+    for key, value in (("mean_iou", receipt["mean_iou"] + 1e-6), ("interval", [0, 1])):
+        (write.results / "a.json").write_text(json.dumps(receipt | {key: value}))
+        assert [line.split()[1] for line in check_results(write.results)] == [key]
+
+
+def test_what_does_not_fit_is_refused(write, capfd):
+    def refuses(*words: str, **options: str) -> None:
+        assert write(*(part for key, value in options.items() for part in (f"--{key}", value))) == 3
+        err = capfd.readouterr().err
+        assert all(word in err for word in words) and not write.results.exists(), err
+
+    refuses("none", out_folder=str(write.out / "none"))
+    refuses("--dataset", dataset="camvid")
+    refuses("eval.py", command=f"{EVAL} --flip")  # another protocol
+    path = write.out / "scores" / "pred" / "000.png"
     Image.fromarray((np.array(Image.open(path)) + 1) % 4).save(path)
-    capfd.readouterr()
-    assert write(evaluated, "--out", str(evaluated / "b.json")) == 3
-    assert "--dump_images" in capfd.readouterr().err and not (evaluated / "b.json").exists()
+    refuses("--dump_images")
+    (write.out / "runs" / "run" / "best.pth").write_bytes(b"other weights")
+    refuses("other weights")
 
 
-def test_interval_is_a_point_for_equal_images():
-    matrix = np.array([[3, 1], [0, 4]])
-    low, high = make_receipt.bootstrap_interval(np.stack([matrix] * 5))
-    assert low == high == pytest.approx((3 / 4 + 4 / 5) / 2)
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [
+        ("python eval.py --snapshot $OUT/a.pth --save_dir $OUT/a; rm -r x", "a;"),
+        ("python eval.py --snapshot $HOME/a.pth --save_dir $OUT/a", "$HOME"),
+        ("rm -r x && python eval.py --snapshot $OUT/a.pth --save_dir $OUT/a", "starts rm -r"),
+        ("sh ../x.sh && python eval.py --snapshot $OUT/a.pth --save_dir $OUT/a", "starts sh ../x.sh"),
+        ("python scripts/none.py && python eval.py --snapshot $OUT/a.pth --save_dir $OUT/a", "none.py"),
+        ("python train.py --ckpt $OUT", "end it with python eval.py"),
+        ("python eval.py --snapshot a.pth --save_dir $OUT/a", "--snapshot"),
+        ("python eval.py --snapshot '$OUT/a.pth", "quotes"),
+        ("&& python eval.py --snapshot $OUT/a.pth --save_dir $OUT/a", "starts nothing"),
+    ],
+)
+def test_commands_that_reproduce_could_not_run(write, capfd, command, word):
+    assert write("--command", command) == 3
+    assert word in capfd.readouterr().err
+
+
+def test_execute_wants_an_empty_folder(write, capfd):
+    assert write("--execute") == 2
+    assert "--out_folder" in capfd.readouterr().err
