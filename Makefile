@@ -11,7 +11,7 @@ CORE := requirements.txt
 DEV := requirements.txt requirements-extras.txt requirements-dev.txt
 BENCHMARKS := train-step loss hpf infer data scaling
 
-.PHONY: quickstart test lint bench bench-gpu chaos fuzz faults clean
+.PHONY: quickstart test lint bench bench-gpu chaos fuzz faults reproduce clean
 .NOTPARALLEL:
 
 quickstart: $(VENV)/.core.stamp
@@ -53,8 +53,14 @@ chaos: $(VENV)/.core.stamp
 	rm -rf runs/chaos
 	"$(VENV)/bin/python" scripts/chaos.py --kills "$(KILLS)" --terms "$(TERMS)" --out runs/chaos --json "$(JSON)"
 
+# trains and scores as a receipt says, and compares; ID=... another receipt
+ID ?= synthetic_fenet_quick
+reproduce: $(VENV)/.core.stamp
+	rm -rf "runs/reproduce/$(ID)"
+	"$(VENV)/bin/python" scripts/reproduce.py "$(ID)"
+
 clean:
-	rm -rf runs/quickstart runs/bench runs/chaos runs/chaos.json .pytest_cache .ruff_cache .hypothesis
+	rm -rf runs/quickstart runs/bench runs/reproduce runs/chaos runs/chaos.json .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 # a stamp is written last, so an interrupted set-up starts again

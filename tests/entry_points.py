@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# they start and kill processes of their own, so nobody calls them with random options
-DRIVERS = ("chaos", "supervised")
+# they start (and kill) processes of their own, so nobody calls them with random options
+DRIVERS = ("chaos", "supervised", "reproduce")
 
 
 def programs() -> dict[str, Callable]:

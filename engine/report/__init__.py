@@ -1,8 +1,8 @@
 """The report of an evaluation: one HTML page with scores, charts and pictures."""
 
-from engine.report.curves import update_curves
+from engine.report.curves import draw_curves, update_curves
 from engine.report.measures import segment_measure, trimap_measure
 from engine.report.page import write_report
 from engine.report.pictures import Sample, resampler
 
-__all__ = ["Sample", "resampler", "segment_measure", "trimap_measure", "update_curves", "write_report"]
+__all__ = ["Sample", "draw_curves", "resampler", "segment_measure", "trimap_measure", "update_curves", "write_report"]

@@ -1,14 +1,62 @@
-"""Line and bar charts as inline SVG; colours come from the page's style sheet, so they follow its dark mode."""
+"""Line and bar charts as SVG; colours come from the page's style sheet, so they follow its dark mode."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from engine.report.html import Markup, element, percent
 
 WIDTH, HEIGHT = 500, 260
 LEFT, RIGHT, TOP, BOTTOM = 40, 12, 14, 44
 
+HEAD = 52  # height of title and keys in a drawing of its own
+STYLE = Path(__file__).with_name("style.css")
+
 Series = Mapping[str, Sequence[float | None]]
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing of WIDTH x HEIGHT without its title, and the names of its series."""
+
+    title: str
+    parts: Sequence[Markup]
+    names: Sequence[str]
+
+    def figure(self) -> Markup:
+        """The chart with title and keys, for a page."""
+        drawing = element(
+            "svg",
+            element("title", self.title),
+            *self.parts,
+            viewBox=f"0 0 {WIDTH} {HEIGHT}",
+            role="img",
+            class_="chart",
+        )
+        keys = [element("li", element("i", class_=f"key s{i}"), name) for i, name in enumerate(self.names)]
+        return element("figure", element("figcaption", self.title), drawing, element("ul", *keys, class_="keys"))
+
+    def drawing(self, x: int) -> Markup:
+        """The chart with title and keys, for an SVG, `x` from its left."""
+        parts, at = [element("text", self.title, x=LEFT, y=18)], LEFT
+        for i, name in enumerate(self.names):
+            parts.append(element("line", x1=at, x2=at + 20, y1=36, y2=36, class_=f"line s{i}"))
+            parts.append(element("text", name, x=at + 26, y=40))
+            at += 50 + 7 * len(name)
+        return element(
+            "g", *parts, element("g", *self.parts, transform=f"translate(0 {HEAD})"), transform=f"translate({x} 0)"
+        )
+
+
+def draw_file(charts: Sequence[Chart]) -> str:
+    """Charts side by side as the text of an SVG file, which needs no other."""
+    size = {"width": WIDTH * len(charts), "height": HEAD + HEIGHT}
+    parts = [element("style", Markup(STYLE.read_text())), element("rect", **size, style="fill: var(--paper)")]
+    parts += [chart.drawing(WIDTH * i) for i, chart in enumerate(charts)]
+    return element(
+        "svg", *parts, xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {size['width']} {size['height']}", **size
+    )
 
 
 def line_chart(
@@ -21,7 +69,7 @@ def line_chart(
     y_format: Callable[[float], str] = percent,
     y_limits: tuple[float, float] | None = None,
     mark: tuple[float, str] | None = None,
-) -> Markup:
+) -> Chart:
     """Lines over a common x; a None in a series is a gap.
 
     Args:
@@ -56,10 +104,10 @@ def line_chart(
             for px, py, at, y in points:
                 hint = element("title", f"{name}, {x_labels.get(at, f'{at:g}')}: {y_format(y)}")
                 parts.append(element("circle", hint, cx=px, cy=py, r=3.5, class_=f"dot s{i}"))
-    return _figure(title, parts, list(series))
+    return Chart(title, parts, list(series))
 
 
-def bar_chart(title: str, x_title: str, labels: Sequence[str], series: Series) -> Markup:
+def bar_chart(title: str, x_title: str, labels: Sequence[str], series: Series) -> Chart:
     """Groups of bars of shares from 0 to 1, one group per label; a None is no bar."""
     group = (WIDTH - LEFT - RIGHT) / len(labels)
     centres = {round(LEFT + (i + 0.5) * group, 1): label for i, label in enumerate(labels)}
@@ -76,7 +124,7 @@ def bar_chart(title: str, x_title: str, labels: Sequence[str], series: Series) -
                                  class_=f"bar s{i}"))  # fmt: skip
             parts.append(element("text", percent(value, 0), x=round(left + width / 2 - 1, 1), y=round(top - 4, 1),
                                  class_="bar-value"))  # fmt: skip
-    return _figure(title, parts, list(series))
+    return Chart(title, parts, list(series))
 
 
 def ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -109,11 +157,3 @@ def _frame(low: float, high: float, y_format: Callable, x_labels: Mapping[float,
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(element("text", x_title, x=middle, y=HEIGHT - 6, text_anchor="middle", class_="axis"))
     return parts
-
-
-def _figure(title: str, parts: list[Markup], names: list[str]) -> Markup:
-    drawing = element(
-        "svg", element("title", title), *parts, viewBox=f"0 0 {WIDTH} {HEIGHT}", role="img", class_="chart"
-    )
-    keys = [element("li", element("i", class_=f"key s{i}"), name) for i, name in enumerate(names)]
-    return element("figure", element("figcaption", title), drawing, element("ul", *keys, class_="keys"))

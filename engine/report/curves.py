@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.report.charts import line_chart
+from engine.report.charts import Chart, draw_file, line_chart
 from engine.report.html import Markup, element
 from utils.files import write_atomically
 
@@ -13,7 +13,14 @@ START, END = Markup("<!-- curves -->"), Markup("<!-- end of curves -->")  # esca
 
 def curves_section(metrics: Path) -> Markup:
     """Curves of `metrics.jsonl` between marks, by which `update_curves` finds them; none where there are no epochs."""
-    return Markup(START + _curves(_records(metrics)) + END)
+    charts = [chart.figure() for chart in _charts(_records(metrics))]
+    none = element("p", "No epoch is finished yet.", class_="note")
+    return Markup(START + (element("div", *charts, class_="pair") if charts else none) + END)
+
+
+def draw_curves(metrics: Path) -> str:
+    """Curves of `metrics.jsonl`, a finished epoch at least, as the text of an SVG file."""
+    return draw_file(_charts(_records(metrics)))
 
 
 def update_curves(report: Path, metrics: Path) -> None:
@@ -44,9 +51,9 @@ def _records(metrics: Path) -> list[dict]:
     return rows
 
 
-def _curves(rows: Sequence[Mapping]) -> Markup:
+def _charts(rows: Sequence[Mapping]) -> list[Chart]:
     if not rows:
-        return element("p", "No epoch is finished yet.", class_="note")
+        return []
     epochs, mark = [row["epoch"] for row in rows], None
     scored = [row for row in rows if row.get("mean_iou") is not None]
     if scored:
@@ -61,4 +68,4 @@ def _curves(rows: Sequence[Mapping]) -> Markup:
     charts = [line_chart("Loss", "epoch", epochs, losses, y_format=lambda value: f"{value:g}", mark=mark)]
     if scored:
         charts.append(line_chart("Validation scores, %", "epoch", epochs, scores, y_limits=(0.0, 1.0), mark=mark))
-    return element("div", *charts, class_="pair")
+    return charts

@@ -49,7 +49,9 @@ def boundary_section(counts: np.ndarray, matrix: np.ndarray, names: Sequence[str
     ]
     overall = table(["band", "% of pixels", "mean IoU %", "pixel accuracy %"], rows)
     per_class = _class_details("IoU of each class by width of the band, %", names, _iou(counts), labels)
-    return join([element("div", chart, overall, class_="pair"), per_class, element("p", BOUNDARY_NOTE, class_="note")])
+    return join(
+        [element("div", chart.figure(), overall, class_="pair"), per_class, element("p", BOUNDARY_NOTE, class_="note")]
+    )
 
 
 def size_section(counts: np.ndarray, names: Sequence[str]) -> Markup:
@@ -73,7 +75,9 @@ def size_section(counts: np.ndarray, names: Sequence[str]) -> Markup:
     ]
     overall = table(["area", "segments", "pixels", "found %", "IoU %"], rows)
     per_class = _class_details("IoU of each class by size, %", names, _iou(counts[1:]), labels)
-    return join([element("div", chart, overall, class_="pair"), per_class, element("p", SIZE_NOTE, class_="note")])
+    return join(
+        [element("div", chart.figure(), overall, class_="pair"), per_class, element("p", SIZE_NOTE, class_="note")]
+    )
 
 
 def _class_details(title: str, names: Sequence[str], shares: np.ndarray, labels: Sequence[str]) -> Markup:

@@ -1,0 +1,119 @@
+"""The parts of the documentation that are drawn from receipts: tables between marks, and curves."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from engine.report import draw_curves
+from engine.report.html import percent
+from scripts.receipts.command import ROOT
+from scripts.receipts.store import CURVES, load_results
+from utils.errors import DataError
+
+PAGES = ("README.md", "docs/results.md")
+PICTURE = "curves.svg"
+_PART = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+Receipts = Mapping[str, Mapping]
+
+
+def render(results: Path, root: Path = ROOT) -> dict[Path, str]:
+    """What the documentation's files have to hold, by path.
+
+    Args:
+        results: Folder of the receipts.
+        root: Folder of the pages.
+
+    Raises:
+        DataError: A receipt is damaged, or a page has a mark that isn't known.
+    """
+    receipts, comparisons = load_results(results)
+    parts = {
+        "results": results_table(receipts),
+        "classes": class_tables(receipts),
+        "comparisons": comparison_table(comparisons),
+        "receipts": receipt_sections(receipts, results),
+    }
+    files = {}
+    for name in PAGES:
+        text = (root / name).read_text()
+        if unknown := {part for _, part, _ in _PART.findall(text)} - parts.keys():
+            raise DataError(f"{root / name}: there is no table {min(unknown)}; there are {', '.join(parts)}")
+        files[root / name] = _PART.sub(lambda match: f"{match[1]}{parts[match[2]]}\n{match[3]}", text)
+    for name in receipts:
+        if (results / name / CURVES).exists():
+            files[results / name / PICTURE] = draw_curves(results / name / CURVES)
+    return files
+
+
+def results_table(receipts: Receipts) -> str:
+    """A row per receipt."""
+    rows = []
+    for name, receipt in receipts.items():
+        rows.append(
+            [
+                f"`{receipt['dataset']}` {receipt['split']}, {receipt['metrics']['num_images']} images, "
+                f"{len(receipt['metrics']['per_class'])} classes",
+                f"`{receipt['arch']}`",
+                f"{receipt['title']}; {round(receipt['seconds'] / 60)} minutes",
+                percent(receipt["mean_iou"], 1),
+                _interval(receipt["interval"]),
+                f"`{name}`",
+            ]
+        )
+    return _table(["data", "model", "trained", "mIoU", "95 % interval over images", "receipt"], rows)
+
+
+def class_tables(receipts: Receipts) -> str:
+    """IoU of each class, a table per split."""
+    tables = []
+    for dataset, split in dict.fromkeys((receipt["dataset"], receipt["split"]) for receipt in receipts.values()):
+        named = {
+            name: receipt["metrics"]["per_class"]
+            for name, receipt in receipts.items()
+            if (receipt["dataset"], receipt["split"]) == (dataset, split)
+        }
+        classes = dict.fromkeys(label for rows in named.values() for label in rows)
+        rows = [[label, *(percent(rows.get(label, {}).get("iou"), 1) for rows in named.values())] for label in classes]
+        tables.append(_table([f"`{dataset}` {split}", *(f"`{name}`" for name in named)], rows))
+    return "\n\n".join(tables)
+
+
+def comparison_table(comparisons: Mapping[str, Mapping]) -> str:
+    """A row per comparison; * marks an interval without 0."""
+    rows = []
+    for comparison in comparisons.values():
+        mean = comparison["mean_iou"]
+        low, high = mean["interval"]
+        clear = "" if low <= 0 <= high else " *"
+        names = [f"`{name}`" for name in comparison["receipts"]]
+        rows.append([*names, f"{100 * mean['difference']:+.1f}{clear}", _interval(mean["interval"], "+")])
+    return _table(["A", "B", "B - A, mIoU", "95 % interval, paired over images"], rows) if rows else "None yet."
+
+
+def receipt_sections(receipts: Receipts, results: Path) -> str:
+    """What each receipt says besides its scores, with its curves."""
+    parts = []
+    for name, receipt in receipts.items():
+        allowed = receipt["tolerance"]["mean_iou"]
+        within = "not stated" if allowed is None else f"{100 * allowed:.1f} points of mIoU"
+        versions = ", ".join(f"{package} {version}" for package, version in receipt["versions"].items())
+        lines = [
+            f"### {name}",
+            f"{receipt['variant']}.",
+            "",
+            f"- Seed {receipt['seed']}, revision `{receipt['revision'][:12]}`, {versions}; {receipt['hardware']}.",
+            f"- Tolerance: {within}. It covers {receipt['tolerance']['covers']}.",
+            f"- Command, with `OUT` an empty folder and `DATA` that of the data set: `{receipt['command']}`",
+        ]
+        if (results / name / CURVES).exists():
+            lines += ["", f"![loss and validation scores over the epochs](results/{name}/{PICTURE})"]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _interval(interval: list[float] | None, sign: str = "") -> str:
+    return " to ".join(format(100 * end, f"{sign}.1f") for end in interval) if interval else "n/a"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *rows])

@@ -1,0 +1,157 @@
+"""scripts/reproduce.py: receipts that hold, and ones that don't."""
+
+import json
+import shutil
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import eval as evaluation
+import train
+from scripts import compare, make_receipt, reproduce
+from scripts.receipts import pages
+from scripts.receipts.command import Step
+from scripts.receipts.store import RESULTS, load_results
+from tests.conftest import make_scenes
+
+TRAIN = (
+    "python train.py --arch fenet_tiny --channels 8 --dataset folder --data_root $DATA --ckpt $OUT --exp run"
+    " --crop_size 32 --bs_mult 2 --max_epoch 1 --num_workers 0 --device cpu --seed 3 --no-report"
+)
+EVAL = (
+    "python eval.py --snapshot $OUT/run/best.pth --data_root $DATA --split val --device cpu --num_workers 0"
+    " --save_dir $OUT/scores --dump_images"
+)
+END = "<!-- end of table -->\n"
+PAGE = f"before\n<!-- table results -->\nstale\n{END}after\n<!-- table receipts -->\n{END}"
+PROGRAMS = {"train.py": train.main, "eval.py": evaluation.main}
+
+
+def run_here(step: Step) -> None:
+    """`Step.run` without a new process."""
+    assert PROGRAMS[step.script](list(step.arguments)) == 0
+
+
+@pytest.fixture
+def here(monkeypatch):
+    monkeypatch.setattr(Step, "run", run_here)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Path:
+    """A folder with `data`, what the command left in `out`, and its receipt `a` in `results`."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    make_scenes(folder / "data", 4, 32, 48)
+    argv = ["a", "--out_folder", str(folder / "out"), "--dataset", "folder", "--data_root", str(folder / "data")]
+    argv += ["--title", "an epoch", "--variant", "blocks", "--tolerance", "0.01", "--covers", "nothing"]
+    argv += ["--command", f"{TRAIN} && {EVAL}", "--execute", "--out", str(folder / "results" / "a.json")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Step, "run", run_here)
+        assert make_receipt.main(argv) == 0
+    return folder
+
+
+@pytest.fixture
+def results(made, tmp_path) -> Path:
+    """A copy of the receipts, to be changed."""
+    return Path(shutil.copytree(made / "results", tmp_path / "results"))
+
+
+def change(results: Path, **fields: object) -> None:
+    """Other fields for receipt `a`."""
+    path = results / "a.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def call(made: Path, results: Path, tmp_path: Path, *more: object) -> int:
+    argv = ["a", "--data_root", made / "data", "--out_folder", tmp_path / "again", "--results", results, *more]
+    return reproduce.main([str(word) for word in argv])
+
+
+def test_training_it_again_gives_it_again(made, results, tmp_path, capfd):
+    assert call(made, results, tmp_path) == 0
+    last = capfd.readouterr().out.splitlines()[-1]
+    assert last.startswith("a: holds: mIoU")
+    assert (tmp_path / "again" / "run" / "best.pth").is_file()
+    assert call(made, results, tmp_path) == 2  # the folder isn't empty any more
+    assert "--out_folder" in capfd.readouterr().err
+
+
+def test_a_snapshot_is_scored_again(made, results, tmp_path, here, capfd):
+    snapshot = made / "out" / "run" / "best.pth"
+    change(results, tolerance={"mean_iou": None, "covers": "nothing"})
+    assert call(made, results, tmp_path) == 2 and "use --check" in capfd.readouterr().err
+    assert call(made, results, tmp_path, "--check", snapshot) == 0
+    assert "a: holds: " in capfd.readouterr().out and not (tmp_path / "again" / "run").exists()
+
+    change(results, mean_iou=json.loads((results / "a.json").read_text())["mean_iou"] + 0.002)
+    assert call(made, results, tmp_path, "--check", snapshot, "--out_folder", tmp_path / "other") == 6
+    assert "a: does not hold: mIoU" in capfd.readouterr().err
+
+
+def test_other_data_and_other_weights_are_told_apart(made, results, tmp_path, capfd):
+    other = shutil.copytree(made / "data", tmp_path / "data")
+    path = other / "images" / "val" / "000.png"
+    Image.fromarray(np.asarray(Image.open(path)) ^ 1).save(path)
+    assert call(made, results, tmp_path, "--data_root", other) == 3
+    assert "blocks" in capfd.readouterr().err
+    assert call(made, results, tmp_path, "--check", made / "out" / "run" / "last.pth") == 4
+    assert call(made, results, tmp_path, "--check", tmp_path / "none.pth") == 4
+    assert not (tmp_path / "again").exists()
+
+
+def test_a_step_that_fails_ends_it_with_its_code(made, results, tmp_path, capfd):
+    change(results, command=f"{TRAIN} --lr nan && {EVAL}")
+    assert call(made, results, tmp_path) == 2
+    assert "train.py: ended with exit code 2" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "argv", [[], ["a", "--list"], ["--list", "--check", "x"], ["--verify", "--list"], ["none"], ["a", "--verify"]]
+)
+def test_options_that_do_not_go_together(argv, results, capfd):
+    assert reproduce.main([*argv, "--results", str(results)]) == 2
+    assert capfd.readouterr().err.startswith("error: ")
+
+
+def test_pages_are_drawn_from_receipts(results, tmp_path, monkeypatch, capfd):
+    (tmp_path / "docs").mkdir()
+    for name in pages.PAGES:
+        (tmp_path / name).write_text(PAGE)
+    monkeypatch.setattr(reproduce, "render", lambda folder: pages.render(folder, tmp_path))
+    argv = ["--table", "--results", str(results)]
+    assert reproduce.main([*argv, "--verify"]) == 3 and "README.md" in capfd.readouterr().err
+    assert reproduce.main(argv) == 0 and reproduce.main([*argv, "--verify"]) == 0
+    text = (tmp_path / "README.md").read_text()
+    score = json.loads((results / "a.json").read_text())["mean_iou"]
+    assert text.startswith("before\n") and "\nafter\n" in text and "stale" not in text
+    assert f"| {100 * score:.1f} |" in text and "results/a/curves.svg" in text
+    picture = ElementTree.parse(results / "a" / "curves.svg").getroot()
+    assert len(list(picture.iter("{http://www.w3.org/2000/svg}polyline"))) == 4  # 2 charts of 2 lines
+
+    (tmp_path / "README.md").write_text("<!-- table none -->\n<!-- end of table -->")
+    assert reproduce.main(argv) == 3
+    change(results, mean_iou=score + 0.001)
+    assert reproduce.main(argv) == 3 and "a.json: mean_iou" in capfd.readouterr().err
+
+
+def test_comparisons_of_receipts_are_receipts(results):
+    for path in ("a.json", "a"):
+        (shutil.copytree if path == "a" else shutil.copyfile)(results / path, results / path.replace("a", "b", 1))
+    (results / "b.json").write_text((results / "b.json").read_text().replace('"id": "a"', '"id": "b"'))
+    assert compare.main([str(results / "a"), str(results / "b"), "--json", str(results / "a_b.json")]) == 0
+    _, comparisons = load_results(results)
+    assert "| `a` | `b` | +0.0 | +0.0 to +0.0 |" in pages.comparison_table(comparisons)
+    assert reproduce.check_results(results) == []
+    comparisons["a_b"]["mean_iou"]["difference"] = 0.1
+    (results / "a_b.json").write_text(json.dumps(comparisons["a_b"]))
+    assert reproduce.check_results(results) == ["a_b.json: mean_iou isn't what the counts of its receipts give"]
+
+
+def test_what_the_repository_says_follows_from_its_receipts(capfd):
+    assert reproduce.main(["--table", "--verify"]) == 0, capfd.readouterr().err
+    assert reproduce.main(["--list"]) == 0
+    assert all(name in capfd.readouterr().out for name in load_results(RESULTS)[0])
