@@ -36,7 +36,7 @@ def test_models_on_two_cores_differ_in_the_decoder_alone(place, arch, shell):
 
 def test_fenet_is_what_two_cores_train_by_default(place):
     got = trained(place, "train_camvid_2cores.sh", "--max_epoch", "3", PYTHON=place.stub("python", STUB), EXP_DIR="r")
-    assert (got.model.arch, got.optimizer.max_epoch, str(got.folder)) == ("fenet", 3, "r/camvid_2cores_fenet")
+    assert (got.model.arch, got.flat()["max_epoch"], str(got.folder)) == ("fenet", 3, "r/camvid_2cores_fenet")
 
 
 def test_camvid_on_a_gpu(place):
