@@ -24,7 +24,7 @@ from engine.inference import build_predictor
 from engine.measures import ImageResult, Measure
 from engine.partial import PartialResults, fingerprint
 from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
-from engine.results import describe, summarise, write_per_image
+from engine.results import EARLIER, describe, put_aside, summarise, write_per_image
 from engine.runtime import load_exported
 from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
@@ -49,10 +49,12 @@ def run(argv: Sequence[str]) -> None:
     """Parse, build, evaluate, write."""
     options, notes = parse_eval(argv)
     with distributed.job(options.device) as process:
-        folder = make_folder(Path(options.save_dir) / options.exp_name, "--save_dir")
+        folder = make_folder(options.folder, "--save_dir")
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)
+        if moved := distributed.from_first_rank(lambda: put_aside(folder)):
+            log.info(f"of an earlier evaluation, and now in {folder / EARLIER}: {', '.join(moved)}")
         evaluate_snapshot(options, process, folder)
 
 
@@ -70,8 +72,10 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
     partial = PartialResults(
         folder / "partial",
         fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
+        lambda index, name: (*split.files(index), *(writer.files(name, split.has_labels) if writes else ())),
+        part=f"{options.split_index}_of_{options.split_count}",
     )
-    finished = partial.start(options.resume, lambda image: not writes or writer.has(image.name, split.has_labels))
+    finished = [image for image in partial.start(options.resume) if image.index in part]
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(part)} images are finished")
     evaluation = evaluate(
@@ -89,7 +93,6 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
     )
     if process.is_main and split.has_labels:
         result = write_scores(options, split, evaluation, folder, digest)
-        (folder / "report.html").unlink(missing_ok=True)  # of an earlier evaluation
         if options.report:
             sample = resampler(EvaluationDataset(split, transform), predictor, process.device, AUTOCAST[options.amp])
             title = f"{arch_of(predictor, options)} on {split.dataset} {split.split}"
@@ -117,19 +120,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
         check_classes(header, split.classes.names, options.snapshot)
     model = model.to(process.device, memory_format=torch.channels_last)
     mean, std = model.encoder.mean, model.encoder.std
-    predictor = build_predictor(
-        model,
-        options.inference_mode,
-        options.crop_size,
-        options.base_size,
-        options.sliding_overlap,
-        options.scales,
-        options.flip,
-        options.merge,
-        window_batch=options.window_batch,
-        max_pixels=options.max_pixels,
-    )
-    return predictor, split, mean, std
+    return build_predictor(model, **options.predictor()), split, mean, std
 
 
 def build_split(options: EvalOptions, dataset: str) -> Split:
@@ -193,8 +184,6 @@ def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, fol
         images = [dataclasses.replace(image, nll=math.nan) for image in evaluation.images]
         evaluation = dataclasses.replace(evaluation, images=images)
     result = summarise(evaluation, names, options.bootstrap)
-    if runtime_of(options) != "torch":
-        result["loss"] = None
     if options.boundary:
         f_scores = f_score_summary(evaluation, names, options.eval_thresholds)
         result["boundary"] = {"f_score": f_scores, "iou": iou_summary(evaluation, names)}

@@ -200,7 +200,57 @@ def test_a_score_that_is_not_a_number_names_the_image(given, tmp_path, capfd):
     earlier.parent.mkdir()
     earlier.write_text("{}")
     fails(capfd, 6, evaluation.main, arguments((broken, given[1]), tmp_path / "out"), "scores of 000", "not finite")
-    assert earlier.read_text() == "{}"
+    assert not earlier.exists() and (tmp_path / "out" / "earlier" / "metrics.json").read_text() == "{}"
+
+
+def test_scores_of_an_earlier_run_are_put_aside(given, tmp_path, capfd):
+    assert evaluation.main(arguments(given, tmp_path, "--report")) == 0
+    first, page = results(tmp_path), (tmp_path / "report.html").read_bytes()
+    fails(capfd, 4, evaluation.main, [*arguments(given, tmp_path), "--snapshot", str(tmp_path / "none.pth")], "none")
+    assert [path.name for path in tmp_path.iterdir()] == ["earlier"]
+    assert results(tmp_path / "earlier") == first and (tmp_path / "earlier" / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize("kind", ["images", "masks", "pred"])
+def test_a_file_changed_at_equal_size_is_evaluated_again(given, tmp_path, capfd, monkeypatch, kind):
+    given, out = copy_data(given, tmp_path / "data"), tmp_path / "out"
+    argv = arguments(given, out, "--dump_images")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        assert evaluation.main(argv) == 130
+    path = out / "pred" / "001.png" if kind == "pred" else given[1] / kind / "val" / "001.png"
+    content, times = path.read_bytes(), path.stat()
+    if kind == "pred":
+        path.write_bytes(content[:-30])  # cut off
+    else:
+        path.write_bytes(content[:-8] + b"JEND" + content[-4:])  # after the pixels
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    code = evaluation.main([*argv, "--resume"])
+    assert "resuming: 3 of 6 images are finished" in capfd.readouterr().out
+    assert code == (0 if kind == "pred" else 3)
+
+
+def test_parts_that_share_a_folder_go_on(given, tmp_path, capfd, monkeypatch):
+    parts = [arguments(given, tmp_path, "--split_count", "2", "--split_index", str(i)) for i in range(2)]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        assert evaluation.main(parts[0]) == 130
+    assert evaluation.main(parts[1]) == 0
+    assert evaluation.main([*parts[0], "--resume"]) == 0
+    assert "resuming: 2 of 3 images are finished" in capfd.readouterr().out
+
+
+def test_the_error_stands_on_a_line_of_its_own(given, tmp_path):
+    broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
+    done = launch(["eval.py", *arguments((broken, given[1]), tmp_path / "out")])
+    assert done.returncode == 6 and "\r" not in done.stderr
+    assert done.stderr.split("\n")[-2].startswith("error: scores of 000")
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out"])
+def test_the_experiment_stays_below_its_folder(given, tmp_path, capfd, name):
+    fails(capfd, 2, evaluation.main, arguments(given, tmp_path / "in", "--exp_name", name), "--exp_name", name)
+    assert not (tmp_path / "in").exists() and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", ["pred/003.png", "diff/003.png", "metrics.json", "per_image.npz"])
