@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -242,9 +244,10 @@ def test_parts_that_share_a_folder_go_on(given, tmp_path, capfd, monkeypatch):
 
 def test_the_error_stands_on_a_line_of_its_own(given, tmp_path):
     broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
-    done = launch(["eval.py", *arguments((broken, given[1]), tmp_path / "out")])
-    assert done.returncode == 6 and "\r" not in done.stderr
-    assert done.stderr.split("\n")[-2].startswith("error: scores of 000")
+    command = [sys.executable, "eval.py", *arguments((broken, given[1]), tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)  # bytes: text would turn \r into \n
+    assert done.returncode == 6
+    assert done.stderr.split(b"\n")[-2].startswith(b"error: scores of 000"), done.stderr
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/out"])
