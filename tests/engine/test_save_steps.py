@@ -73,7 +73,8 @@ class Written:
 
 
 def snapshot(step: int) -> dict:
-    return {"model": {"w": torch.full((3, 5), float(step))}, "training": {"state": {"step": step}}}
+    training = {"settings": {}, "optimizer": {"state": {}, "param_groups": []}, "state": {"step": step}}
+    return {"model": {"w": torch.full((3, 5), float(step))}, "training": training}
 
 
 def save(folder: Path, step: int) -> None:
