@@ -60,7 +60,10 @@ def test_processes_change_nothing_but_their_folder(trained, tmp_path):
 def test_training_leaves_the_report_of_its_best_epoch(trained):
     run, _ = trained
     page = (run / "report.html").read_text()
-    assert sections(page) == ["scores", "training", "classes", "confusions", "boundaries", "images", "options"]
+    assert sections(page) == [
+        *("scores", "training", "classes", "confusions", "boundaries", "sizes", "images", "options")
+    ]
+    assert "training leaves them out; eval.py --report has them" in page
     best = load_snapshot(run / "best.pth")["score"]
     assert f", epoch {best['epoch']} of run</h1>" in page and f"{100 * best['mean_iou']:.2f}" in page
     rows = (run / "metrics.jsonl").read_text().splitlines()

@@ -14,8 +14,10 @@ from engine.report import segment_measure, trimap_measure, update_curves, write_
 from engine.report.charts import ticks
 from engine.report.html import Markup, element
 from engine.report.matrix import confusion_picture
+from engine.report.tables import boundary_scores
 from engine.results import summarise
 from tests.utils.test_trimap import blocky
+from utils.bootstrap import accuracy_intervals
 from utils.metrics import confusion_matrix, scores
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- end of curves -->"
@@ -51,6 +53,7 @@ def evaluated(count: int, measured: bool = True) -> Evaluation:
 
 def nothing_scored() -> dict:
     result = scores(np.zeros((4, 4), np.int64), NAMES) | {"interval": None, "num_images": 0}
+    result["intervals"] = accuracy_intervals(np.zeros((0, 4, 3), np.int64), 50)
     for row in result["per_class"].values():
         row["interval"] = None
     return result
@@ -165,6 +168,28 @@ def test_boundary_and_size_tables_agree_with_the_scores(tmp_path):
     pixels = sum(int(row[2].replace("\u2009", "")) for row in sizes)
     assert len(sizes) == 6 and pixels == evaluated(5).confusion.sum()
     assert sizes[-1][1:] == ["0", "0", "n/a", "n/a"]  # no segment is that large
+
+
+def test_tolerances_are_labelled_in_percent():
+    def row(name: str, value: float) -> dict:
+        return {name: value, "per_class": {"car": value}}
+
+    f_scores = {"0.0005": row("mean_f", 0.25), "0.001875": row("mean_f", 0.5), "1e-05": row("mean_f", 0.125)}
+    rows = Reader(boundary_scores({"f_score": f_scores, "iou": row("mean_iou", 0.75)})).rows
+    assert rows[0] == ["class", "F at 0.05 %", "F at 0.1875 %", "F at 0.001 %", "Boundary IoU %"]
+    assert rows[1:] == [[name, "25.00", "50.00", "12.50", "75.00"] for name in ("mean", "car")]
+
+
+def test_sizes_that_are_not_measured_are_said_to_be_elsewhere(tmp_path):
+    evaluation = evaluated(3)
+    for image in evaluation.images:
+        del image.measures["segments"]
+    result = summarise(evaluation, NAMES, 50) | {"protocol": {}}
+    write_report(tmp_path / "report.html", "training", result, evaluation, PALETTE, IGNORE, maps, {}, 1)
+    sizes = (
+        (tmp_path / "report.html").read_text(encoding="utf-8").split('<section id="sizes">')[1].split("</section>")[0]
+    )
+    assert "eval.py --report" in sizes and "<table" not in sizes
 
 
 def test_curves_are_brought_up_to_date(tmp_path):

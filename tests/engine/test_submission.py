@@ -163,6 +163,8 @@ def test_subfolders_and_a_single_class(tmp_path):
         names=["a/b"],
         split="val",
         classes=table,
+        submission_size=None,
+        submission_count=None,
         submission_name=lambda index: "a_b.png",
         load_image=lambda index: np.zeros((3, 3, 3), np.uint8),
     )
