@@ -219,7 +219,7 @@ def report(
         sample,
         {"Weights and data": sources, "Options": dataclasses.asdict(options)},
         REPORT_IMAGES,
-        metrics=curves if curves.exists() else None,
+        metrics=curves if curves.is_file() else None,
     )
     get_logger().info(f"report: {path}")
 

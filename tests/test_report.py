@@ -42,6 +42,19 @@ def test_report_of_an_evaluation(trained, tmp_path):
     assert page.count('class="image"') == 4 and page.count("data:image/") == 16
 
 
+def test_whatever_lies_beside_the_snapshot(trained, tmp_path):
+    run, data = trained
+    snapshot, beside = tmp_path / "model.pth", tmp_path / "metrics.jsonl"
+    shutil.copy(run / "best.pth", snapshot)
+    beside.mkdir()
+    assert evaluation.main(score(snapshot, data, tmp_path / "out", "--report")) == 0
+    assert "training" not in sections((tmp_path / "out" / "report.html").read_text())
+    beside.rmdir()
+    beside.write_bytes(b'\xff\x00\n{"epoch": 1e999, "train_loss": 1e999}\n')
+    assert evaluation.main(score(snapshot, data, tmp_path / "out", "--report")) == 0
+    assert "No epoch is finished yet" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_no_report_unless_asked_for(trained, tmp_path):
     run, data = trained
     assert evaluation.main(score(run / "best.pth", data, tmp_path)) == 0

@@ -1,5 +1,6 @@
 """The report's content: figures, pictures, escaping, and that equal evaluations give equal pages."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -12,6 +13,7 @@ from engine.evaluation import Evaluation
 from engine.measures import ImageResult
 from engine.report import segment_measure, trimap_measure, update_curves, write_report
 from engine.report.charts import ticks
+from engine.report.curves import curves_section
 from engine.report.html import Markup, element
 from engine.report.matrix import confusion_picture
 from engine.report.tables import boundary_scores
@@ -207,6 +209,45 @@ def test_curves_are_brought_up_to_date(tmp_path):
     metrics.write_text("")
     update_curves(report, metrics)
     assert report.read_text() == before
+
+
+FOREIGN = [
+    b'{"epoch": 1e999, "train_loss": 1.0}',
+    b'{"epoch": true, "train_loss": 1.0}',
+    b'{"epoch": -1, "train_loss": 1.0}',
+    b'{"epoch": %d, "train_loss": 1.0}' % 10**400,
+    b'{"epoch": 1' + b"0" * 5000 + b', "train_loss": 1.0}',
+    b'{"epoch": 7, "train_loss": 1e999, "val_loss": NaN, "mean_iou": true, "pixel_accuracy": 100}',
+    b'{"epoch": 7, "train_loss": %d}' % -(10**400),
+    b'{"epoch": 7, "accuracy": 0.5}',
+    b"[" * 10**5,
+    b'[{"epoch": 7, "train_loss": 1.0}]',
+    b'{"epoch": "7", "train_loss": 1.0}',
+    b"epoch,train_loss",
+    b"\xff\xfe\x00\x01",
+    b"",
+]
+
+
+def test_only_epochs_of_a_run_become_curves(tmp_path):
+    good = [b'{"epoch": %d, "train_loss": %d, "mean_iou": 0.%d}' % (i, 9 - i, i + 1) for i in range(3)]
+    (clean := tmp_path / "clean.jsonl").write_bytes(b"\n".join(good))
+    (mixed := tmp_path / "mixed.jsonl").write_bytes(
+        b"\r\n".join([*FOREIGN, good[2], good[0], *FOREIGN, good[1], good[2]])
+    )
+    assert "best: epoch 2" in curves_section(clean)
+    assert curves_section(mixed) == curves_section(clean)
+    (foreign := tmp_path / "foreign.jsonl").write_bytes(b"\n".join(FOREIGN))
+    for path in (foreign, tmp_path, tmp_path / "none.jsonl"):
+        assert "No epoch is finished yet" in curves_section(path)
+
+
+@given(losses=st.lists(st.floats(), min_size=1, max_size=5))
+def test_any_loss_can_be_drawn(losses, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "losses.jsonl"
+    path.write_text("\n".join(json.dumps({"epoch": i, "train_loss": loss}) for i, loss in enumerate(losses)))
+    Reader(page := curves_section(path))
+    assert "nan" not in page and "inf" not in page
 
 
 def test_curves_of_another_report_are_left_out(tmp_path):
