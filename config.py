@@ -461,7 +461,7 @@ class EvalOptions(PredictOptions):
     bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
     resume: bool = option(False, "go on where a killed evaluation with the same --save_dir stopped")
     split_index: int = option(0, "which part of the split, from 0")
-    split_count: int = option(1, "number of parts that the split is cut into")
+    split_count: int = option(1, "parts that the split is cut into; each leaves its scores in part_INDEX_of_COUNT/")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
     num_workers: int = option(2, "loader processes per process")
     test_mode: bool = option(False, "a few images only")
@@ -486,6 +486,12 @@ class EvalOptions(PredictOptions):
     def folder(self) -> Path:
         """Where the results go."""
         return Path(self.save_dir) / self.exp_name
+
+    @property
+    def scores_folder(self) -> Path:
+        """Where the scores go: those of one part of a split must not stand for those of another, or of all of it."""
+        part = f"part_{self.split_index}_of_{self.split_count}" if self.split_count > 1 else ""
+        return self.folder / part
 
     def settings(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""

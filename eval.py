@@ -24,7 +24,7 @@ from engine.inference import build_predictor
 from engine.measures import ImageResult, Measure
 from engine.partial import PartialResults, fingerprint
 from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
-from engine.results import EARLIER, describe, put_aside, summarise, write_per_image
+from engine.results import describe, put_aside, summarise, write_per_image
 from engine.runtime import load_exported
 from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
@@ -53,9 +53,18 @@ def run(argv: Sequence[str]) -> None:
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)
-        if moved := distributed.from_first_rank(lambda: put_aside(folder)):
-            log.info(f"of an earlier evaluation, and now in {folder / EARLIER}: {', '.join(moved)}")
+        if moved := distributed.from_first_rank(lambda: put_earlier_aside(options)):
+            log.info(f"of an earlier evaluation, and now: {', '.join(map(str, moved))}")
         evaluate_snapshot(options, process, folder)
+
+
+def put_earlier_aside(options: EvalOptions) -> list[Path]:
+    """Move scores and zip of an earlier evaluation away, so that none looks like this one's; returns where they are."""
+    moved = put_aside(options.scores_folder)
+    if options.submission:
+        zipped = Path(options.submission)
+        moved += put_aside(zipped.parent, [zipped.name])
+    return moved
 
 
 def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> None:
@@ -92,11 +101,11 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
         progress=process.is_main,
     )
     if process.is_main and split.has_labels:
-        result = write_scores(options, split, evaluation, folder, digest)
+        result = write_scores(options, split, evaluation, options.scores_folder, digest)
         if options.report:
             sample = resampler(EvaluationDataset(split, transform), predictor, process.device, AUTOCAST[options.amp])
             title = f"{arch_of(predictor, options)} on {split.dataset} {split.split}"
-            report(options, split, title, evaluation, result, sample, folder / "report.html")
+            report(options, split, title, evaluation, result, sample, options.scores_folder / "report.html")
     if writes:
         get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
     if options.submission and process.is_main:  # all processes are done: the evaluation holds the results of them all

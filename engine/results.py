@@ -1,6 +1,5 @@
 """The files that an evaluation leaves: scores of the split, and of each image."""
 
-import contextlib
 import csv
 import io
 import math
@@ -17,30 +16,33 @@ from utils.errors import DataError, first_line
 from utils.files import make_folder, write_atomically
 from utils.metrics import scores
 
-METRICS, TABLE, COUNTS, REPORT = "metrics.json", "per_image.csv", "per_image.npz", "report.html"
+SCORES = METRICS, TABLE, COUNTS, REPORT = "metrics.json", "per_image.csv", "per_image.npz", "report.html"
 EARLIER = "earlier"  # subfolder
 
 
-def put_aside(folder: Path) -> list[str]:
-    """Move the scores of an earlier evaluation into the subfolder `earlier`, in the place of those that are there.
+def put_aside(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
+    """Move what an earlier evaluation left into the subfolder `earlier`, in the place of those that are there.
 
     So whatever becomes of the new evaluation, what lies in `folder` is its own.
 
+    Args:
+        folder: May be missing.
+        names: Of the files.
+
     Returns:
-        The names of the files.
+        Where the files are now.
 
     Raises:
-        EnvironmentFault: They can't be moved.
+        EnvironmentFault: `earlier` can't be written.
     """
-    moved = [name for name in (METRICS, TABLE, COUNTS, REPORT) if (folder / name).is_file()]
-    if moved:
-        earlier = make_folder(folder / EARLIER, "--save_dir")
-        for name in (METRICS, TABLE, COUNTS, REPORT):
+    earlier = folder / EARLIER
+    if found := [name for name in names if (folder / name).is_file()]:
+        make_folder(earlier, "output folder")
+        for name in names:
             (earlier / name).unlink(missing_ok=True)
-        for name in moved:
-            with contextlib.suppress(FileNotFoundError):  # another part of the split was faster
-                os.replace(folder / name, earlier / name)
-    return moved
+        for name in found:
+            os.replace(folder / name, earlier / name)
+    return [earlier / name for name in found]
 
 
 def summarise(evaluation: Evaluation, names: Sequence[str], resamples: int) -> dict:
