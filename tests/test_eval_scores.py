@@ -196,6 +196,18 @@ def test_killed_and_resumed_on_two_processes(given, tmp_path):
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("merge", ["prob", "logit", "exp_softmax"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite(given, tmp_path, capfd, merge, value):
+    broken = make_snapshot(tmp_path / "broken.pth", given[1], value=value)
+    argv = arguments((broken, given[1]), tmp_path / "out", "--merge", merge, "--report", "--dump_images", "--flip")
+    assert evaluation.main(argv) == 6
+    error = capfd.readouterr().err
+    assert "Traceback" not in error and error.count("error: ") == 1
+    assert error.splitlines()[-1].startswith("error: scores of 000 are not finite")
+    assert not list((tmp_path / "out").rglob("*.*"))  # no scores, pictures or page
+
+
 def test_a_score_that_is_not_a_number_names_the_image(given, tmp_path, capfd):
     broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
     earlier = tmp_path / "out" / "metrics.json"
