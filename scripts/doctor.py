@@ -43,12 +43,13 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the findings and all figures to this file")
     parser.add_argument("--full", action="store_true", help="read every file, with a bar, however long it takes")
     parser.add_argument("--sample", metavar="N", type=int, default=64, help="samples of each split that are read")
-    parser.add_argument("--no-rehearsal", action="store_true", help="leave out the run in miniature")
+    parser.add_argument("--no-rehearsal", "--no_rehearsal", action="store_true", help="leave out the run in miniature")
     parser.add_argument("--gpu_memory", metavar="GIB", type=float, help="plan for a GPU of this size")
     parser.add_argument(
         "--manifest", choices=("write", "verify"), help="only this: write sizes and SHA-256 of all files, or compare"
     )
     parser.add_argument("--manifest_file", metavar="FILE", type=Path, help=f"default: <data_root>/{DEFAULT_NAME}")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     own, rest = parser.parse_known_args(argv)
     if own.sample < 1:
         raise OptionError(f"--sample {own.sample}: must be at least 1")

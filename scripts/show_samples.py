@@ -48,6 +48,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     parser.add_argument("--count", metavar="N", type=int, default=12, help="samples")
     parser.add_argument("--columns", metavar="N", type=int, default=3, help="samples side by side")
     parser.add_argument("--epoch", metavar="E", type=int, default=0, help="epoch that they are of")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     own, rest = parser.parse_known_args(argv)
     for name, least in (("count", 1), ("columns", 1), ("epoch", 0)):
         if getattr(own, name) < least:

@@ -13,16 +13,17 @@ from utils.distributed import Process
 
 PROBE_SIDES = (64, 128)
 PROBE_BATCH = 2
-TRANSIENT = 1.2  # peak of a step over what it saves; measured, see docs/doctor.md
+# peak of a step over what it saves; measured, see docs/doctor.md
+TRANSIENT = {"off": 1.3, "bf16": 1.65, "fp16": 1.65}
 OPTIMIZER_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}  # per parameter
 
 
 class StepMemory:
-    """Memory of a training step: fixed + 1.2 x (constant + per_pixel x batch x height x width) bytes.
+    """Memory of a training step: fixed + transient x (constant + per_pixel x batch x height x width) bytes.
 
     `fixed` is 4 bytes for each parameter, its gradient and the optimizer's (and the weight average's) tensors. What a
     step saves for its backward pass grows with the pixels, so `per_pixel` and `constant` come from two forward passes
-    on small crops.
+    on small crops; `transient` is for what it needs for a moment.
 
     Args:
         model: On the CPU.
@@ -37,6 +38,7 @@ class StepMemory:
         copies = (
             1 + OPTIMIZER_TENSORS[config.optim.optimizer] + (config.optim.optimizer != "sgd" and config.optim.amsgrad)
         )
+        self.transient = TRANSIENT[config.run.amp]
         self.fixed = 4 * (every + copies * trained + (every if config.optim.ema else 0))
         first, second = (
             saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[config.run.amp])
@@ -52,15 +54,17 @@ class StepMemory:
 
     def total(self, batch: int, height: int, width: int) -> float:
         """Bytes of a training step at its peak; a GPU's context, about half a GiB, comes on top."""
-        return self.fixed + TRANSIENT * self.saved(batch, height, width)
+        return self.fixed + self.transient * self.saved(batch, height, width)
 
     def largest_batch(self, limit: float, height: int, width: int) -> int:
         """How many images fit into `limit` bytes."""
-        return int((limit - self.fixed - TRANSIENT * self.constant) // (TRANSIENT * self.per_pixel * height * width))
+        return int(
+            (limit - self.fixed - self.transient * self.constant) // (self.transient * self.per_pixel * height * width)
+        )
 
     def largest_crop(self, limit: float, batch: int) -> int:
         """Side of the largest square crop, a multiple of 32, of which `batch` fit into `limit` bytes; 0: none."""
-        pixels = (limit - self.fixed - TRANSIENT * self.constant) / (TRANSIENT * self.per_pixel * batch)
+        pixels = (limit - self.fixed - self.transient * self.constant) / (self.transient * self.per_pixel * batch)
         return int(max(0.0, pixels) ** 0.5) // 32 * 32
 
 

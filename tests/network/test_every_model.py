@@ -9,6 +9,7 @@ import network
 from engine.checkpoint import load_model, save_snapshot
 from engine.inference import build_predictor
 from network.registry import EXTRAS
+from tests.conftest import THREE_CLASSES
 from utils.errors import OptionError
 
 SIZES = ((64, 64), (65, 91))
@@ -47,8 +48,7 @@ def test_a_snapshot_rebuilds_it(arch, tmp_path):
     model = build(arch, 3)
     if not arch.endswith(LARGE):
         model.train()(torch.randn(2, 3, 65, 91))  # moves the norms' statistics
-    classes = {"dataset": "folder", "names": ["a", "b", "c"], "palette": [], "label_ids": [0, 1, 2], "id_to_train": {}}
-    header = {"config": model.config, "classes": classes, "average": None}
+    header = {"config": model.config, "classes": THREE_CLASSES, "average": None}
     save_snapshot(tmp_path / "a.pth", header | {"model": model.state_dict()})
     again, _, report = load_model(tmp_path / "a.pth", network.build_model)
     assert report.complete

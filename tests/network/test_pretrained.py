@@ -16,6 +16,7 @@ import network
 from engine.checkpoint import load_model, load_weights, save_snapshot
 from network import weight_sources
 from network.weight_sources import LITE, PACKAGE, PACKAGE_BACKBONE, PACKAGE_FILE, PACKAGE_MODULE, PACKAGE_SHA256
+from tests.conftest import ROOT, THREE_CLASSES
 from utils.archive import read_archive
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 from utils.vision import import_torchvision
@@ -23,7 +24,7 @@ from utils.vision import import_torchvision
 torchvision = import_torchvision()
 timm = pytest.importorskip("timm")
 needs_package = pytest.mark.skipif(find_spec(PACKAGE_MODULE) is None, reason="the package with weights isn't installed")
-CAMVID = Path("/work/shared/data/camvid/train")
+CAMVID = ROOT.parent / "shared/data/camvid/train"
 
 
 def build(backbone="test_resnet", arch="fenet"):
@@ -36,7 +37,7 @@ def saved(path, state) -> str:
 
 
 def snapshot_of(model):
-    return {"config": model.config, "classes": {"names": ["a", "b", "c"]}, "model": model.state_dict(), "average": None}
+    return {"config": model.config, "classes": THREE_CLASSES, "model": model.state_dict(), "average": None}
 
 
 @pytest.fixture(scope="module")
