@@ -31,8 +31,9 @@ def read_metrics(folder: Path) -> dict:
     """The folder's `metrics.json`. Raises `DataError` if it is missing or damaged."""
     path = folder / "metrics.json"
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        metrics = json.loads(path.read_text())
+        return {key: str(metrics[key]) for key in SAME}
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); run eval.py again") from error
 
 
