@@ -114,6 +114,7 @@ def base(name: str, world: World, out: Path) -> list:
         "make_synthetic": [out, "--train", "1", "--val", "0", "--test", "0", "--height", "64", "--width", "64"],
         "benchmark": ["hpf", "--json", out / "b.json", "--size", "32,32", "--rounds", "1", "--warmup", "0"],
         "doctor": ["--dataset", "folder", "--data_root", world.data, "--arch", "fenet_tiny", "--no_rehearsal"],
+        "model_table": ["--arch", "fenet_tiny", "--size", "32,32", "--crop", "32", "--rounds", "1", "--warmup", "0"],
         "plan": ["--gpus", "1", "--memory", "24", "--arch", "fenet_tiny"],
         "show_samples": ["--dataset", "folder", "--data_root", world.data, "--out", out / "s.png", "--crop_size", "32"],
     }
