@@ -9,7 +9,7 @@ TESTS ?= tests
 
 CORE := requirements.txt
 DEV := requirements.txt requirements-extras.txt requirements-dev.txt
-BENCHMARKS := train-step loss hpf infer data scaling
+BENCHMARKS := train-step loss hpf infer eval data scaling
 
 .PHONY: quickstart test lint bench bench-gpu chaos fuzz faults reproduce clean
 .NOTPARALLEL:

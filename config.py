@@ -21,6 +21,7 @@ MAX_WORKERS = 256
 MAX_SCALE = 100
 MAX_RATE = 1e30  # what single precision holds, with some room
 MAX_SIDE = 32766  # of an image, in pixels, that OpenCV can resample
+OF_SCORES = ("merge", "sliding_overlap", "window_batch")  # flags that mean nothing where a model gives labels
 BOUNDARY_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
 
 
@@ -392,20 +393,15 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
 
 
 @dataclass(frozen=True)
-class EvalOptions:
-    """evaluation"""
+class PredictOptions:
+    """prediction: what eval.py and demo_folder.py share"""
 
-    snapshot: str | None = option(None, "weights to evaluate, or a file of scripts/export.py")
+    snapshot: str | None = option(None, "weights, or a file of scripts/export.py")
     runtime: str | None = option(
         None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
     )
     arch: str | None = option(None, "model name; unset: as the snapshot says")
-    dataset: str | None = option(None, "data set; unset: as the snapshot says")
-    data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
-    split: str = option("val", "split to evaluate")
-    cv_split: int = option(0, "cross-validation split", flags=("--cv",))
-    save_dir: str | None = option(None, "output folder", flags=("--ckpt_path",))
-    exp_name: str = option("", "subfolder of --save_dir")
+    dataset: str | None = option(None, "data set, whose classes and colours are used; unset: as the snapshot says")
     inference_mode: str = option(
         "whole",
         "how an image is cut up; the releases' pooling is whole",
@@ -421,6 +417,39 @@ class EvalOptions:
     base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
     window_batch: int = option(4, "windows per forward pass")
     max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
+    device: str = option("auto", "device", choices=DEVICES)
+    amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    debug: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        if not self.snapshot:
+            raise OptionError("--snapshot: name the weights")
+        _check_exported(self)
+
+    def predictor(self) -> dict:
+        """Keyword arguments of `engine.inference.build_predictor`, which checks their values."""
+        names = ("crop_size", "base_size", "scales", "flip", "merge", "window_batch", "max_pixels")
+        own = {name: getattr(self, name) for name in names}
+        return own | {"mode": self.inference_mode, "overlap": self.sliding_overlap}
+
+    def notes(self) -> list[str]:
+        """A line about the flags that were given and have no effect."""
+        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+        given = [f"--{name}" for name in OF_SCORES if getattr(self, name) != defaults[name]]
+        if runtime_of(self) == "torch" or not given:
+            return []
+        return [f"{', '.join(given)}: no effect, because {self.snapshot} gives labels of whole images"]
+
+
+@dataclass(frozen=True)
+class EvalOptions(PredictOptions):
+    """evaluation"""
+
+    data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
+    split: str = option("val", "split to evaluate")
+    cv_split: int = option(0, "cross-validation split", flags=("--cv",))
+    save_dir: str | None = option(None, "output folder", flags=("--ckpt_path",))
+    exp_name: str = option("", "subfolder of --save_dir")
     batch_size: int = option(1, "images per process and batch")
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
     submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
@@ -432,18 +461,14 @@ class EvalOptions:
     bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
     resume: bool = option(False, "go on where a killed evaluation with the same --save_dir stopped")
     split_index: int = option(0, "which part of the split, from 0")
-    split_count: int = option(1, "number of parts that the split is cut into")
+    split_count: int = option(1, "parts that the split is cut into; each leaves its scores in part_INDEX_of_COUNT/")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
     num_workers: int = option(2, "loader processes per process")
-    device: str = option("auto", "device", choices=DEVICES)
-    amp: str = option("off", "mixed precision", choices=PRECISIONS)
     test_mode: bool = option(False, "a few images only")
-    debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        if self.snapshot is None:
-            raise OptionError("--snapshot: name the weights to evaluate")
-        if self.save_dir is None:
+        super().__post_init__()
+        if not self.save_dir:
             raise OptionError("--save_dir: name the output folder")
         _check_below("--exp_name", self.exp_name, "--save_dir")
         if not 0 <= self.split_index < self.split_count:
@@ -456,12 +481,22 @@ class EvalOptions:
         if not self.eval_thresholds or min(self.eval_thresholds) < 0:
             raise OptionError(f"--eval_thresholds {self.eval_thresholds}: give one or more numbers from 0 on")
         _check_submission(self)
-        _check_exported(self)
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return Path(self.save_dir) / self.exp_name
+
+    @property
+    def scores_folder(self) -> Path:
+        """Where the scores go: those of one part of a split must not stand for those of another, or of all of it."""
+        part = f"part_{self.split_index}_of_{self.split_count}" if self.split_count > 1 else ""
+        return self.folder / part
 
     def settings(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""
         free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
-        free |= {"submission", "max_pixels", "debug"}
+        free |= {"submission", "max_pixels", "debug", "split_index", "split_count"}
         kept = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
         # a result that was kept without its file must not stand for the file of an earlier evaluation
         return kept | {"predictions": self.dump_images or self.submission is not None}
@@ -470,8 +505,15 @@ class EvalOptions:
 def _check_submission(options: EvalOptions) -> None:
     if options.submission is None:
         return
-    if not options.submission.endswith(".zip"):
-        raise OptionError(f"--submission {options.submission}: must be named FILE.zip")
+    path, pred = Path(options.submission), options.folder / "pred"
+    if path.suffix != ".zip":
+        raise OptionError(f"--submission {path}: must be named FILE.zip")
+    if path.is_dir():
+        raise OptionError(f"--submission {path}: is a folder; name a file in it")
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(pred)):
+        raise OptionError(f"--submission {path}: lies among the predictions in {pred}; write it elsewhere")
+    if os.path.realpath(path) == os.path.realpath(options.snapshot):
+        raise OptionError(f"--submission {path}: is the snapshot; name another file")
     for flag, partly in (("--split_count", options.split_count > 1), ("--test_mode", options.test_mode)):
         if partly:
             raise OptionError(
@@ -501,11 +543,12 @@ def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
     parser.set_defaults(data_root=None, scales=(1.0,), notes=[])
     add_old_flags(parser, EVAL_OLD_FLAGS)
     namespace = parser.parse_args(argv)
-    return collect(EvalOptions, namespace), namespace.notes
+    options = collect(EvalOptions, namespace)
+    return options, namespace.notes + options.notes()
 
 
 @dataclass(frozen=True)
-class DemoOptions:
+class DemoOptions(PredictOptions):
     """demo"""
 
     source: str | None = option(
@@ -513,12 +556,6 @@ class DemoOptions:
         "folder of images, one image or video, or a quoted pattern such as 'shots/**/*.jpg'",
         flags=("--demo_folder", "--demo_floder"),
     )
-    snapshot: str | None = option(None, "weights, or a file of scripts/export.py")
-    runtime: str | None = option(
-        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
-    )
-    arch: str | None = option(None, "model name; unset: as the snapshot says")
-    dataset: str | None = option(None, "data set whose classes and colours are used; unset: as the snapshot says")
     save_dir: str = option("demo_results", "output folder")
     recursive: bool = option(False, "also take the folders inside the folder; their names become part of the results'")
     opacity: float = option(0.5, "of the colours over the image")
@@ -528,28 +565,16 @@ class DemoOptions:
     mask_video: bool = option(False, "also write the class colours of each video")
     show_fps: bool = option(True, "draw the frames processed per second into videos")
     max_frames: int | None = option(None, "frames that are taken of each video; unset: all")
-    inference_mode: str = option("whole", "how an image is cut up", choices=("whole", "sliding"))
-    crop_size: int | None = option(None, "side of a sliding window; unset: the image's short side")
-    scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
-    flip: bool = option(False, "also run each piece mirrored")
-    base_size: int | None = option(None, "long side that images are resized to; unset: their own")
-    max_pixels: int = option(2**26, "skip images with more pixels, at their own size or a scale")
-    device: str = option("auto", "device", choices=DEVICES)
-    amp: str = option("off", "mixed precision", choices=PRECISIONS)
-    debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
         if not self.source:
             raise OptionError("--source: name a folder, an image, a video or a pattern (--demo_folder is the same)")
-        if not self.snapshot:
-            raise OptionError("--snapshot: name the weights")
+        super().__post_init__()
         if not self.save_dir:
             raise OptionError("--save_dir: name the output folder")
         if not 0 <= self.opacity <= 1:
             raise OptionError(f"--opacity {self.opacity}: must be from 0 to 1")
-        _at_least("--base_size", self.base_size, 1)
         _at_least("--max_frames", self.max_frames, 1)
-        _check_exported(self)
 
 
 def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
@@ -559,7 +584,8 @@ def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
     add_old_flags(parser, LAUNCHER_FLAGS)
     parser.set_defaults(notes=[])
     namespace = parser.parse_args(argv)
-    return collect(DemoOptions, namespace), namespace.notes
+    options = collect(DemoOptions, namespace)
+    return options, namespace.notes + options.notes()
 
 
 def data_root(dataset: str, given: str | None) -> Path:
@@ -572,12 +598,12 @@ def data_root(dataset: str, given: str | None) -> Path:
     return Path("data") / dataset
 
 
-def runtime_of(options: EvalOptions | DemoOptions) -> str:
+def runtime_of(options: PredictOptions) -> str:
     """`torch`, `onnx` or `openvino`: what runs the snapshot."""
     return options.runtime or RUNTIMES.get(Path(options.snapshot).suffix, "torch")
 
 
-def _check_exported(options: EvalOptions | DemoOptions) -> None:
+def _check_exported(options: PredictOptions) -> None:
     """An exported file gives labels, so nothing can be merged, and what it was made from is settled."""
     if runtime_of(options) == "torch":
         return

@@ -83,15 +83,7 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])
-    predictor = build_predictor(
-        model.to(device, memory_format=torch.channels_last),
-        options.inference_mode,
-        options.crop_size,
-        options.base_size,
-        scales=options.scales,
-        flip=options.flip,
-        max_pixels=options.max_pixels,
-    )
+    predictor = build_predictor(model.to(device, memory_format=torch.channels_last), **options.predictor())
     transform = build_eval_transform(model.encoder.mean, model.encoder.std)
 
     def predict(image: np.ndarray, name: str) -> np.ndarray:

@@ -24,7 +24,7 @@ from engine.inference import build_predictor
 from engine.measures import ImageResult, Measure
 from engine.partial import PartialResults, fingerprint
 from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
-from engine.results import describe, summarise, write_per_image
+from engine.results import describe, put_aside, summarise, write_per_image
 from engine.runtime import load_exported
 from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
@@ -49,11 +49,22 @@ def run(argv: Sequence[str]) -> None:
     """Parse, build, evaluate, write."""
     options, notes = parse_eval(argv)
     with distributed.job(options.device) as process:
-        folder = make_folder(Path(options.save_dir) / options.exp_name, "--save_dir")
+        folder = make_folder(options.folder, "--save_dir")
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)
+        if moved := distributed.from_first_rank(lambda: put_earlier_aside(options)):
+            log.info(f"of an earlier evaluation, and now: {', '.join(map(str, moved))}")
         evaluate_snapshot(options, process, folder)
+
+
+def put_earlier_aside(options: EvalOptions) -> list[Path]:
+    """Move scores and zip of an earlier evaluation away, so that none looks like this one's; returns where they are."""
+    moved = put_aside(options.scores_folder)
+    if options.submission:
+        zipped = Path(options.submission)
+        moved += put_aside(zipped.parent, [zipped.name])
+    return moved
 
 
 def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> None:
@@ -70,8 +81,10 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
     partial = PartialResults(
         folder / "partial",
         fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
+        lambda index, name: (*split.files(index), *(writer.files(name, split.has_labels) if writes else ())),
+        part=f"{options.split_index}_of_{options.split_count}",
     )
-    finished = partial.start(options.resume, lambda image: not writes or writer.has(image.name, split.has_labels))
+    finished = [image for image in partial.start(options.resume) if image.index in part]
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(part)} images are finished")
     evaluation = evaluate(
@@ -88,12 +101,11 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
         progress=process.is_main,
     )
     if process.is_main and split.has_labels:
-        result = write_scores(options, split, evaluation, folder, digest)
-        (folder / "report.html").unlink(missing_ok=True)  # of an earlier evaluation
+        result = write_scores(options, split, evaluation, options.scores_folder, digest)
         if options.report:
             sample = resampler(EvaluationDataset(split, transform), predictor, process.device, AUTOCAST[options.amp])
             title = f"{arch_of(predictor, options)} on {split.dataset} {split.split}"
-            report(options, split, title, evaluation, result, sample, folder / "report.html")
+            report(options, split, title, evaluation, result, sample, options.scores_folder / "report.html")
     if writes:
         get_logger().info(f"{evaluation.num_images} images; predictions are in {folder / 'pred'}")
     if options.submission and process.is_main:  # all processes are done: the evaluation holds the results of them all
@@ -117,19 +129,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
         check_classes(header, split.classes.names, options.snapshot)
     model = model.to(process.device, memory_format=torch.channels_last)
     mean, std = model.encoder.mean, model.encoder.std
-    predictor = build_predictor(
-        model,
-        options.inference_mode,
-        options.crop_size,
-        options.base_size,
-        options.sliding_overlap,
-        options.scales,
-        options.flip,
-        options.merge,
-        window_batch=options.window_batch,
-        max_pixels=options.max_pixels,
-    )
-    return predictor, split, mean, std
+    return build_predictor(model, **options.predictor()), split, mean, std
 
 
 def build_split(options: EvalOptions, dataset: str) -> Split:
@@ -193,8 +193,6 @@ def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, fol
         images = [dataclasses.replace(image, nll=math.nan) for image in evaluation.images]
         evaluation = dataclasses.replace(evaluation, images=images)
     result = summarise(evaluation, names, options.bootstrap)
-    if runtime_of(options) != "torch":
-        result["loss"] = None
     if options.boundary:
         f_scores = f_score_summary(evaluation, names, options.eval_thresholds)
         result["boundary"] = {"f_score": f_scores, "iou": iou_summary(evaluation, names)}
@@ -230,7 +228,7 @@ def report(
         sample,
         {"Weights and data": sources, "Options": dataclasses.asdict(options)},
         REPORT_IMAGES,
-        metrics=curves if curves.exists() else None,
+        metrics=curves if curves.is_file() else None,
     )
     get_logger().info(f"report: {path}")
 

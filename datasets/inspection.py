@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from datasets.base import FileSplit, Split
-from datasets.reading import read_label
+from datasets.reading import FORMATS, read_label
 from utils.errors import DataError
 from utils.files import file_sha256
 from utils.logging import Progress
@@ -116,7 +116,7 @@ def _count(ids: np.ndarray) -> np.ndarray:
 
 def _mode(path: Path | None) -> str | None:
     try:
-        with Image.open(path) as picture:  # reads the header only
+        with Image.open(path, formats=FORMATS) as picture:  # reads the header only
             return picture.mode
     except Exception:  # no path, or damaged: then reading the content has said so
         return None

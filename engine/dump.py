@@ -55,11 +55,10 @@ class PredictionWriter:
         if truth is not None:
             self._save("diff", name, error_map(image, labels, truth, self.ignore_label))
 
-    def has(self, name: str, labelled: bool) -> bool:
-        """Whether all files of a sample are there."""
+    def files(self, name: str, labelled: bool) -> list[Path]:
+        """The files of a sample."""
         kinds = ["pred"] + ["color", "overlay"] * self.pictures + ["diff"] * (self.pictures and labelled)
-        files = [self.folder / kind / f"{name}.png" for kind in kinds]
-        return all(file.is_file() and file.stat().st_size > 0 for file in files)
+        return [self.folder / kind / f"{name}.png" for kind in kinds]
 
     def _save(self, kind: str, name: str, picture: np.ndarray) -> None:
         save_png(self.folder / kind / f"{name}.png", picture)

@@ -175,6 +175,7 @@ def _log_likelihoods(scores: Tensor, label: Tensor, ignore_label: int, logits: b
     """Sum of the negative log-likelihood over each image's labelled pixels, added up image by image."""
     valid = label != ignore_label
     picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
-    likelihood = (picked - scores.logsumexp(dim=1)).exp() if logits else picked / scores.sum(dim=1)
-    nll = torch.where(valid, -likelihood.clamp_min(1e-12).log(), 0)
+    # a share may be rounded to 0, which says no more than that it is tiny
+    log = picked - scores.logsumexp(dim=1) if logits else (picked / scores.sum(dim=1)).clamp_min(1e-12).log()
+    nll = torch.where(valid, -log, 0)
     return torch.stack([image.sum(dtype=torch.float64) for image in nll]).tolist()

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
-from engine.runtime import METADATA_KEY, import_runtime
+from engine.runtime import METADATA_KEY, import_runtime, openvino_core
 from utils.errors import OptionError
 from utils.files import file_sha256
 
@@ -74,7 +74,7 @@ def write_openvino(onnx_file: Path, path: Path, header: dict) -> None:
         EnvironmentFault: OpenVINO isn't installed.
     """
     openvino = import_runtime("openvino")
-    model = openvino.Core().read_model(onnx_file)
+    model = openvino_core().read_model(onnx_file)
     openvino.save_model(model, path, compress_to_fp16=False)
     header = {**header, "weights_file_sha256": file_sha256(path.with_suffix(".bin"))}
     model.set_rt_info(json.dumps(header), [METADATA_KEY])

@@ -2,8 +2,8 @@
 
 import csv
 import io
-import zipfile
-import zlib
+import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,11 +12,37 @@ import numpy as np
 from engine.evaluation import Evaluation
 from engine.measures import ImageResult
 from utils.bootstrap import LEVEL, SEED, accuracy_intervals, iou_intervals
-from utils.errors import DataError
-from utils.files import write_atomically
+from utils.errors import DataError, first_line
+from utils.files import make_folder, write_atomically
 from utils.metrics import scores
 
-TABLE, COUNTS = "per_image.csv", "per_image.npz"
+SCORES = METRICS, TABLE, COUNTS, REPORT = "metrics.json", "per_image.csv", "per_image.npz", "report.html"
+EARLIER = "earlier"  # subfolder
+
+
+def put_aside(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
+    """Move what an earlier evaluation left into the subfolder `earlier`, in the place of those that are there.
+
+    So whatever becomes of the new evaluation, what lies in `folder` is its own.
+
+    Args:
+        folder: May be missing.
+        names: Of the files.
+
+    Returns:
+        Where the files are now.
+
+    Raises:
+        EnvironmentFault: `earlier` can't be written.
+    """
+    earlier = folder / EARLIER
+    if found := [name for name in names if (folder / name).is_file()]:
+        make_folder(earlier, "output folder")
+        for name in names:
+            (earlier / name).unlink(missing_ok=True)
+        for name in found:
+            os.replace(folder / name, earlier / name)
+    return [earlier / name for name in found]
 
 
 def summarise(evaluation: Evaluation, names: Sequence[str], resamples: int) -> dict:
@@ -34,10 +60,15 @@ def summarise(evaluation: Evaluation, names: Sequence[str], resamples: int) -> d
         row["interval"] = interval
     result["intervals"] = accuracy_intervals(np.stack([image.class_counts for image in evaluation.images]), resamples)
     result["bootstrap"] = {"over": "images", "level": LEVEL, "resamples": resamples, "seed": SEED}
-    result["loss"] = evaluation.loss
+    result["loss"] = _finite(evaluation.loss)
     result["num_images"] = evaluation.num_images
     result["confusion_matrix"] = evaluation.confusion.tolist()
     return result
+
+
+def _finite(value: float) -> float | None:
+    """`value`, or None where it is nan or infinite: labels alone have no likelihood."""
+    return value if math.isfinite(value) else None
 
 
 def describe(result: dict) -> list[str]:
@@ -81,7 +112,7 @@ def _table(evaluation: Evaluation, names: Sequence[str]) -> bytes:
     for image in evaluation.images:
         row, labelled = scores(image.confusion, names), image.labelled
         ious = [line["iou"] for line in row["per_class"].values()]
-        loss = image.nll / labelled if labelled else None
+        loss = _finite(image.nll / labelled) if labelled else None
         writer.writerow([image.name, labelled, row["pixel_accuracy"], row["mean_iou"], loss, *ious])
     return text.getvalue().encode("utf-8", "surrogateescape")
 
@@ -109,10 +140,24 @@ def load_per_image(folder: Path) -> tuple[Evaluation, list[str]]:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
+        _check_counts(arrays)
         names, ends = arrays["classes"].tolist(), arrays["end"][:-1]
         cells, counts = np.split(arrays["cells"], ends), np.split(arrays["counts"], ends)
         columns = (arrays["index"].tolist(), arrays["name"].tolist(), cells, counts, arrays["nll"].tolist())
         images = [ImageResult(i, name, len(names), *rest) for i, name, *rest in zip(*columns, strict=True)]
-    except (OSError, EOFError, KeyError, ValueError, zlib.error, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: cannot be read ({error}); run eval.py again") from error
+    except Exception as error:  # NumPy and zipfile raise many kinds for damaged files
+        raise DataError(f"{path}: cannot be read ({first_line(error)}); run eval.py again") from error
     return Evaluation(images, len(names)), names
+
+
+def _check_counts(arrays: dict[str, np.ndarray]) -> None:
+    """Raises ValueError, or KeyError for a missing array, unless the arrays fit together."""
+    kinds = {"index": "i", "name": "U", "nll": "f", "end": "i", "cells": "i", "counts": "i", "classes": "U"}
+    for name, kind in kinds.items():
+        if arrays[name].ndim != 1 or arrays[name].dtype.kind != kind:
+            raise ValueError(f"{name} is of another kind")
+    ends, cells, counts = arrays["end"], arrays["cells"], arrays["counts"]
+    if not len(ends) or (np.diff(ends, prepend=0) < 0).any() or not ends[-1] == len(cells) == len(counts):
+        raise ValueError("the images' parts don't fit")
+    if (counts < 0).any() or (cells < 0).any() or (cells >= len(arrays["classes"]) ** 2).any():
+        raise ValueError("a count is out of its range")

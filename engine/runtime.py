@@ -1,11 +1,13 @@
 """Files that scripts/export.py wrote, run by ONNX Runtime or OpenVINO on the CPU. Nothing in a file is executed."""
 
+import functools
 import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,6 +109,20 @@ def import_runtime(name: str) -> ModuleType:
         raise EnvironmentFault(f"needs the package {package} ({error}); pip install {package}") from error
 
 
+def openvino_core() -> Any:
+    """The one `openvino.Core` of this process, kept to its end. Raises `EnvironmentFault` if OpenVINO isn't installed.
+
+    Of two, the first to go frees a stack for signals (sigaltstack) that the second puts back when it goes: the process
+    dies of the next signal that has a handler, as SIGCHLD has one of PyTorch's loader.
+    """
+    return _core(import_runtime("openvino"))
+
+
+@functools.cache
+def _core(openvino: ModuleType) -> Any:
+    return openvino.Core()
+
+
 def _load_onnx(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarray]]:
     runtime = import_runtime("onnxruntime")
     options = runtime.SessionOptions()
@@ -122,12 +138,11 @@ def _load_onnx(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarr
 
 
 def _load_openvino(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarray]]:
-    openvino = import_runtime("openvino")
+    core = openvino_core()
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise CheckpointError(f"{weights}: no such file; an OpenVINO model is an .xml and a .bin, keep them together")
     try:
-        core = openvino.Core()
         model = core.read_model(path, weights)
         header = _parse(model.get_rt_info([METADATA_KEY]).value if model.has_rt_info([METADATA_KEY]) else None)
         if header is not None and header.get("weights_file_sha256") != file_sha256(weights):

@@ -14,13 +14,15 @@ from utils.errors import DataError
 from utils.files import file_sha256, make_folder, write_atomically
 from utils.logging import Progress, get_logger
 
+CONSTANT, EQUAL = "constant", "all the same"  # findings
+FEW_CLASSES = 2  # up to which a picture of one class is nothing unusual
 SHOWN = 3  # files that are named for each finding
 EIGHT_BIT_GRAY = b"\x08\x00"  # bit depth and colour type in a PNG's header
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the earliest there is: equal predictions give equal bytes
 
 
 def prepare_submission(path: str | Path, folder: Path, split) -> None:
-    """Before the first prediction: refuse what would fail after the last one, and remove an earlier zip.
+    """Before the first prediction: refuse what would fail after the last one.
 
     Args:
         path: FILE.zip.
@@ -40,9 +42,6 @@ def prepare_submission(path: str | Path, folder: Path, split) -> None:
     if extra := _extra_files(folder, split):
         raise DataError(f"{folder}: {_count(extra, f'not of split {split.split}')}; remove or set another --save_dir")
     make_folder(Path(path).parent, "--submission")
-    if Path(path).is_file():
-        Path(path).unlink()
-        get_logger().info(f"{path}: removed; it is written anew once every prediction has been checked")
 
 
 def write_submission(path: str | Path, folder: Path, split, progress: bool = False) -> None:
@@ -57,10 +56,15 @@ def write_submission(path: str | Path, folder: Path, split, progress: bool = Fal
 
     Raises:
         DataError: Files are missing, not of the split, unreadable, not 8-bit with one channel, of another size than
-            their image, hold an id of no class or only one id, or are all the same; the message has all findings.
+            their image, hold an id of no class or only one id, or are all the same; the message has all findings. With
+            one or two classes a picture may well hold only one id: that is a warning then.
         EnvironmentFault: `path` can't be written.
     """
-    if findings := _findings(folder, split, progress):
+    findings = _findings(folder, split, progress)
+    if len(split.classes.label_ids) <= FEW_CLASSES:
+        for what in [what for what in (CONSTANT, EQUAL) if what in findings]:
+            get_logger().warning(f"{folder}: {_count(findings.pop(what), what)}: look at them before you upload {path}")
+    if findings:
         found = "; ".join(_count(files, what) for what, files in findings.items())
         raise DataError(f"{path}: not written, because the predictions in {folder} are no valid submission: {found}")
     if split.submission_count not in (None, len(split.names)):
@@ -87,7 +91,7 @@ def _findings(folder: Path, split, progress: bool) -> dict[str, list[str]]:
     if extra := _extra_files(folder, split):
         findings[f"not of split {split.split}"] = extra
     if len(digests) > 1 and len(set(digests)) == 1:
-        findings["all the same"] = [f"{sample}.png" for sample in split.names]
+        findings[EQUAL] = [f"{sample}.png" for sample in split.names]
     return findings
 
 
@@ -108,7 +112,7 @@ def _fault(file: Path, size: tuple[int, int], label_ids: Sequence[int]) -> tuple
     if wrong := sorted(set(ids) - set(label_ids)):
         return "with an id that is no class's label id (train ids?)", f" holds {', '.join(map(str, wrong[:SHOWN]))}"
     if len(ids) == 1 < len(label_ids):
-        return "constant", f" holds only {ids[0]}"
+        return CONSTANT, f" holds only {ids[0]}"
     return None
 
 

@@ -1,7 +1,7 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
 Usage: python scripts/benchmark.py WHAT --json FILE [options]
-WHAT: train-step, loss, hpf, infer, data, cpu-demo, scaling
+WHAT: train-step, loss, hpf, infer, eval, data, cpu-demo, scaling
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
@@ -30,6 +30,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
 from engine.inference import build_predictor
+from engine.plain_inference import predict_plain
 from engine.score_maps import predict_labels
 from engine.training import Precision, train_step
 from loss import OhemCrossEntropy, SegmentationLoss
@@ -47,6 +48,7 @@ from utils.options import Parser, numbers
 
 Arms = dict[str, Callable[[], torch.Tensor]]
 LAST = torch.channels_last
+EVAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
 def build_loss_arms(options: argparse.Namespace, device: torch.device) -> Arms:
@@ -118,6 +120,22 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     return {"plain": plain, "ours": ours}
 
 
+def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """Sliding windows as high as the image, at seven scales, mirrored too. Image on the device -> labels there."""
+    image = torch.randn(1, 3, *options.size, device=device)
+    model = network.build_model(options.arch, 19).to(device).eval()
+    reference = make_plain(copy.deepcopy(model))
+    crop = min(options.size)
+    predictor = build_predictor(model.to(memory_format=LAST), "sliding", crop, scales=EVAL_SCALES, flip=True)
+    dtype = Precision.build(options.amp, device).dtype
+
+    def ours() -> torch.Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            return predict_labels(predictor(image.to(memory_format=LAST)))
+
+    return {"plain": lambda: predict_plain(reference, image, crop, EVAL_SCALES, flip=True).argmax(1), "ours": ours}
+
+
 def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     """One optimizer step with OHEM on all heads; what is compared is the loss of the first one."""
     labels = torch.randint(0, 19, (options.batch, *options.size))
@@ -146,6 +164,7 @@ BUILDERS = {
     "loss": build_loss_arms,
     "hpf": build_hpf_arms,
     "infer": build_infer_arms,
+    "eval": build_eval_arms,
 }
 
 
@@ -252,6 +271,8 @@ def body(argv: Sequence[str]) -> None:
         options.size = options.size or (1024, 2048)
     if options.what == "cpu-demo":
         device, cuda, options.size = torch.device("cpu"), False, options.size or (512, 1024)
+    if options.what == "eval" and not cuda:
+        options.size = options.size or (128, 256)
     options.size = options.size or ((1024, 1024 if square else 2048) if cuda else (256, 256 if square else 512))
     options.batch = options.batch or (2 if square else 1)
     options.amp = options.amp or ("bf16" if cuda else "off")

@@ -8,6 +8,7 @@ the mean of what each finds alone, relative.
 
 import argparse
 import copy
+import json
 import statistics
 import tempfile
 import time
@@ -25,6 +26,7 @@ from engine.training import Precision, train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from utils.distributed import Process, gather_objects, sum_over_ranks
 from utils.errors import NumericsError
+from utils.files import write_json
 
 PROCESSES, NUM_CLASSES, TOLERANCE = 2, 19, 1e-5
 CPU = torch.device("cpu")
@@ -39,7 +41,7 @@ def measure_scaling(options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results"
         torch.multiprocessing.spawn(_process, (options, Path(folder) / "store", results), PROCESSES)
-        found = torch.load(results, weights_only=True)
+        found = json.loads(results.read_text())
     if found["error"] > (options.tolerance or TOLERANCE):
         raise NumericsError(f"scaling: the gradients of two processes are wrong by {found['error']}, relative")
     one, two = (statistics.median(found[name]) for name in ("one", "two"))
@@ -83,7 +85,7 @@ def _process(rank: int, options: argparse.Namespace, store: Path, results: Path)
                 seconds[name].append(time.perf_counter() - start)
     slowest = [max(both) for both in zip(*gather_objects(seconds["two"]), strict=True)]
     if rank == 0:
-        torch.save({"one": seconds["one"], "two": slowest, "error": error}, results)
+        write_json(results, {"one": seconds["one"], "two": slowest, "error": error})
     dist.barrier()
     dist.destroy_process_group()
 

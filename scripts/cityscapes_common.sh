@@ -5,7 +5,7 @@
 #   EXP_DIR     folder of all experiments (results in the repository)
 #   DATA_ROOT   the Cityscapes folder (unset: $FENET_DATA/cityscapes, then data/cityscapes in the repository)
 #   PRETRAINED  encoder weights for training: a file, or a name that --pretrained takes (unset: random)
-#   PYTHON      the interpreter of evaluation (unset: python, else the one in .venv)
+#   PYTHON      the interpreter of evaluation (unset: the first that has PyTorch: the one in VENV, python3, python)
 . "$root/scripts/launch_common.sh"
 
 # train_cityscapes ARCH EXP [--dry-run] [OPTION...]: the paper's recipe; OPTIONs win over it
@@ -64,7 +64,7 @@ submit_cityscapes() {
     fi
     arch=$1 snapshot=$(absolute "$2") out=$(absolute "$3")
     shift 3
-    interpreter=$(find_program "${PYTHON:-}" python PYTHON) || return
+    interpreter=$(find_python) || return
     [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$(absolute "$DATA_ROOT")" "$@"
     cd "$root" || return 5
     "$interpreter" eval.py --arch "$arch" --dataset cityscapes --split test --cv_split 0 \

@@ -39,8 +39,9 @@ def read_metrics(folder: Path) -> dict:
     if not path.exists() and receipt_of(folder).exists():
         path = receipt_of(folder)
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        metrics = json.loads(path.read_text())
+        return {key: str(metrics[key]) for key in SAME}
+    except (OSError, ValueError, TypeError, LookupError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); run eval.py again") from error
 
 

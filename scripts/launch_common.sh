@@ -9,28 +9,23 @@
 #   IFNAME        network interface, where the right one isn't found (such as eth0)
 #   NODE_ADDRESS  with NNODES: this machine's address, where its host name doesn't lead to it
 #   RDZV_CONF     with NNODES: further settings of the meeting, key=value,... (torchrun's --rdzv_conf)
-#   TORCHRUN      the launcher (unset: torchrun, else the one in .venv)
+#   TORCHRUN      the launcher (unset: torchrun, else the one in VENV)
+#   VENV          the virtual environment (.venv)
 #   DRY_RUN       1: print what would be started, and start nothing
 
-# absolute PATH: the path as seen from where the script was started
-absolute() {
-    case $1 in
-    /*) printf '%s\n' "$1" ;;
-    *) printf '%s\n' "$caller/$1" ;;
-    esac
-}
+. "$root/scripts/find_python.sh"
 
-# find_program CHOSEN NAME VARIABLE: CHOSEN where it is set, else NAME from PATH, else NAME from .venv
-find_program() {
-    case $1 in
-    */*) program=$(absolute "$1") ;;
-    *) program=${1:-$2} ;;
+# find_torchrun: print the launcher to use
+find_torchrun() {
+    program=${TORCHRUN:-torchrun}
+    case $program in
+    */*) program=$(absolute "$program") ;;
     esac
-    if [ -z "$1" ] && ! command -v "$program" >/dev/null 2>&1; then
-        program=$root/.venv/bin/$2
+    if [ -z "${TORCHRUN:-}" ] && ! command -v "$program" >/dev/null 2>&1; then
+        program=$(environment_folder)/bin/torchrun
     fi
     if ! command -v "$program" >/dev/null 2>&1; then
-        echo "error: ${1:-$2}: not found; activate the environment that has PyTorch, or set $3" >&2
+        echo "error: ${TORCHRUN:-torchrun}: not found; activate the environment that has PyTorch, or set TORCHRUN" >&2
         return 5
     fi
     printf '%s\n' "$program"
@@ -93,7 +88,7 @@ launch() {
         print_command "${TORCHRUN:-torchrun}" "$@"
         return 0
     fi
-    launcher=$(find_program "${TORCHRUN:-}" torchrun TORCHRUN) || return
+    launcher=$(find_torchrun) || return
     if [ -n "${UNDER_SRUN:-}" ]; then
         exec "$launcher" "$@" # SLURM keeps the output, and signals this process
     fi

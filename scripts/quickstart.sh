@@ -3,8 +3,10 @@
 # Usage: [PYTHON=...] sh scripts/quickstart.sh [OPTION of train.py...]
 set -eu
 cd "$(dirname "$0")/.."
+root=$(pwd) caller=$(pwd)
+. scripts/find_python.sh
 
-python=${PYTHON:-.venv/bin/python}
+python=$(find_python)
 out=runs/quickstart
 model="--arch fenet_tiny --no-aux --dataset synthetic"
 recipe="--crop_size 192,256 --scale_min 0.75 --scale_max 1.5 --color_aug 0.1 --no-gblur --class_uniform_tile 256

@@ -4,7 +4,9 @@
 # Relative paths count from the repository. Without DATA_ROOT: $FENET_DATA/camvid, then data/camvid.
 set -eu
 cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python}
+root=$(pwd) caller=$(pwd)
+. scripts/find_python.sh
+python=$(find_python)
 exp_dir=${EXP_DIR:-./results}
 
 [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$DATA_ROOT" "$@"

@@ -10,9 +10,13 @@ import torch
 from PIL import Image
 
 import demo_folder
+import network
 import train
+from engine.checkpoint import load_model
+from engine.inference import build_predictor
 from tests.conftest import launch, make_scenes, train_args
 from tests.utils.test_video import write_video
+from transforms import build_eval_transform
 from utils.video import VideoReader
 
 RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
@@ -146,6 +150,42 @@ def test_protocol_options_reach_the_predictor(snapshot, scene, tmp_path):
     assert (masks[0] != masks[1]).any() and (masks[0] != masks[2]).any()
     assert demo(snapshot, tmp_path / "a.png", tmp_path / "half", "--amp", "bf16") == 0
     assert (pixels(tmp_path / "half" / "color_mask_a.png") == masks[0]).all(axis=2).mean() > 0.9
+
+
+def test_merging_options_reach_the_predictor(snapshot, scene, tmp_path, monkeypatch):
+    scene.resize((200, 120)).save(tmp_path / "a.png")
+    model, header, _ = load_model(snapshot, network.build_model, None, None)
+    image = build_eval_transform(model.encoder.mean, model.encoder.std)(
+        {"image": pixels(tmp_path / "a.png")}, np.random.default_rng(0)
+    )["image"][None]
+    palette = np.array(header["classes"]["palette"], np.uint8)
+    protocol = {"mode": "sliding", "crop_size": 48, "scales": (0.75, 1.5), "flip": True}
+    given = ["--inference_mode", "sliding", "--crop_size", "48", "--scales", "0.75,1.5", "--flip"]
+    expected, calls = [], []
+    for i, (merge, overlap, batch) in enumerate([("logit", 0.75, 3), ("exp_softmax", 0.1, 7)]):
+        scores = build_predictor(model, **protocol, merge=merge, overlap=overlap)(image)
+        expected.append(palette[scores.argmax(1)[0].numpy()])
+
+        def load(*args, batches=calls, **kwargs):
+            found = load_model(*args, **kwargs)
+            found[0].register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+            return found
+
+        calls.clear()
+        monkeypatch.setattr(demo_folder, "load_model", load)
+        more = ["--merge", merge, "--sliding_overlap", overlap, "--window_batch", batch]
+        assert demo(snapshot, tmp_path / "a.png", tmp_path / str(i), *given, *more) == 0
+        same = (pixels(tmp_path / str(i) / "color_mask_a.png") == expected[i]).all(axis=2).mean()
+        assert same > 0.999 and max(calls) == batch  # rounding depends on the batch
+    assert (expected[0] != expected[1]).any(axis=2).mean() > 0.002
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--merge", "mean"), ("--sliding_overlap", "1"), ("--window_batch", "0")])
+def test_merging_options_are_checked(snapshot, scene, tmp_path, capfd, flag, value):
+    scene.save(tmp_path / "a.png")
+    assert demo(snapshot, tmp_path / "a.png", tmp_path / "out", flag, value) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and flag in error and value in error
 
 
 def test_nothing_is_written_outside_the_output_folder(snapshot, scene, tmp_path):

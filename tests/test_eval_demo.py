@@ -52,9 +52,15 @@ def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
 def test_parts_add_up(trained, tmp_path):
     snapshot, data = trained
     whole = evaluate(snapshot, data, tmp_path / "all")
-    parts = [
-        evaluate(snapshot, data, tmp_path / str(i), "--split_index", str(i), "--split_count", "2") for i in range(2)
-    ]
+    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(tmp_path / "all"), "--report"]
+    argv += ["--num_workers", "0", "--device", "cpu", "--split_count", "2"]
+    parts, kept = [], (tmp_path / "all" / "metrics.json").read_bytes()
+    for i in range(2):
+        assert evaluation.main([*argv, "--split_index", str(i)]) == 0
+    for name in ("part_0_of_2", "part_1_of_2"):
+        assert (tmp_path / "all" / name / "report.html").is_file()
+        parts.append(json.loads((tmp_path / "all" / name / "metrics.json").read_text()))
+    assert (tmp_path / "all" / "metrics.json").read_bytes() == kept  # of the whole split, not of a part
     total = sum(np.array(part["confusion_matrix"]) for part in parts)
     assert total.tolist() == whole["confusion_matrix"] and sum(part["num_images"] for part in parts) == 5
 

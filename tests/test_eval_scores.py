@@ -5,6 +5,8 @@ import errno
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -194,13 +196,76 @@ def test_killed_and_resumed_on_two_processes(given, tmp_path):
     assert results(tmp_path / "out") == results(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("merge", ["prob", "logit", "exp_softmax"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite(given, tmp_path, capfd, merge, value):
+    broken = make_snapshot(tmp_path / "broken.pth", given[1], value=value)
+    argv = arguments((broken, given[1]), tmp_path / "out", "--merge", merge, "--report", "--dump_images", "--flip")
+    assert evaluation.main(argv) == 6
+    error = capfd.readouterr().err
+    assert "Traceback" not in error and error.count("error: ") == 1
+    assert error.splitlines()[-1].startswith("error: scores of 000 are not finite")
+    assert not list((tmp_path / "out").rglob("*.*"))  # no scores, pictures or page
+
+
 def test_a_score_that_is_not_a_number_names_the_image(given, tmp_path, capfd):
     broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
     earlier = tmp_path / "out" / "metrics.json"
     earlier.parent.mkdir()
     earlier.write_text("{}")
     fails(capfd, 6, evaluation.main, arguments((broken, given[1]), tmp_path / "out"), "scores of 000", "not finite")
-    assert earlier.read_text() == "{}"
+    assert not earlier.exists() and (tmp_path / "out" / "earlier" / "metrics.json").read_text() == "{}"
+
+
+def test_scores_of_an_earlier_run_are_put_aside(given, tmp_path, capfd):
+    assert evaluation.main(arguments(given, tmp_path, "--report")) == 0
+    first, page = results(tmp_path), (tmp_path / "report.html").read_bytes()
+    fails(capfd, 4, evaluation.main, [*arguments(given, tmp_path), "--snapshot", str(tmp_path / "none.pth")], "none")
+    assert [path.name for path in tmp_path.iterdir()] == ["earlier"]
+    assert results(tmp_path / "earlier") == first and (tmp_path / "earlier" / "report.html").read_bytes() == page
+
+
+@pytest.mark.parametrize("kind", ["images", "masks", "pred"])
+def test_a_file_changed_at_equal_size_is_evaluated_again(given, tmp_path, capfd, monkeypatch, kind):
+    given, out = copy_data(given, tmp_path / "data"), tmp_path / "out"
+    argv = arguments(given, out, "--dump_images")
+    with monkeypatch.context() as patch:
+        stop_at(patch, 4)
+        assert evaluation.main(argv) == 130
+    path = out / "pred" / "001.png" if kind == "pred" else given[1] / kind / "val" / "001.png"
+    content, times = path.read_bytes(), path.stat()
+    if kind == "pred":
+        path.write_bytes(content[:-30])  # cut off
+    else:
+        path.write_bytes(content[:-8] + b"JEND" + content[-4:])  # after the pixels
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    code = evaluation.main([*argv, "--resume"])
+    assert "resuming: 3 of 6 images are finished" in capfd.readouterr().out
+    assert code == (0 if kind == "pred" else 3)
+
+
+def test_parts_that_share_a_folder_go_on(given, tmp_path, capfd, monkeypatch):
+    parts = [arguments(given, tmp_path, "--split_count", "2", "--split_index", str(i)) for i in range(2)]
+    with monkeypatch.context() as patch:
+        stop_at(patch, 2)
+        assert evaluation.main(parts[0]) == 130
+    assert evaluation.main(parts[1]) == 0
+    assert evaluation.main([*parts[0], "--resume"]) == 0
+    assert "resuming: 2 of 3 images are finished" in capfd.readouterr().out
+
+
+def test_the_error_stands_on_a_line_of_its_own(given, tmp_path):
+    broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
+    command = [sys.executable, "eval.py", *arguments((broken, given[1]), tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)  # bytes: text would turn \r into \n
+    assert done.returncode == 6
+    assert done.stderr.split(b"\n")[-2].startswith(b"error: scores of 000"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out"])
+def test_the_experiment_stays_below_its_folder(given, tmp_path, capfd, name):
+    fails(capfd, 2, evaluation.main, arguments(given, tmp_path / "in", "--exp_name", name), "--exp_name", name)
+    assert not (tmp_path / "in").exists() and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", ["pred/003.png", "diff/003.png", "metrics.json", "per_image.npz"])

@@ -347,6 +347,14 @@ def test_eval_refuses(argv, message):
         config.parse_eval(argv)
 
 
+@pytest.mark.parametrize("parse", [config.parse_eval, config.parse_demo])
+def test_merging_is_said_to_mean_nothing_where_a_model_gives_labels(parse):
+    argv = [*(EVAL_NEEDED[2:] if parse is config.parse_eval else DEMO_NEEDED[:2]), "--merge", "logit", "--snapshot"]
+    assert parse([*argv, "model.pth"])[1] == []
+    (note,) = parse([*argv, "model.onnx"])[1]
+    assert note.startswith("--merge: no effect") and "model.onnx" in note
+
+
 @pytest.mark.parametrize(("argv", "option", "value"), DEMO_FLAGS, ids=name_of)
 def test_demo_flag(argv, option, value):
     options, notes = config.parse_demo([*DEMO_NEEDED, *argv])

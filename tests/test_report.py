@@ -42,6 +42,19 @@ def test_report_of_an_evaluation(trained, tmp_path):
     assert page.count('class="image"') == 4 and page.count("data:image/") == 16
 
 
+def test_whatever_lies_beside_the_snapshot(trained, tmp_path):
+    run, data = trained
+    snapshot, beside = tmp_path / "model.pth", tmp_path / "metrics.jsonl"
+    shutil.copy(run / "best.pth", snapshot)
+    beside.mkdir()
+    assert evaluation.main(score(snapshot, data, tmp_path / "out", "--report")) == 0
+    assert "training" not in sections((tmp_path / "out" / "report.html").read_text())
+    beside.rmdir()
+    beside.write_bytes(b'\xff\x00\n{"epoch": 1e999, "train_loss": 1e999}\n')
+    assert evaluation.main(score(snapshot, data, tmp_path / "out", "--report")) == 0
+    assert "No epoch is finished yet" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_no_report_unless_asked_for(trained, tmp_path):
     run, data = trained
     assert evaluation.main(score(run / "best.pth", data, tmp_path)) == 0
@@ -60,7 +73,10 @@ def test_processes_change_nothing_but_their_folder(trained, tmp_path):
 def test_training_leaves_the_report_of_its_best_epoch(trained):
     run, _ = trained
     page = (run / "report.html").read_text()
-    assert sections(page) == ["scores", "training", "classes", "confusions", "boundaries", "images", "options"]
+    assert sections(page) == [
+        *("scores", "training", "classes", "confusions", "boundaries", "sizes", "images", "options")
+    ]
+    assert "training leaves them out; eval.py --report has them" in page
     best = load_snapshot(run / "best.pth")["score"]
     assert f", epoch {best['epoch']} of run</h1>" in page and f"{100 * best['mean_iou']:.2f}" in page
     rows = (run / "metrics.jsonl").read_text().splitlines()

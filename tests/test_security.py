@@ -26,7 +26,6 @@ IMPORTERS = {"utils/vision.py", "engine/runtime.py"}
 WRITERS = {
     "utils/files.py",
     "datasets/cache.py",  # arrays mapped into memory, renamed when they are whole
-    "datasets/uniform.py",  # centroids, beside the runs that use them
     "engine/lock.py",
     "engine/partial.py",  # lines appended while an evaluation runs
     "engine/recorder.py",  # lines appended while a run goes on
@@ -70,6 +69,8 @@ def unsafe(node: ast.AST, names: dict[str, str], path: str = "") -> str | None:
     written = ast.unparse(node.func)
     head, _, rest = written.partition(".")
     name = f"{names.get(head, head)}{'.' if rest else ''}{rest}"
+    if name == "ctypes.CDLL" and ast.unparse(node).endswith("(None)"):  # the C library that runs anyway
+        return None
     if name in UNSAFE or name.startswith(UNSAFE_PREFIXES) or written.endswith(UNPACKERS):
         return f"{name}()"
     given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
@@ -166,6 +167,7 @@ def test_unsafe_code_is_recognised(code):
             "run(['ls'])",
             "import torch\ntorch.load(path, weights_only=True)",
             "import re\nre.compile('a')",
+            "import ctypes\nctypes.CDLL(None)",
         ),
         *("import subprocess\nsubprocess.run(['git', 'log'])", "import importlib\nimportlib.import_module('timm')"),
         *("import numpy as np\nnp.load(path, allow_pickle=False)", "from PIL import Image\nImage.open(f, formats=A)"),

@@ -120,11 +120,19 @@ def test_refused(city, weights, tmp_path, capfd):
     fails(2, "--submission", "--split_count", "part", more=("--split_count", "2"))
     fails(2, "--submission", "--test_mode", more=("--test_mode",))
     fails(2, "--submission", "FILE.zip", more=("--submission", str(tmp_path / "out")))
+    fails(2, "--submission", "predictions", more=("--submission", str(tmp_path / "pred" / "s.zip")))
+    (tmp_path / "folder.zip").mkdir()
+    fails(2, "--submission", "folder", more=("--submission", str(tmp_path / "folder.zip")))
     fails(3, "tannwald_000000_000019", "2048x1024", "--max_pixels 1000000", more=("--max_pixels", "1000000"))
     (tmp_path / "submission.zip").write_bytes(b"of an earlier run")
+    fails(4, "none.pth", more=("--snapshot", str(tmp_path / "none.pth")))
+    assert (tmp_path / "earlier" / "submission.zip").read_bytes() == b"of an earlier run"
+    fails(3, "--data_root", more=("--data_root", str(tmp_path / "none")))
+    (tmp_path / "submission.zip").write_bytes(b"of a later run")
     state = torch.load(weights, weights_only=True)
     state = {name: torch.zeros_like(value) for name, value in state.items()}
     torch.save(state, tmp_path / "zero.pth")  # scores that are equal everywhere
     fails(3, "3 constant", "3 all the same", more=("--snapshot", str(tmp_path / "zero.pth")))
+    assert (tmp_path / "earlier" / "submission.zip").read_bytes() == b"of a later run"
     (tmp_path / "pred" / "old.png").touch()
     fails(3, "1 not of split test (old.png)")

@@ -16,12 +16,13 @@ from transforms.parameters import Augmentation
 from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Triple
 
 IGNORE_LABEL = 255
+FORMATS = ("PNG", "JPEG")
 
 
 def load_plain(image_path: Path, label_path: Path, id_to_train: Mapping[int, int]) -> dict:
     """`image` RGB (H,W,3) uint8 and `label`, train ids (H,W) uint8, from two files."""
-    image = np.array(Image.open(image_path).convert("RGB"))
-    label_ids = np.array(Image.open(label_path))
+    image = np.array(Image.open(image_path, formats=FORMATS).convert("RGB"))
+    label_ids = np.array(Image.open(label_path, formats=FORMATS))
     label = np.full_like(label_ids, IGNORE_LABEL)
     for label_id, train_id in id_to_train.items():
         label[label_ids == label_id] = train_id

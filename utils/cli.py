@@ -10,7 +10,7 @@ import torch
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
 from utils.heartbeat import is_lost_peer
-from utils.logging import one_line
+from utils.logging import close_bars, one_line
 from utils.signals import EARLY, StoppedEarly
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
@@ -33,10 +33,12 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         print(EARLY, flush=True)
         return 0
     except KeyboardInterrupt:
+        close_bars()
         print("error: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
         fault = as_fault(error) or FENetError(f"internal: {type(error).__name__}: {error}; --debug shows where")
+        close_bars()
         if "--debug" in argv:
             traceback.print_exc()
         print(f"error: {_shorten(one_line(' '.join(str(fault).split())))}", file=sys.stderr, flush=True)

@@ -47,8 +47,30 @@ def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     return logger
 
 
+class _Lines:
+    """A file for a bar that no terminal shows: whole lines, so that what is printed next starts on one of its own."""
+
+    def write(self, text: str) -> None:
+        """Write what the bar shows now, without what moves a terminal's cursor."""
+        if shown := text.replace("\x1b[A", "").strip():
+            sys.stderr.write(f"{shown}\n")
+
+    def flush(self) -> None:
+        """See `io.IOBase.flush`."""
+        sys.stderr.flush()
+
+
+_open_bars: set[tqdm] = set()
+
+
+def close_bars() -> None:
+    """Take away the bars that an exception left on the terminal, so that a message can stand in their place."""
+    while _open_bars:
+        _open_bars.pop().close()
+
+
 class Progress:
-    """A bar over an iterable with a few live figures; it prints rarely where standard error is no terminal.
+    """A bar over an iterable with a few live figures; where standard error is no terminal, a line now and then.
 
     Args:
         iterable: What is walked over.
@@ -59,13 +81,24 @@ class Progress:
     """
 
     def __init__(self, iterable: Iterable, title: str, shown: bool, total: int | None = None, initial: int = 0) -> None:
-        interval = 0.2 if sys.stderr.isatty() else 30.0
+        terminal = sys.stderr.isatty()
         self._bar = tqdm(
-            iterable, total=total, initial=initial, desc=title, disable=not shown, mininterval=interval, leave=False
+            iterable,
+            total=total,
+            initial=initial,
+            desc=title,
+            disable=not shown,
+            mininterval=0.2 if terminal else 30.0,
+            leave=False,
+            file=sys.stderr if terminal else _Lines(),
         )
 
     def __iter__(self) -> Iterator:
-        return iter(self._bar)
+        _open_bars.add(self._bar)
+        try:
+            yield from self._bar
+        finally:
+            _open_bars.discard(self._bar)
 
     def show(self, **figures: float | str) -> None:
         """Update the figures at the right end."""

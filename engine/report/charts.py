@@ -138,7 +138,7 @@ def ticks(low: float, high: float, most: int = 6) -> list[float]:
 def _limits(series: Series) -> tuple[float, float]:
     values = [value for row in series.values() for value in row if value is not None] or [0.0, 1.0]
     low, high = min(*values, 0.0), max(*values, 0.0)
-    return low, high if high > low else low + 1
+    return low, high if high - low > 1e-30 else low + 1
 
 
 def _down(value: float, low: float, high: float) -> float:

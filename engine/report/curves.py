@@ -8,6 +8,8 @@ from engine.report.charts import Chart, draw_file, line_chart
 from engine.report.html import Markup, element
 from utils.files import write_atomically
 
+MAX_EPOCH = 10**9
+DRAWN = {"train_loss": (-1e30, 1e30), "val_loss": (-1e30, 1e30), "mean_iou": (0, 1), "pixel_accuracy": (0, 1)}  # limits
 START, END = Markup("<!-- curves -->"), Markup("<!-- end of curves -->")  # escaped text can't hold them
 
 
@@ -29,7 +31,7 @@ def update_curves(report: Path, metrics: Path) -> None:
     Raises:
         EnvironmentFault: The file can't be written.
     """
-    if not report.exists():
+    if not report.is_file():
         return
     text = report.read_text(encoding="utf-8")
     start, end = text.find(START), text.find(END)
@@ -39,16 +41,34 @@ def update_curves(report: Path, metrics: Path) -> None:
 
 
 def _records(metrics: Path) -> list[dict]:
-    """The epochs of a run; what is no epoch, such as a line that was cut off by a kill, is left out."""
-    rows = []
-    for line in metrics.read_text(encoding="utf-8", errors="replace").splitlines() if metrics.exists() else ():
-        try:
-            row = json.loads(line, parse_constant=lambda _: None)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(row, dict) and isinstance(row.get("epoch"), int):
-            rows.append({key: value for key, value in row.items() if isinstance(value, (int, float))})
-    return rows
+    """The epochs of a run in their order; what is no epoch, such as a line that a kill cut off, is left out."""
+    try:
+        lines = metrics.read_bytes().splitlines() if metrics.is_file() else []
+    except OSError:  # not ours to read: a page without curves is better than none
+        lines = []
+    rows = {}
+    for line in lines:
+        if (row := _record(line)) is not None:
+            rows[row["epoch"]] = row  # the last one of an epoch, as it was trained again
+    return [rows[epoch] for epoch in sorted(rows)]
+
+
+def _record(line: bytes) -> dict | None:
+    """`epoch` and what is drawn of a line of `metrics.jsonl`, or None if it is none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    epoch = row.get("epoch") if isinstance(row, dict) else None
+    if type(epoch) is not int or not 0 <= epoch <= MAX_EPOCH:
+        return None
+    drawn = {key: row[key] for key, limits in DRAWN.items() if _is_within(row.get(key), *limits)}
+    return {"epoch": epoch, **drawn} if drawn else None
+
+
+def _is_within(value: object, low: float, high: float) -> bool:
+    """A number, and in the range; nan is not."""
+    return type(value) in (int, float) and low <= value <= high
 
 
 def _charts(rows: Sequence[Mapping]) -> list[Chart]:

@@ -16,6 +16,7 @@ from engine.report.tables import boundary_scores, class_table, confusion_table, 
 from utils.files import write_atomically
 
 HERE = Path(__file__).parent
+NO_SIZES = "Scores by object size take long, so training leaves them out; eval.py --report has them."
 
 
 def write_report(
@@ -62,6 +63,8 @@ def write_report(
         sections["Boundary scores"] = boundary_scores(result["boundary"])
     if "segments" in measured:
         sections["Sizes"] = size_section(evaluation.total("segments"), names)
+    elif "trimap" in measured:  # while training
+        sections["Sizes"] = element("p", NO_SIZES, class_="note")
     sections["Images"] = image_section(evaluation.images, names, palette, sample, ignore_label, most_images)
     sections["Options and hashes"] = facts_lists({**facts, "Versions": versions()})
     page = _page(title, {name: body for name, body in sections.items() if body is not None})

@@ -58,13 +58,14 @@ def class_table(result: Mapping, palette: Sequence[Sequence[int]]) -> Markup:
 def boundary_scores(boundary: Mapping) -> Markup:
     """Boundary F-score by threshold and Boundary IoU, of each class and their means; `boundary` as in metrics.json."""
     columns = {
-        f"F at {threshold} %": (row["mean_f"], row["per_class"]) for threshold, row in boundary["f_score"].items()
+        f"F at {100 * float(share):g} %": (row["mean_f"], row["per_class"])
+        for share, row in boundary["f_score"].items()
     }
     columns["Boundary IoU %"] = (boundary["iou"]["mean_iou"], boundary["iou"]["per_class"])
     rows = [["mean", *(number(percent(mean), mean) for mean, _ in columns.values())]]
     for name in boundary["iou"]["per_class"]:
         rows.append([name, *(number(percent(values[name]), values[name]) for _, values in columns.values())])
-    note = "F-score at a tolerance that is a share of the diagonal; Boundary IoU in a band of 2 % of it."
+    note = "F-score at a tolerance in percent of the image's diagonal; Boundary IoU in a band of 2 % of it."
     return join([table(["class", *columns], rows, sortable=True), element("p", note, class_="note")])
 
 

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from engine.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
 from engine.evaluation import Evaluation, check_labelled, evaluate
+from engine.inference import build_predictor
 from engine.measures import ImageResult
 from utils.errors import DataError, NumericsError
 from utils.metrics import boundary_f_score, boundary_iou_counts, confusion_matrix
@@ -58,6 +60,19 @@ def test_every_image_is_counted_by_itself():
     assert evaluation.confusion.tolist() == total.tolist() and evaluation.confusion.dtype == torch.int64
     assert evaluation.loss == pytest.approx(loss / labelled, rel=1e-6)
     assert evaluation.num_images == 6
+
+
+@pytest.mark.parametrize("size", [1.0, 100.0])  # 100: of sure and wrong scores, whose softmax is 0
+def test_loss_of_merged_logits_is_their_cross_entropy(size):
+    def model(x: torch.Tensor) -> dict:
+        return {"logits": F.avg_pool2d(size * torch.cat([x, x.mean(1, keepdim=True)], dim=1), 2, ceil_mode=True)}
+
+    predictor = build_predictor(model, "sliding", crop_size=16, scales=(0.5, 1.0), flip=True, merge="logit")
+    batches = make_batches([2, 3])
+    label = torch.cat([batch["label"] for batch in batches])
+    logits = torch.cat([predictor(batch["image"]) for batch in batches]).double()
+    expected = F.cross_entropy(logits, label, ignore_index=IGNORE).item()
+    assert evaluate(predictor, batches, CLASSES, IGNORE, CPU).loss == pytest.approx(expected, rel=1e-5)
 
 
 def test_order_of_the_batches_changes_nothing():

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from engine import score_maps
 from engine.inference import build_predictor, scaled_size, window_starts
+from engine.plain_inference import predict_plain
 from engine.score_maps import predict_labels
 from tests.golden_vectors import load, vectors
 from utils.errors import DataError, OptionError
@@ -153,3 +154,16 @@ def test_windows_of_a_cityscapes_submission():
 def test_bad_options_name_the_flag(options, flag):
     with pytest.raises(OptionError, match=flag):
         build_predictor(pointwise, **options)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_the_plain_formulation_scores_the_same(flip):
+    weight = torch.randn(4, 3, 3, 3, dtype=torch.float64)
+
+    def model(x):
+        return {"logits": F.conv2d(x, weight, stride=2, padding=1)}
+
+    image = torch.randn(1, 3, 33, 47, dtype=torch.float64)
+    expected = predict_plain(model, image, 16, (0.5, 1.0, 1.5), flip)
+    found = build_predictor(model, "sliding", 16, scales=(0.5, 1.0, 1.5), flip=flip)(image)
+    torch.testing.assert_close(found, expected)

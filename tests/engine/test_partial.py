@@ -36,7 +36,7 @@ def stopped(tmp_path) -> Path:
 
 
 def test_results_come_back_as_they_were(stopped):
-    found = PartialResults(stopped, "abc").start(True, lambda image: True)
+    found = PartialResults(stopped, "abc").start(True)
     assert [image.index for image in found] == [0, 1, 2, 3]
     for image in found:
         assert_same(image, make_result(image.index))
@@ -51,13 +51,31 @@ def test_results_of_another_evaluation_are_not_used(stopped):
 
 
 def test_without_resume_they_are_cleared(stopped):
-    assert PartialResults(stopped, "abc").start(False, lambda image: True) == []
+    assert PartialResults(stopped, "abc").start(False) == []
     assert not stopped.exists()
 
 
-def test_an_image_without_its_files_is_not_finished(stopped):
-    found = PartialResults(stopped, "abc").start(True, lambda image: image.index != 2)
-    assert [image.index for image in found] == [0, 1, 3]
+@pytest.mark.parametrize("change", [lambda f: f.write_bytes(b"xyz"), lambda f: f.write_bytes(b""), Path.unlink])
+def test_an_image_whose_files_changed_is_not_finished(tmp_path, change):
+    files = [tmp_path / f"{index}.png" for index in range(3)]
+    for file in files:
+        file.write_bytes(b"abc")
+    partial = PartialResults(tmp_path / "partial", "abc", lambda index, name: [files[index]])
+    for index in range(3):
+        partial.add(make_result(index))
+    change(files[1])
+    assert [image.index for image in partial.start(True)] == [0, 2]
+
+
+def test_parts_leave_each_others_results_alone(tmp_path):
+    first, second = (PartialResults(tmp_path / "partial", "abc", part=f"{i}_of_2") for i in range(2))
+    first.add(make_result(0))
+    assert second.start(False) == []
+    second.add(make_result(1))
+    second.remove()
+    assert [image.index for image in first.load()] == [0]
+    first.remove()
+    assert not (tmp_path / "partial").exists()
 
 
 @pytest.mark.parametrize("cut", [1, 10, 64, 65, 200])
@@ -65,7 +83,7 @@ def test_a_torn_last_line_is_no_result(tmp_path, cut):
     partial = PartialResults(tmp_path, "abc")
     partial.add(make_result(0))
     partial.add(make_result(1))
-    (path,) = tmp_path.glob("*.log")
+    (path,) = tmp_path.glob("*/*.log")
     path.write_bytes(path.read_bytes()[:-cut])
     found = PartialResults(tmp_path, "abc").load()
     assert [image.index for image in found] == ([0, 1] if cut == 1 else [0])  # 1: the newline
@@ -74,7 +92,7 @@ def test_a_torn_last_line_is_no_result(tmp_path, cut):
 def test_no_changed_byte_is_believed(tmp_path):
     partial = PartialResults(tmp_path, "abc")
     partial.add(make_result(0))
-    (path,) = tmp_path.glob("*.log")
+    (path,) = tmp_path.glob("*/*.log")
     good = path.read_bytes()
     for place in range(0, len(good) - 1, 7):
         path.write_bytes(good[:place] + bytes([good[place] ^ 1]) + good[place + 1 :])

@@ -1,5 +1,6 @@
 """The report's content: figures, pictures, escaping, and that equal evaluations give equal pages."""
 
+import json
 import re
 from html.parser import HTMLParser
 
@@ -12,10 +13,13 @@ from engine.evaluation import Evaluation
 from engine.measures import ImageResult
 from engine.report import segment_measure, trimap_measure, update_curves, write_report
 from engine.report.charts import ticks
+from engine.report.curves import curves_section
 from engine.report.html import Markup, element
 from engine.report.matrix import confusion_picture
+from engine.report.tables import boundary_scores
 from engine.results import summarise
 from tests.utils.test_trimap import blocky
+from utils.bootstrap import accuracy_intervals
 from utils.metrics import confusion_matrix, scores
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- end of curves -->"
@@ -51,6 +55,7 @@ def evaluated(count: int, measured: bool = True) -> Evaluation:
 
 def nothing_scored() -> dict:
     result = scores(np.zeros((4, 4), np.int64), NAMES) | {"interval": None, "num_images": 0}
+    result["intervals"] = accuracy_intervals(np.zeros((0, 4, 3), np.int64), 50)
     for row in result["per_class"].values():
         row["interval"] = None
     return result
@@ -167,6 +172,28 @@ def test_boundary_and_size_tables_agree_with_the_scores(tmp_path):
     assert sizes[-1][1:] == ["0", "0", "n/a", "n/a"]  # no segment is that large
 
 
+def test_tolerances_are_labelled_in_percent():
+    def row(name: str, value: float) -> dict:
+        return {name: value, "per_class": {"car": value}}
+
+    f_scores = {"0.0005": row("mean_f", 0.25), "0.001875": row("mean_f", 0.5), "1e-05": row("mean_f", 0.125)}
+    rows = Reader(boundary_scores({"f_score": f_scores, "iou": row("mean_iou", 0.75)})).rows
+    assert rows[0] == ["class", "F at 0.05 %", "F at 0.1875 %", "F at 0.001 %", "Boundary IoU %"]
+    assert rows[1:] == [[name, "25.00", "50.00", "12.50", "75.00"] for name in ("mean", "car")]
+
+
+def test_sizes_that_are_not_measured_are_said_to_be_elsewhere(tmp_path):
+    evaluation = evaluated(3)
+    for image in evaluation.images:
+        del image.measures["segments"]
+    result = summarise(evaluation, NAMES, 50) | {"protocol": {}}
+    write_report(tmp_path / "report.html", "training", result, evaluation, PALETTE, IGNORE, maps, {}, 1)
+    sizes = (
+        (tmp_path / "report.html").read_text(encoding="utf-8").split('<section id="sizes">')[1].split("</section>")[0]
+    )
+    assert "eval.py --report" in sizes and "<table" not in sizes
+
+
 def test_curves_are_brought_up_to_date(tmp_path):
     metrics, report = tmp_path / "metrics.jsonl", tmp_path / "report.html"
     before = write(report, metrics=metrics)
@@ -182,6 +209,45 @@ def test_curves_are_brought_up_to_date(tmp_path):
     metrics.write_text("")
     update_curves(report, metrics)
     assert report.read_text() == before
+
+
+FOREIGN = [
+    b'{"epoch": 1e999, "train_loss": 1.0}',
+    b'{"epoch": true, "train_loss": 1.0}',
+    b'{"epoch": -1, "train_loss": 1.0}',
+    b'{"epoch": %d, "train_loss": 1.0}' % 10**400,
+    b'{"epoch": 1' + b"0" * 5000 + b', "train_loss": 1.0}',
+    b'{"epoch": 7, "train_loss": 1e999, "val_loss": NaN, "mean_iou": true, "pixel_accuracy": 100}',
+    b'{"epoch": 7, "train_loss": %d}' % -(10**400),
+    b'{"epoch": 7, "accuracy": 0.5}',
+    b"[" * 10**5,
+    b'[{"epoch": 7, "train_loss": 1.0}]',
+    b'{"epoch": "7", "train_loss": 1.0}',
+    b"epoch,train_loss",
+    b"\xff\xfe\x00\x01",
+    b"",
+]
+
+
+def test_only_epochs_of_a_run_become_curves(tmp_path):
+    good = [b'{"epoch": %d, "train_loss": %d, "mean_iou": 0.%d}' % (i, 9 - i, i + 1) for i in range(3)]
+    (clean := tmp_path / "clean.jsonl").write_bytes(b"\n".join(good))
+    (mixed := tmp_path / "mixed.jsonl").write_bytes(
+        b"\r\n".join([*FOREIGN, good[2], good[0], *FOREIGN, good[1], good[2]])
+    )
+    assert "best: epoch 2" in curves_section(clean)
+    assert curves_section(mixed) == curves_section(clean)
+    (foreign := tmp_path / "foreign.jsonl").write_bytes(b"\n".join(FOREIGN))
+    for path in (foreign, tmp_path, tmp_path / "none.jsonl"):
+        assert "No epoch is finished yet" in curves_section(path)
+
+
+@given(losses=st.lists(st.floats(), min_size=1, max_size=5))
+def test_any_loss_can_be_drawn(losses, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "losses.jsonl"
+    path.write_text("\n".join(json.dumps({"epoch": i, "train_loss": loss}) for i, loss in enumerate(losses)))
+    Reader(page := curves_section(path))
+    assert "nan" not in page and "inf" not in page
 
 
 def test_curves_of_another_report_are_left_out(tmp_path):

@@ -1,6 +1,9 @@
 """The files that an evaluation leaves."""
 
 import csv
+import dataclasses
+import json
+import math
 
 import numpy as np
 import pytest
@@ -45,6 +48,19 @@ def test_table_of_every_image(evaluation, tmp_path):
     assert float(rows[0]["iou road"]) == 5 / 8 and rows[0]["iou sky"] == ""
     assert float(rows[2]["mean_iou"]) == (0 + 12 / 16) / 2
     assert set(rows[1].values()) == {'städte/"x"', "0", ""}  # an all-void label is no failure
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_is_an_empty_cell(evaluation, tmp_path, loss):
+    images = [dataclasses.replace(evaluation.images[0], nll=loss), *evaluation.images[1:]]
+    evaluation = Evaluation(images, 3)
+    write_per_image(tmp_path, evaluation, NAMES)
+    header, *rows = (tmp_path / "per_image.csv").read_bytes().splitlines()
+    assert rows[0].split(b",")[5] == b"" and rows[2].split(b",")[4] == b"0.5"  # the first name holds a comma
+    assert b"nan" not in b"".join(rows) and b"inf" not in b"".join(rows)
+    summary = summarise(evaluation, NAMES, 10)
+    assert summary["loss"] is None and json.dumps(summary, allow_nan=False)
+    assert load_per_image(tmp_path)[0].images[0].nll == pytest.approx(loss, nan_ok=True)
 
 
 def test_equal_evaluations_leave_equal_bytes(evaluation, tmp_path):

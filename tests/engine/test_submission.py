@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from datasets.base import ClassTable, FileItem, FileSplit
-from datasets.cityscapes import CLASSES
+from datasets.cityscapes import CLASSES, build_split
 from engine.submission import prepare_submission, write_submission
 from utils.errors import DataError, EnvironmentFault
+from utils.logging import setup_logging
 
 HEIGHT, WIDTH = 6, 9
 NAMES = ["berlin_000000_000019", "berlin_000001_000019", "munich_000000_000019"]
@@ -127,10 +128,7 @@ def test_what_an_interrupted_writer_left_is_no_extra_file(place):
     assert place.zip.is_file()
 
 
-def test_nothing_under_the_name_until_all_is_checked(place):
-    place.write()
-    prepare_submission(place.zip, place.pred, place.split)
-    assert not place.zip.exists()
+def test_files_of_another_split_are_refused_at_the_start(place):
     place.save("old", np.eye(4))
     with pytest.raises(DataError, match="1 not of split test .old.png.*--save_dir"):
         prepare_submission(place.zip, place.pred, place.split)
@@ -157,16 +155,68 @@ def test_names_that_would_meet_in_a_flat_zip(tmp_path):
         prepare_submission(tmp_path / "s.zip", tmp_path / "pred", split("a/b", "a_b"))
 
 
-def test_subfolders_and_a_single_class(tmp_path):
-    table = ClassTable(("road",), ((1, 2, 3),), (4,), {4: 0})
-    split = SimpleNamespace(
-        names=["a/b"],
+def small_split(folder, names, ids, value) -> SimpleNamespace:
+    """A split with the classes of `ids`, and predictions that hold `value` alone."""
+    table = ClassTable(
+        tuple(f"c{i}" for i in ids), tuple((i, i, i) for i in ids), ids, {i: n for n, i in enumerate(ids)}
+    )
+    for name in names:
+        (folder / f"{name}.png").parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((3, 3), value, np.uint8)).save(folder / f"{name}.png")
+    return SimpleNamespace(
+        names=names,
         split="val",
         classes=table,
-        submission_name=lambda index: "a_b.png",
+        submission_size=None,
+        submission_count=None,
+        submission_name=lambda index: names[index].replace("/", "_") + ".png",
         load_image=lambda index: np.zeros((3, 3, 3), np.uint8),
     )
-    (tmp_path / "pred" / "a").mkdir(parents=True)
-    Image.fromarray(np.full((3, 3), 4, np.uint8)).save(tmp_path / "pred" / "a" / "b.png")
+
+
+def test_subfolders_and_a_single_class(tmp_path):
+    split = small_split(tmp_path / "pred", ["a/b"], (4,), 4)
     write_submission(tmp_path / "s.zip", tmp_path / "pred", split)
     assert zipfile.ZipFile(tmp_path / "s.zip").namelist() == ["a_b.png"]
+
+
+@pytest.mark.parametrize("ids", [(0, 1), (0, 1, 2)])
+def test_one_class_alone_is_doubtful_where_there_are_only_two(tmp_path, capfd, ids):
+    setup_logging(True)
+    split = small_split(tmp_path / "pred", ["a", "b"], ids, 0)
+    if len(ids) > 2:
+        with pytest.raises(DataError, match="2 constant .*2 all the same"):
+            write_submission(tmp_path / "s.zip", tmp_path / "pred", split)
+        return
+    write_submission(tmp_path / "s.zip", tmp_path / "pred", split)
+    assert zipfile.ZipFile(tmp_path / "s.zip").namelist() == ["a.png", "b.png"]
+    shown = capfd.readouterr().out
+    assert "2 constant (a.png holds only 0, b.png holds only 0)" in shown and "2 all the same (a.png, b.png)" in shown
+    Image.fromarray(np.eye(3, dtype=np.uint8) * 9).save(tmp_path / "pred" / "a.png")  # other faults stay faults
+    with pytest.raises(DataError, match="a.png holds 9"):
+        write_submission(tmp_path / "s.zip", tmp_path / "pred", split)
+
+
+def test_cityscapes_wants_its_size_and_warns_of_another_count(tmp_path, capfd):
+    setup_logging(True)
+    city = tmp_path / "data" / "leftImg8bit" / "test" / "berlin"
+    city.mkdir(parents=True)
+    for i in range(2):  # of another size than the server's, as a tree of the user's own may be
+        Image.new("RGB", (64, 32)).save(city / f"berlin_00000{i}_000019_leftImg8bit.png")
+    split, pred, path = build_split(tmp_path / "data", "test"), tmp_path / "pred", tmp_path / "s.zip"
+    pred.mkdir()
+    labels = np.full((1024, 2048), 7, np.uint8)
+    for i, name in enumerate(split.names):
+        labels[i] = 8
+        Image.fromarray(labels).save(pred / f"{name}.png")
+    write_submission(path, pred, split)
+    assert "the server asks for 1525 images and split test has 2 here" in capfd.readouterr().out
+    assert len(zipfile.ZipFile(path).namelist()) == 2
+    path.unlink()
+    Image.fromarray(labels[:32, :64]).save(pred / f"{split.names[0]}.png")
+    with pytest.raises(DataError, match=f"1 not of the size .* .{split.names[0]}.png is 64x32 for 2048x1024"):
+        write_submission(path, pred, split)
+    (pred / f"{split.names[0]}.png").unlink()
+    with pytest.raises(DataError, match=f"1 missing .{split.names[0]}.png"):
+        write_submission(path, pred, split)
+    assert not path.exists()

@@ -82,22 +82,22 @@ FAULTS = (
     Fault(
         "padding counts as class 0",
         "transforms/geometry.py",
-        "window, corner, self.ignore_label)",
-        "window, corner, 0)",
+        "scaled, window), augmentation, IGNORE_LABEL)",
+        "scaled, window), augmentation, 0)",
         ("tests/transforms",),
     ),
     Fault(
         "labels are interpolated",
         "transforms/geometry.py",
-        'self._pad(_nearest_window(sample["label"]',
-        'self._pad(_resized_window(sample["label"]',
+        '_pad(nearest_window(sample["label"]',
+        '_pad(resize_window(sample["label"]',
         ("tests/transforms",),
     ),
     Fault(
         "the image is mirrored and its label isn't",
         "transforms/geometry.py",
-        'cv2.flip(sample[key], 1) for key in ("image", "label")',
-        'cv2.flip(sample[key], 1) for key in ("image",)',
+        "image, label = cv2.flip(image, 1), cv2.flip(label, 1)",
+        "image = cv2.flip(image, 1)",
         ("tests/transforms",),
     ),
     Fault(
@@ -130,7 +130,7 @@ FAULTS = (
     ),
     Fault(
         "cached class centroids of other data are taken",
-        "datasets/uniform.py",
+        "datasets/centroid_cache.py",
         "if {name: data[name] for name in key} != key or len(",
         "if len(",
         ("tests/datasets/test_uniform.py",),

@@ -15,7 +15,7 @@ from transforms.plain import augment_plain
 from utils.errors import NumericsError
 
 
-@pytest.mark.parametrize("what", ["loss", "hpf", "infer", "train-step"])
+@pytest.mark.parametrize("what", ["loss", "hpf", "infer", "eval", "train-step"])
 def test_writes_checked_figures(what, tmp_path):
     out = tmp_path / "a.json"
     argv = [what, "--json", str(out), "--arch", "fenet_tiny", "--size", "64,64", "--rounds", "2", "--warmup", "1"]

@@ -75,6 +75,17 @@ def test_what_is_not_the_same_is_refused(first, tmp_path, capfd, options, words)
 
 def test_what_cannot_be_read_is_one_line(first, tmp_path, capfd):
     fails(capfd, 3, compare.main, [first, tmp_path / "none"], "none/metrics.json", "eval.py")
+    for text in ("[]", "3", "{}", "null", "{", "[" * 100_000):
+        bad = leave(tmp_path / "bad", make_matrices(20, 0.2))
+        (bad / "metrics.json").write_text(text)
+        fails(capfd, 3, compare.main, [first, bad], "bad/metrics.json")
+    with np.load(first / "per_image.npz") as file:
+        arrays = dict(file)
+    wrong = {"end": arrays["end"] * 2, "cells": arrays["cells"] + 9, "counts": -arrays["counts"], "name": np.zeros(20)}
+    for name, value in wrong.items():
+        bad = leave(tmp_path / "bad", make_matrices(20, 0.2))
+        np.savez(bad / "per_image.npz", **{**arrays, name: value})
+        fails(capfd, 3, compare.main, [first, bad], "bad/per_image.npz")
     (first / "per_image.npz").write_bytes(b"PK")
     fails(capfd, 3, compare.main, [first, first], "per_image.npz")
     one = leave(tmp_path / "one", make_matrices(1, 0.2))

@@ -72,8 +72,11 @@ def test_what_is_written(place, onnx_file, int8_file):
 
 def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_path):
     expected = evaluate(place, place / "net.pth", tmp_path / "torch")
-    onnx = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images")
-    int8 = evaluate(place, int8_file, tmp_path / "int8", "--runtime", "openvino")
+    onnx = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images", "--report")
+    int8 = evaluate(place, int8_file, tmp_path / "int8", "--runtime", "openvino", "--report")
+    for kind, metrics, file in (("onnx", onnx, onnx_file), ("int8", int8, int8_file)):
+        page = (tmp_path / kind / "report.html").read_text()
+        assert f"<h1>{file.name} on folder val</h1>" in page and f"{100 * metrics['mean_iou']:.2f}" in page
     assert onnx["loss"] is None and expected["loss"] > 0
     counts = [np.array(metrics["confusion_matrix"]) for metrics in (expected, onnx, int8)]
     assert abs(counts[0] - counts[1]).sum() <= 4 and 0 < abs(counts[0] - counts[2]).sum() < 0.4 * counts[0].sum()

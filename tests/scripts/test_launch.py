@@ -7,6 +7,7 @@ import pytest
 from tests.scripts.test_shell import SHELLS, STUB, Place
 
 PROGRAM = ["train.py", "--exp", "it's one", "--tb_tag", ""]
+SIGNALS = "--signals_to_handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"  # torchrun passes these on: processes save
 NODES = ["--nnodes=1:4", "--nproc_per_node=2", "--rdzv_backend=c10d", "--rdzv_endpoint=node1:29500"]
 
 
@@ -23,7 +24,7 @@ def test_dry_run_prints_what_is_started(place, shell):
     assert place.run("launch.sh", *PROGRAM, shell=shell).returncode == 0
     started = place.record.read_text().split("\0")[:-1]
     assert shlex.split(dry.stdout) == ["torchrun", *started] == [
-        "torchrun", "--standalone", "--nproc_per_node=3", *PROGRAM,
+        "torchrun", "--standalone", "--nproc_per_node=3", SIGNALS, *PROGRAM,
     ]  # fmt: skip
     assert "from the stub" in (place.root / "runs" / "console" / "console.log").read_text()
 
@@ -39,7 +40,7 @@ def test_several_machines(place):
     words = shlex.split(done.stdout)
     assert words[:3] == ["GLOO_SOCKET_IFNAME=eth1", "NCCL_SOCKET_IFNAME=eth1", "torchrun"]
     more = ["--rdzv_id=mine", "--max_restarts=5", "--rdzv_conf=a=1,b=2", "--local_addr=10.0.0.7"]
-    assert words[3:] == [*NODES, *more, *PROGRAM]
+    assert words[3:] == [*NODES, *more, SIGNALS, *PROGRAM]
 
 
 def test_the_recipes_run_on_several_machines(place):

@@ -20,6 +20,7 @@ MODELS = [("res18", "fenet_r18"), ("res101", "fenet_r101")]
 
 # the arguments end in NUL each, so that spaces and empty ones show
 STUB = """#!/bin/sh
+[ "${2:-}" != "import torch" ] || exit 0
 printf '%s\\0' "$@" >>"$RECORD"
 echo "from the stub"
 echo "its errors" >&2
@@ -35,7 +36,7 @@ class Place:
         for path in (self.root, self.caller, self.stubs):
             path.mkdir()
         shutil.copytree(ROOT / "scripts", self.root / "scripts")
-        for name in ("torchrun", "python"):
+        for name in ("torchrun", "python3", "python"):
             self.stub(name, STUB)
         self.record = folder / "record"
         self.env = {name: value for name, value in os.environ.items() if name in ("HOME", "TMPDIR", "LANG")}
@@ -290,6 +291,55 @@ def test_further_submission_options_win(place):
 def test_submission_status(place):
     script = "submit_test/submit_cityscapes_fenet_res18.sh"
     assert place.run(script, "m.pth", "out", STUB_STATUS=4).returncode == 4
+
+
+NO_TORCH = "#!/bin/sh\nexit 1\n"
+
+
+def interpreters(place: Place, folder: str = ".venv", **texts: str) -> None:
+    """Interpreters that say their name: on PATH by their names, `venv` in the environment in `folder`."""
+    for name, text in texts.items():
+        named = place.stub(name, text.replace("from the stub", f"this is {name}"))
+        if name == "venv":
+            (place.root / folder / "bin").mkdir(parents=True)
+            named.rename(place.root / folder / "bin" / "python")
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        ({"venv": STUB, "python3": STUB, "python": STUB}, "this is venv"),
+        ({"venv": NO_TORCH, "python3": STUB, "python": STUB}, "this is python3"),
+        ({"python3": NO_TORCH, "python": STUB}, "this is python"),
+    ],
+    ids=["environment", "environment without torch", "python3 without torch"],
+)
+def test_submission_takes_the_first_interpreter_that_has_torch(place, texts, expected, shell):
+    interpreters(place, **texts)
+    done = place.run("submit_test/submit_cityscapes_fenet_res18.sh", "m.pth", "out", shell=shell)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, expected), done.stderr
+
+
+def test_the_interpreter_and_the_environment_may_be_named(place):
+    script = "submit_test/submit_cityscapes_fenet_res18.sh"
+    interpreters(place, "my env", venv=STUB)
+    (place.stubs / "mine").write_text(STUB.replace("from the stub", "this is mine"))
+    (place.stubs / "mine").chmod(0o755)
+    assert place.run(script, "m.pth", "out", VENV="my env").stdout.startswith("this is venv")
+    assert place.run(script, "m.pth", "out", VENV=place.root / "my env").stdout.startswith("this is venv")
+    for name in ("mine", place.stubs / "mine", "../stubs/mine"):
+        assert place.run(script, "m.pth", "out", VENV="my env", PYTHON=name).stdout.startswith("this is mine")
+
+
+@pytest.mark.parametrize("script", ["submit_test/submit_cityscapes_fenet_res18.sh", "quickstart.sh"])
+@pytest.mark.parametrize(("env", "words"), [({}, [".venv/bin/python", "make quickstart"]), ({"PYTHON": "python"}, [])])
+def test_no_interpreter_has_torch(place, script, env, words):
+    interpreters(place, python3=NO_TORCH, python=NO_TORCH)
+    done = place.run(script, "m.pth", "out", **env)
+    assert done.returncode == 5 and done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and all(word in line for word in [*words, "import torch", "PYTHON="])
 
 
 @pytest.mark.parametrize("argv", [[], ["model.pth"], ["", "out"], ["model.pth", ""]])

@@ -1,0 +1,43 @@
+# Sourced by other scripts, which set `root` (the repository) and `caller` (the folder from which relative paths count).
+#
+# From the environment:
+#   PYTHON  the interpreter (unset: the first that has PyTorch: the one in VENV, python3, python)
+#   VENV    the virtual environment; a relative path counts from the repository (.venv)
+
+# absolute PATH: the path as seen from where the script was started
+absolute() {
+    case $1 in
+    /*) printf '%s\n' "$1" ;;
+    *) printf '%s\n' "$caller/$1" ;;
+    esac
+}
+
+# environment_folder: print the folder of the virtual environment
+environment_folder() {
+    case ${VENV:-} in
+    /*) printf '%s\n' "$VENV" ;;
+    *) printf '%s\n' "$root/${VENV:-.venv}" ;;
+    esac
+}
+
+# find_python: print the interpreter to use
+find_python() {
+    environment=$(environment_folder)
+    for candidate in "${PYTHON:-$environment/bin/python}" python3 python; do
+        case $candidate in
+        */*) candidate=$(absolute "$candidate") ;;
+        esac
+        if "$candidate" -c 'import torch' >/dev/null 2>&1; then
+            printf '%s\n' "$candidate"
+            return 0
+        fi
+        [ -z "${PYTHON:-}" ] || break
+    done
+    if [ -n "${PYTHON:-}" ]; then
+        echo "error: PYTHON=$PYTHON: no interpreter that can import torch; name another, or unset it" >&2
+    else
+        echo "error: neither $environment/bin/python nor python3 nor python can import torch; make quickstart sets up .venv," \
+            "or name an interpreter: PYTHON=..." >&2
+    fi
+    return 5
+}
