@@ -5,11 +5,13 @@
 # ARCH is fenet_r18, sfnet_r18, fenet_r50 ... Images are kept decoded, scaled and augmented on the GPU. Trains on train,
 # chooses on val; results in EXP_DIR/camvid_gpu_ARCH.
 #
-# Measured: what docs/results.md says of receipts whose command names this script. Without one there, neither score nor time
-# of this recipe was measured: its options follow those of the CPU's recipes, with a larger batch and more epochs.
+# Measured: what docs/results.md says of receipts whose command names this script. Without one there, neither score nor
+# time of this recipe was measured, nor was it run: its options follow the CPU recipes', with more crops and epochs.
 set -eu
 cd "$(dirname "$0")/.."
-python=${PYTHON:-.venv/bin/python}
+root=$(pwd) caller=$(pwd)
+. scripts/find_python.sh
+python=$(find_python)
 exp_dir=${EXP_DIR:-./results}
 arch=${ARCH:-fenet_r18}
 
