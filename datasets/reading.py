@@ -41,9 +41,7 @@ def read_image(path: Path, upright: bool = True) -> np.ndarray:
     data = _read(path)
     if _is_png(data, PNG_RGB) and not (upright and b"eXIf" in data):
         return _decode_png(data, path, cv2.IMREAD_COLOR_RGB)
-    picture = _open(data, path)
-    if upright:
-        picture = ImageOps.exif_transpose(picture)
+    picture = _open(data, path, upright)
     if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
         values = np.asarray(picture).astype(np.int64)
         gray = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
@@ -148,11 +146,11 @@ def _check_png(data: bytes, path: Path) -> None:
         start = end + 4
 
 
-def _open(data: bytes, path: Path) -> Image.Image:
+def _open(data: bytes, path: Path, upright: bool = False) -> Image.Image:
     try:
         picture = _header(io.BytesIO(data), path)
         picture.load()
-        return picture
+        return ImageOps.exif_transpose(picture) if upright else picture
     except DataError:
         raise
     except Exception as error:  # Pillow raises many kinds for damaged files

@@ -1,5 +1,6 @@
 """Where ImageNet weights come from: timm's hub, torchvision, a package that works offline, a file."""
 
+import math
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -62,9 +63,25 @@ def _from_file(encoder: nn.Module, path: str) -> EncoderWeights:
     scale = None
     if is_lukemelas(weights) and "_lite" in getattr(encoder, "backbone", ""):
         scale = LITE
-    elif is_snapshot(content) and "mean" in content["config"]["options"]:
-        scale = tuple(tuple(content["config"]["options"][name]) for name in ("mean", "std"))
+    elif is_snapshot(content):
+        scale = _scale_of_snapshot(content, path)
     return EncoderWeights(path, weights, file_sha256(path), scale)
+
+
+def _scale_of_snapshot(content: dict, path: str) -> Scale | None:
+    """The mean and std of the images that a snapshot's encoder is used to, if it says them."""
+    try:
+        options = content["config"]["options"]
+        if "mean" not in options:
+            return None
+        mean, std = (tuple(map(float, options[name])) for name in ("mean", "std"))
+        if len(mean) != 3 or len(std) != 3 or not all(math.isfinite(value) for value in mean + std) or min(std) <= 0:
+            raise ValueError("three finite numbers each, std positive")
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(
+            f"{path}: its config is damaged (mean and std: {error}); take another snapshot"
+        ) from error
+    return mean, std
 
 
 def _from_package(encoder: nn.Module) -> EncoderWeights:

@@ -40,6 +40,14 @@ def test_the_camera_s_rotation_is_applied_where_asked_for(suffix, tmp_path):
     assert read_image(path, upright=False).shape == (4, 6, 3) and image_size(path) == (4, 6)
 
 
+def test_damaged_exif_is_one_line(tmp_path):
+    path = tmp_path / "a.webp"
+    Image.fromarray(trees.rgb(0)).save(path, exif=b"Exif\0\0G\xbc\xc4\0\0\xfe\xde\x13")
+    with pytest.raises(DataError, match="a.webp: not a readable image"):
+        read_image(path)
+    assert read_image(path, upright=False).shape == (4, 6, 3)
+
+
 def test_training_reads_pixels_as_they_are_stored(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 8

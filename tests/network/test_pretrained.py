@@ -321,3 +321,11 @@ def test_failed_download_is_one_line(monkeypatch):
     with pytest.raises(EnvironmentFault) as fault:
         network.load_pretrained(build("resnet18"), "torchvision")
     assert "connection reset" in str(fault.value) and "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize("config", [0.5, {}, {"options": 3}, {"options": {"mean": "abc", "std": [1, 1, 1]}}])
+def test_a_snapshot_with_another_config_is_one_line(config, tmp_path):
+    model = build(PACKAGE_BACKBONE)
+    save_snapshot(tmp_path / "a.pth", snapshot_of(model) | {"config": config})
+    with pytest.raises(CheckpointError, match="a.pth: its config is damaged"):
+        network.load_pretrained(build(PACKAGE_BACKBONE), str(tmp_path / "a.pth"))
