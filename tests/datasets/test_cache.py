@@ -172,7 +172,8 @@ def body(argv):
     with distributed.job("cpu") as process:
         split = camvid.build_split(Path(argv[0]), "train")
         cache = open_cache(split, argv[1], Path(argv[2]))
-        print(f"rank {process.rank} sum {sum(int(cache.load(i)[0].sum()) for i in range(len(split)))} {cache.path}")
+        total = sum(int(cache.load(i)[0].sum()) for i in range(len(split)))
+        sys.stdout.write(f"rank {process.rank} sum {total} {cache.path}\\n")  # at once: both write to one pipe
 sys.exit(run_main(body, sys.argv[1:]))
 """
 
@@ -185,7 +186,7 @@ def test_processes_of_a_node_share_one_cache(split, tmp_path, where):
     assert result.returncode == 0, result.stderr
     lines = sorted(line.split() for line in result.stdout.splitlines() if line.startswith("rank"))
     total = sum(int(split.load_image(i).sum()) for i in range(6))
-    assert [line[1] for line in lines] == ["0", "1"]
+    assert [line[1] for line in lines] == ["0", "1"], (result.stdout, result.stderr)
     assert {int(line[3]) for line in lines} == {total} and lines[0][4] == lines[1][4]
 
 

@@ -16,7 +16,8 @@ from utils.errors import NumericsError
 
 
 @pytest.mark.parametrize("what", ["loss", "hpf", "infer", "eval", "train-step"])
-def test_writes_checked_figures(what, tmp_path):
+def test_writes_checked_figures(what, tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "EVAL_SCALES", (0.5, 1.5))
     out = tmp_path / "a.json"
     argv = [what, "--json", str(out), "--arch", "fenet_tiny", "--size", "64,64", "--rounds", "2", "--warmup", "1"]
     assert benchmark.main([*argv, "--device", "cpu", "--batch", "2"]) == 0
