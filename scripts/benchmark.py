@@ -46,7 +46,7 @@ from utils.errors import NumericsError, OptionError
 from utils.files import write_json
 from utils.options import Parser, numbers
 
-Arms = dict[str, Callable[[], torch.Tensor]]
+Arms = dict[str, Callable[[], torch.Tensor | tuple[torch.Tensor, ...]]]
 LAST = torch.channels_last
 EVAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
@@ -73,19 +73,20 @@ def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     """The 9x9 filter at stride 4, C = 128, forward alone and with its backward."""
     height, width = options.size
     x = torch.randn(options.batch, 128, height // 4, width // 4, device=device)
+    upstream = torch.randn_like(x)
     layer = FeatureFilter(128).to(device)
 
-    def arm(call: Callable, layout: torch.memory_format, backward: bool) -> Callable[[], torch.Tensor]:
-        source = x.to(memory_format=layout)
+    def arm(call: Callable, layout: torch.memory_format, backward: bool) -> Callable:
+        source, gradient = x.to(memory_format=layout), upstream.to(memory_format=layout)
 
-        def run() -> torch.Tensor:
+        def run() -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
             if not backward:
                 with torch.no_grad():
                     return call(source)
             leaf = source.detach().requires_grad_()
             layer.weight.grad = None
-            call(leaf).square().mean().backward()
-            return leaf.grad
+            call(leaf).backward(gradient)
+            return leaf.grad, layer.weight.grad
 
         return run
 
@@ -175,15 +176,19 @@ def reference_of(arm: str) -> str:
 
 def errors_of(arms: Arms) -> dict[str, float]:
     """Per arm: share of labels that differ from the plain arm's, or the largest relative difference of values."""
-    results = {name: run().detach().clone() for name, run in arms.items()}
-    errors = {}
-    for name, value in results.items():
-        plain = results[reference_of(name)]
-        if not value.is_floating_point():
-            errors[name] = float((value != plain).double().mean())
-        else:
-            errors[name] = float((value - plain).abs().max() / plain.abs().max())
-    return errors
+    results = {name: [value.detach().clone() for value in _as_tuple(run())] for name, run in arms.items()}
+    return {name: max(map(_error, values, results[reference_of(name)])) for name, values in results.items()}
+
+
+def _as_tuple(result: torch.Tensor | tuple) -> tuple:
+    """What an arm returns, as several tensors."""
+    return result if isinstance(result, tuple) else (result,)
+
+
+def _error(value: torch.Tensor, plain: torch.Tensor) -> float:
+    if not value.is_floating_point():
+        return float((value != plain).double().mean())
+    return float((value - plain).abs().max() / plain.abs().max())
 
 
 def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dict[str, dict]:

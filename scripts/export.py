@@ -25,7 +25,7 @@ from utils.cli import run_main
 from utils.errors import CheckpointError, DataError, OptionError
 from utils.files import file_sha256, make_folder
 from utils.options import Parser, finite, numbers
-from utils.weights import find_weights
+from utils.weights import find_weights, fit_weights
 
 
 def read_json(path: Path) -> dict:
@@ -50,7 +50,9 @@ def export_release(snapshot: dict, source: Path, folder: Path) -> None:
     """Write `release.pth`, and say what the format has no place for."""
     config = snapshot["config"]
     model = network.build_model(config["arch"], config["num_classes"], **config["options"])
-    left_out = write_release(find_weights(snapshot, source), network.release_key_map(model), folder / "release.pth")
+    weights = find_weights(snapshot, source)
+    fit_weights(model, weights, str(source), partial=False)  # so that nothing is missing
+    left_out = write_release(weights, network.release_key_map(model), folder / "release.pth")
     if left_out:
         print(f"left out, since the releases have no such part: {', '.join(left_out)}")
     print(f"weights are in {folder / 'release.pth'}")
