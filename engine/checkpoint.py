@@ -108,7 +108,7 @@ def _read(path: str | Path) -> Any:
     """`read_archive`, format and fields of a snapshot checked too."""
     content = read_archive(path)
     if is_snapshot(content):
-        if content["format"] != FORMAT:
+        if type(content["format"]) is not int or content["format"] != FORMAT:
             raise CheckpointError(
                 f"{path}: of format {content['format']}; this version reads format {FORMAT}: update it"
             )

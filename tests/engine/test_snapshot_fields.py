@@ -8,6 +8,7 @@ import network
 from engine.checkpoint import load_model, load_snapshot, save_snapshot
 from engine.plan import RunState
 from engine.snapshot_fields import check_fields, check_optimizer
+from scripts import export
 from utils.errors import CheckpointError
 
 REMOVED = object()
@@ -50,6 +51,21 @@ def test_what_train_writes_is_taken(snapshot, tmp_path):
     load_model(tmp_path / "a.pth", network.build_model)
     check_fields({"model": {"w": torch.zeros(1)}}, "weights and nothing else")
     check_fields(change(snapshot, "training/state/skipped_in_row", REMOVED), "of an earlier version")
+
+
+@pytest.mark.parametrize("number", [torch.zeros(2), "1", None, 2, 1.0])
+def test_of_another_format(number, snapshot, tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.checkpoint.FORMAT", number)
+    save_snapshot(tmp_path / "a.pth", snapshot)
+    monkeypatch.undo()
+    with pytest.raises(CheckpointError, match="a.pth: of format"):
+        load_snapshot(tmp_path / "a.pth")
+
+
+def test_a_release_is_whole_or_not_written(snapshot, tmp_path, capsys):
+    save_snapshot(tmp_path / "a.pth", change(snapshot, "model/encoder.conv1.0.weight", REMOVED))
+    assert export.main(["--snapshot", str(tmp_path / "a.pth"), "--out", str(tmp_path), "--format", "release"]) == 4
+    assert "encoder.conv1.0.weight" in capsys.readouterr().err and not (tmp_path / "release.pth").exists()
 
 
 @pytest.mark.parametrize(

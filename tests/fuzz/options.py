@@ -19,7 +19,7 @@ CHECKLISTS = ("doctor",)  # say what is wrong with data or snapshot in lines of 
 # a great number is a long run or a great image there, which is what was asked for
 LONG = {
     *("max_epoch", "max_steps", "bootstrap", "rounds", "warmup", "train", "val", "test", "height", "width", "size"),
-    *("batch", "crop_size", "filter_kernel", "max_pixels", "count", "columns", "max_frames", "sample"),
+    *("batch", "crop_size", "channels", "filter_kernel", "max_pixels", "count", "columns", "max_frames", "sample"),
 }
 UNTRIED = ("help", "debug", "execute")  # the last starts programs
 FREE_FOLDERS = {"save_dir", "ckpt_path", "ckpt", "tb_path", "out", "json", "submission", "manifest_file"}  # the user's
