@@ -216,7 +216,8 @@ def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dic
         quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
         rows[name] = {"median": medians[name], "spread": quartiles[2] - quartiles[0]}
         rows[name]["ratio"] = medians[reference_of(name)] / medians[name]
-        rows[name]["peak_memory_ratio"] = peaks[name] / peaks[reference_of(name)]
+        if peaks[name]:  # other runtimes' memory isn't PyTorch's, and isn't known
+            rows[name]["peak_memory_ratio"] = peaks[name] / peaks[reference_of(name)]
     return rows
 
 
