@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-STRIP = 3  # columns of a kernel whose gradient oneDNN makes in registers; wider ones fall to a path 3 to 6 times slower
+STRIP = 3  # columns at a time: on maps from 64x64 on, oneDNN makes three gradients of 9x3 in 0.15 to 0.35 of 9x9's time
 
 
 def depthwise_conv2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
