@@ -10,17 +10,12 @@
 # one there, neither its score nor its time was measured, only that it runs. Its options weren't searched one by one.
 set -eu
 cd "$(dirname "$0")/.."
-root=$(pwd) caller=$(pwd)
-. scripts/find_python.sh
-python=$(find_python)
-exp_dir=${EXP_DIR:-./results}
+. scripts/camvid_common.sh
 arch=${ARCH:-fenet}
 
 [ "$arch" != fenet ] || set -- --channels 64 "$@"
-[ -z "${DATA_ROOT:-}" ] || set -- --data_root "$DATA_ROOT" "$@"
 
-exec "$python" train.py --arch "$arch" --backbone tf_efficientnet_lite0 --pretrained efficientnet-lite0 \
-    --dataset camvid --cache ram --num_workers 0 --bs_mult 8 --crop_size 320 --class_uniform_tile 128 \
+train_camvid "camvid_2cores_$arch" --arch "$arch" --backbone tf_efficientnet_lite0 --pretrained efficientnet-lite0 \
+    --cache ram --num_workers 0 --bs_mult 8 --crop_size 320 --class_uniform_tile 128 \
     --optimizer adamw --lr 1e-3 --weight_decay 0.01 --poly_exp 0.9 --warmup_steps 100 --ema 0.998 \
-    --max_epoch 50 --val_every 10 --seed 1 --device cpu \
-    --ckpt "$exp_dir" --exp "camvid_2cores_$arch" "$@"
+    --max_epoch 50 --val_every 10 --seed 1 --device cpu "$@"

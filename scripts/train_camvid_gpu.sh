@@ -9,16 +9,10 @@
 # time of this recipe was measured, nor was it run: its options follow the CPU recipes', with more crops and epochs.
 set -eu
 cd "$(dirname "$0")/.."
-root=$(pwd) caller=$(pwd)
-. scripts/find_python.sh
-python=$(find_python)
-exp_dir=${EXP_DIR:-./results}
+. scripts/camvid_common.sh
 arch=${ARCH:-fenet_r18}
 
-[ -z "${DATA_ROOT:-}" ] || set -- --data_root "$DATA_ROOT" "$@"
-
-exec "$python" train.py --arch "$arch" --dataset camvid --cache ram --augment device --num_workers 2 \
+train_camvid "camvid_gpu_$arch" --arch "$arch" --cache ram --augment device --num_workers 2 \
     --bs_mult 16 --crop_size 352 --class_uniform_tile 128 --amp bf16 \
     --optimizer adamw --lr 1e-3 --weight_decay 0.02 --poly_exp 0.9 --warmup_steps 100 --ema 0.998 \
-    --max_epoch 300 --val_every 10 --seed 1 --device cuda \
-    --ckpt "$exp_dir" --exp "camvid_gpu_$arch" "$@"
+    --max_epoch 300 --val_every 10 --seed 1 --device cuda "$@"
