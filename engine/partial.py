@@ -56,7 +56,7 @@ class PartialResults:
         """
         if not resume:
             self.remove()
-        found = from_first_rank(lambda: self.load()) if resume else []
+        found = from_first_rank(self.load) if resume else []
         barrier()
         return found
 
