@@ -1,5 +1,5 @@
 #!/bin/sh
-# CamVid on 2 CPU cores, meant for an hour: a pretrained EfficientNet-Lite0 under FENet's decoder, or under another.
+# CamVid on 2 CPU cores, within an hour: a pretrained EfficientNet-Lite0 under FENet's decoder, or under another.
 # Usage: [ARCH=...] [DATA_ROOT=...] [EXP_DIR=...] sh scripts/train_camvid_2cores.sh [OPTION of train.py...]
 # Relative paths count from the repository. Without DATA_ROOT: $FENET_DATA/camvid, then data/camvid.
 # ARCH is fenet (64 channels), smp_fpn, smp_deeplabv3plus or any other that takes the encoder: all get the same budget,
@@ -16,6 +16,6 @@ arch=${ARCH:-fenet}
 [ "$arch" != fenet ] || set -- --channels 64 "$@"
 
 train_camvid "camvid_2cores_$arch" --arch "$arch" --backbone tf_efficientnet_lite0 --pretrained efficientnet-lite0 \
-    --cache ram --num_workers 0 --bs_mult 8 --crop_size 320 --class_uniform_tile 128 \
+    --cache ram --num_workers 0 --bs_mult 8 --crop_size 320 --scale_min 0.75 --class_uniform_tile 128 \
     --optimizer adamw --lr 1e-3 --weight_decay 0.01 --poly_exp 0.9 --warmup_steps 100 --ema 0.998 \
-    --max_epoch 50 --val_every 10 --seed 1 --device cpu "$@"
+    --max_epoch 40 --val_every 10 --seed 1 --device cpu "$@"

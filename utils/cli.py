@@ -11,6 +11,7 @@ import torch
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
 from utils.heartbeat import is_lost_peer
 from utils.logging import close_bars, one_line
+from utils.memory import keep_freed_memory
 from utils.signals import EARLY, StoppedEarly
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
@@ -25,6 +26,7 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     with `--debug` among the arguments.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    keep_freed_memory()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
