@@ -27,7 +27,15 @@ def test_models_on_two_cores_differ_in_the_decoder_alone(place, arch, shell):
         **{"arch": arch, "backbone": "tf_efficientnet_lite0", "pretrained": "efficientnet-lite0", "dataset": "camvid"},
         **{"data_root": "/cam vid", "cache": "ram", "num_workers": 0, "bs_mult": 8, "crop_size": 320},
         **{"class_uniform_tile": 128, "optimizer": "adamw", "lr": 0.001, "weight_decay": 0.01, "poly_exp": 0.9},
-        **{"warmup_steps": 100, "ema": 0.998, "scale_min": 0.75, "max_epoch": 40, "val_every": 10, "seed": 1, "device": "cpu"},
+        **{
+            "warmup_steps": 100,
+            "ema": 0.998,
+            "scale_min": 0.75,
+            "max_epoch": 40,
+            "val_every": 10,
+            "seed": 1,
+            "device": "cpu",
+        },
         **{"ckpt": "./results", "exp": f"camvid_2cores_{arch}"},
     }
     assert got.flat() == expected | ({"channels": 64} if arch == "fenet" else {})
