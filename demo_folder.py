@@ -24,6 +24,7 @@ from engine.inference import build_predictor
 from engine.runtime import load_exported
 from engine.score_maps import predict_labels
 from engine.training import AUTOCAST
+from network.folding import fold
 from transforms import build_eval_transform
 from utils import distributed
 from utils.cli import run_main
@@ -83,7 +84,10 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])
-    predictor = build_predictor(model.to(device, memory_format=torch.channels_last), **options.predictor())
+    model = fold(model).to(device, memory_format=torch.channels_last)
+    alone = options.inference_mode == "whole" and len(options.scales) == 1 and not options.flip
+    unmerged = {"merge": "logit"} if alone else {}  # the highest logit has the highest share: no softmax is needed
+    predictor = build_predictor(model, **options.predictor() | unmerged)
     transform = build_eval_transform(model.encoder.mean, model.encoder.std)
 
     def predict(image: np.ndarray, name: str) -> np.ndarray:

@@ -28,6 +28,7 @@ from engine.results import describe, put_aside, summarise, write_per_image
 from engine.runtime import load_exported
 from engine.submission import prepare_submission, write_submission
 from engine.training import AUTOCAST
+from network.folding import fold
 from transforms import build_eval_transform, denormalize
 from utils import distributed
 from utils.cli import run_main
@@ -127,7 +128,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
     if split is None:
         split = build_split(options, header["classes"]["dataset"])
         check_classes(header, split.classes.names, options.snapshot)
-    model = model.to(process.device, memory_format=torch.channels_last)
+    model = fold(model).to(process.device, memory_format=torch.channels_last)
     mean, std = model.encoder.mean, model.encoder.std
     return build_predictor(model, **options.predictor()), split, mean, std
 

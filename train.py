@@ -38,6 +38,7 @@ from engine.results import summarise
 from engine.trainer import Trainer
 from engine.training import Precision, batch_norms
 from loss import build_loss
+from network.folding import fold
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
 from transforms import (
     DeviceAugment,
@@ -435,7 +436,7 @@ def build_validation(
     count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 
     def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
-        return build_predictor(model, base_size=run.base_size, max_pixels=run.max_pixels)
+        return build_predictor(fold(model), base_size=run.base_size, max_pixels=run.max_pixels)
 
     def validate(model: nn.Module, stopped: Callable[[], bool]) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
@@ -494,7 +495,7 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
-        build_predictor(model.to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
+        build_predictor(fold(model).to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,

@@ -1,6 +1,7 @@
 #!/bin/sh
 # On a machine with a GPU: does training, evaluation and the demo run on it, and how fast are the parts?
-# Usage: sh scripts/bench_gpu.sh [PART...]    PART: smoke, train-step, loss, hpf, infer (all of them, in this order)
+# Usage: sh scripts/bench_gpu.sh [PART...]    all of them, in this order:
+#   smoke train-step train-step-r101 profile profile-r101 loss hpf infer infer-r101 eval data
 #
 # Each part ends within ten minutes; a part that fails doesn't keep the others from running. From the environment:
 #   PYTHON   the interpreter (unset: the first of .venv, python3, python whose PyTorch sees a GPU)
@@ -36,6 +37,14 @@ limited() {
     fi
 }
 
+# arch_of PART: print the model that it is about
+arch_of() {
+    case $1 in
+    *-r101) echo fenet_r101 ;;
+    *) echo fenet_r18 ;;
+    esac
+}
+
 # smoke: a few steps of training, then evaluation and demo with the weights that they left
 smoke() {
     limited 200 "$python" train.py --arch fenet_r18 --dataset synthetic --crop_size 512 --bs_mult 4 --ohem \
@@ -50,18 +59,22 @@ if ! python=$(find_python); then
     echo "error: no CUDA: PyTorch sees no GPU with ${PYTHON:-.venv/bin/python, python3 or python}; name another: PYTHON=..." >&2
     exit 5
 fi
-[ $# -gt 0 ] || set -- smoke train-step loss hpf infer
+all="smoke train-step train-step-r101 profile profile-r101 loss hpf infer infer-r101 eval data"
+# shellcheck disable=SC2086
+[ $# -gt 0 ] || set -- $all
 mkdir -p "$results" "$work" || exit 5
 status=0
 for part in "$@"; do
     echo "== $part"
     case $part in
     smoke) smoke ;;
-    train-step | loss | hpf | infer)
-        limited 600 "$python" scripts/benchmark.py "$part" --json "$results/benchmark-$part.json"
+    profile*) limited 600 "$python" scripts/profile_step.py --json "$results/gpu_$part.json" --arch "$(arch_of "$part")" ;;
+    train-step* | loss | hpf | infer* | eval | data)
+        limited 600 "$python" scripts/benchmark.py "${part%-r101}" --json "$results/gpu_$part.json" \
+            --arch "$(arch_of "$part")"
         ;;
     *)
-        echo "error: $part: no such part; choose of smoke, train-step, loss, hpf, infer" >&2
+        echo "error: $part: no such part; choose of $all" >&2
         exit 2
         ;;
     esac

@@ -7,7 +7,8 @@ Each arm's result is first checked against the plain one (`max_error`). Then rou
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. Plain is eager float32 PyTorch in NCHW
 layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
-TF32 convolutions.
+TF32 convolutions. On a CPU plain has glibc's malloc as it comes, and our arms as our programs set it
+(utils/memory.py): an arm runs once untimed after each change, so that it is timed with its memory in place.
 `data`, `cpu-demo` and `scaling` are described in scripts/benchmark_data.py, benchmark_cpu_demo.py and
 benchmark_scaling.py.
 """
@@ -36,6 +37,7 @@ from engine.training import Precision, train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from loss.plain import PlainOhemCrossEntropy
 from network.enhancement import FeatureFilter
+from network.folding import fold
 from network.plain import make_plain, plain_filter
 from scripts.benchmark_cpu_demo import measure_cpu_demo
 from scripts.benchmark_data import measure_data
@@ -44,6 +46,7 @@ from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.errors import NumericsError, OptionError
 from utils.files import write_json
+from utils.memory import keep_freed_memory
 from utils.options import Parser, numbers
 
 Arms = dict[str, Callable[[], torch.Tensor | tuple[torch.Tensor, ...]]]
@@ -106,7 +109,7 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     images = torch.randn(options.batch, 3, *options.size, device=device)
     model = network.build_model(options.arch, 19).to(device).eval()
     reference = make_plain(copy.deepcopy(model))
-    predictor = build_predictor(model.to(memory_format=LAST), merge="logit")
+    predictor = build_predictor(fold(model).to(memory_format=LAST), merge="logit")
     dtype = Precision.build(options.amp, device).dtype
 
     @torch.no_grad()
@@ -127,7 +130,7 @@ def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     model = network.build_model(options.arch, 19).to(device).eval()
     reference = make_plain(copy.deepcopy(model))
     crop = min(options.size)
-    predictor = build_predictor(model.to(memory_format=LAST), "sliding", crop, scales=EVAL_SCALES, flip=True)
+    predictor = build_predictor(fold(model).to(memory_format=LAST), "sliding", crop, scales=EVAL_SCALES, flip=True)
     dtype = Precision.build(options.amp, device).dtype
 
     def ours() -> torch.Tensor:
@@ -198,6 +201,9 @@ def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dic
     cuda = device.type == "cuda"
     for turn in range(warmup + rounds):
         for name, run in arms.items():
+            if not cuda:
+                keep_freed_memory(not name.startswith("plain"))
+                run()
             if cuda:
                 torch.cuda.reset_peak_memory_stats()
                 torch.cuda.synchronize()

@@ -393,8 +393,21 @@ def test_gpu_benchmark_s_command_lines(place):
     assert config.parse_train(argv[train + 1 : score]).run.amp == "bf16"
     assert config.parse_eval(argv[score + 1 : demo])[0].device == "cuda"
     assert config.parse_demo(argv[demo + 1 : benchmarks[0]])[0].device == "cuda"
-    assert [argv[i + 1 : i + 4] for i in benchmarks] == [
-        [what, "--json", f"docs/results/benchmark-{what}.json"] for what in ("train-step", "loss", "hpf", "infer")
+    parts = {argv[i + 3].rsplit("gpu_")[1]: (argv[i + 1], argv[i + 5]) for i in benchmarks}
+    assert parts == {
+        "train-step.json": ("train-step", "fenet_r18"),
+        "train-step-r101.json": ("train-step", "fenet_r101"),
+        "loss.json": ("loss", "fenet_r18"),
+        "hpf.json": ("hpf", "fenet_r18"),
+        "infer.json": ("infer", "fenet_r18"),
+        "infer-r101.json": ("infer", "fenet_r101"),
+        "eval.json": ("eval", "fenet_r18"),
+        "data.json": ("data", "fenet_r18"),
+    }
+    profiles = [argv[i + 1 : i + 5] for i, argument in enumerate(argv) if argument == "scripts/profile_step.py"]
+    assert profiles == [
+        ["--json", "docs/results/gpu_profile.json", "--arch", "fenet_r18"],
+        ["--json", "docs/results/gpu_profile-r101.json", "--arch", "fenet_r101"],
     ]
 
 
