@@ -100,7 +100,7 @@ class FeatureEnhancement(nn.Module):
     def enhance(self, filtered: list[Tensor], base: Tensor) -> Tensor:
         """Two filtered maps and the base, all (N,C,H,W) -> (N,C,H,W)."""
         y = self.residual(self.reduce(torch.cat(filtered, dim=1))) + base
-        return self.fuse(F.relu(self.norm(y)))
+        return self.fuse(F.relu(self.norm(y), inplace=True))
 
 
 class FEMD(FeatureEnhancement):
