@@ -1,4 +1,4 @@
-"""The parts of the documentation that are drawn from receipts: tables between marks, and curves."""
+"""The parts of the documentation that are drawn from receipts and benchmarks: tables between marks, and curves."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,13 @@ from pathlib import Path
 from engine.report import draw_curves
 from engine.report.html import percent
 from scripts.receipts.command import ROOT
+from scripts.receipts.speed import speed_rows
 from scripts.receipts.store import CURVES, load_results
 from utils.errors import DataError
 
-PAGES = ("README.md", "docs/results.md")
+PAGES = ("README.md", "docs/results.md", "docs/speed.md")
 PICTURE = "curves.svg"
+SPEED_HEAD = ["what", "size", "on", "arm", "plain, ms", "ms", "times as fast", "memory", "mIoU (plain's)"]
 _PART = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 Receipts = Mapping[str, Mapping]
 
@@ -32,6 +34,7 @@ def render(results: Path, root: Path = ROOT) -> dict[Path, str]:
         "classes": class_tables(receipts),
         "comparisons": comparison_table(comparisons),
         "receipts": receipt_sections(receipts, results),
+        "speed": _table(SPEED_HEAD, speed_rows(results)),
     }
     files = {}
     for name in PAGES:
