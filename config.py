@@ -419,6 +419,7 @@ class PredictOptions:
     max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    compile: bool = option(False, "compile the model with PyTorch for each size of images, and check its logits")
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
@@ -608,7 +609,7 @@ def _check_exported(options: PredictOptions) -> None:
     if runtime_of(options) == "torch":
         return
     fixed = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
-    fixed |= {"crop_size": None, "amp": "off", "partial": False}
+    fixed |= {"crop_size": None, "amp": "off", "partial": False, "compile": False}
     for name, value in fixed.items():
         if getattr(options, name, value) != value:
             raise OptionError(

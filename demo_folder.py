@@ -15,6 +15,7 @@ from config import DemoOptions, parse_demo, runtime_of
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
 from engine.checkpoint import check_classes, load_model
+from engine.compiled import CompiledModel
 from engine.demo import run_demo
 from engine.demo_drawing import Drawing
 from engine.demo_sources import find_sources
@@ -85,6 +86,8 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
     if classes is None:
         classes = ClassTable.from_description(header["classes"])
     model = fold(model).to(device, memory_format=torch.channels_last)
+    if options.compile:
+        model = CompiledModel(model, options.amp != "off")
     alone = options.inference_mode == "whole" and len(options.scales) == 1 and not options.flip
     unmerged = {"merge": "logit"} if alone else {}  # the highest logit has the highest share: no softmax is needed
     predictor = build_predictor(model, **options.predictor() | unmerged)

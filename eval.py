@@ -18,6 +18,7 @@ from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
 from engine.checkpoint import check_classes, load_model
+from engine.compiled import CompiledModel
 from engine.dump import PredictionWriter
 from engine.evaluation import Evaluation, check_labelled, evaluate
 from engine.inference import build_predictor
@@ -129,8 +130,9 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
         split = build_split(options, header["classes"]["dataset"])
         check_classes(header, split.classes.names, options.snapshot)
     model = fold(model).to(process.device, memory_format=torch.channels_last)
-    mean, std = model.encoder.mean, model.encoder.std
-    return build_predictor(model, **options.predictor()), split, mean, std
+    if options.compile:
+        model = CompiledModel(model, options.amp != "off")
+    return build_predictor(model, **options.predictor()), split, model.encoder.mean, model.encoder.std
 
 
 def build_split(options: EvalOptions, dataset: str) -> Split:
