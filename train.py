@@ -299,6 +299,8 @@ def build_model(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
             " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
         )
+    if config.run.checkpoint_activations:
+        model = network.checkpoint_activations(model)
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
     return model.to(process.device, memory_format=layout)
 

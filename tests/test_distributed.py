@@ -30,6 +30,15 @@ def test_two_processes_train_like_one(tmp_path):
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
 
 
+def test_recomputed_parts_change_no_weight(tmp_path):
+    data, last = make_scenes(tmp_path / "data", 13), []
+    for name, extra in (("kept", ()), ("again", ("--checkpoint_activations",))):
+        done = launch(["train.py", *train_args(data, tmp_path / name, "--max_steps", "2", *extra)], processes=2)
+        assert done.returncode == 0, done.stderr
+        last.append(done.stdout.splitlines()[-1])
+    assert "sha256" in last[0] and last[0] == last[1]
+
+
 @pytest.mark.parametrize("ema", ["0", "0.5"])
 def test_two_processes_score_what_one_scores(tmp_path, ema):
     data = make_scenes(tmp_path / "data", 14, ignore=True)  # 7 images to validate: they don't divide

@@ -94,6 +94,12 @@ def test_seed_decides_everything(scenes, tmp_path, capfd):
     assert digests[0] == digests[1] != digests[2]
 
 
+def test_recomputed_parts_change_no_weight(scenes, tmp_path, capfd):
+    extra = ("--max_steps", "2", "--ema", "0.9", "--ohem", "--ohem_min_kept", "100")
+    kept = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
+    assert digest(run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--checkpoint_activations"))) == kept
+
+
 def test_accumulation_is_one_step(scenes, tmp_path, capfd):
     frozen = ["--fix_bn", "--dropout", "0", "--no-aux", "--max_steps", "1", "--class_uniform_pct", "0"]
     run(capfd, *train_args(scenes, tmp_path / "a", *frozen, "--bs_mult", "4"))
