@@ -243,6 +243,7 @@ class RunOptions:
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     channels_last: bool = option(True, "memory layout of images and weights")
+    compile: bool = option(False, "train with code of torch.compile, if it computes the same on the first batch")
     checkpoint_activations: bool = option(False, "less memory: compute much of a step again instead of keeping it")
     ddp_backend: str = option("torch", "what shares gradients: PyTorch, or NVIDIA's apex", choices=DDP_BACKENDS)
     grad_compression: str = option("off", "share gradients as bfloat16 (NCCL only)", choices=("off", "bf16"))
