@@ -271,6 +271,8 @@ class RunOptions:
             _at_least(f"--{flag}", getattr(self, flag), 1)
         if not 0 <= self.seed < 2**63:
             raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")
+        if self.compile and self.checkpoint_activations:
+            raise OptionError("--compile --checkpoint_activations: the recomputed parts can't be traced; choose one")
         _check_below("--exp", self.exp, "--ckpt")
         _check_below("--tb_tag", self.tb_tag, "--tb_path")
 
