@@ -80,18 +80,16 @@ class CompiledStep:
         compiled, parts = self._compile(self.model), dict(self.criterion.named_children())
         try:
             with untouched(self.model, self.device):
-                difference = self._check(compiled, batch)
+                agreed = self._try(compiled, batch)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = first_line(getattr(error, "inner_exception", error))
             raise EnvironmentFault(
-                f"--compile: PyTorch's compiler fails here ({reason}); it needs a C++ compiler, and Triton on"
-                " a GPU; install them, or leave --compile out"
+                f"--compile: PyTorch's compiler fails here ({reason}); it needs a C++ compiler, and Triton on a GPU;"
+                " install them, or leave --compile out"
             ) from error
-        barrier()  # the others may take longer
-        if any_rank(difference is not None):
+        if not agreed:
             for name, part in parts.items():
                 setattr(self.criterion, name, part)
-            get_logger().warning(f"--compile: {difference or 'on another process results differ'}; goes on without it")
             return parallel
         self.counts = compiler_counts()
         get_logger().info(f"--compile: same results as without; {_said(self.counts)}")
@@ -111,23 +109,31 @@ class CompiledStep:
         options = {"fallback_random": True} if self.backend == "inductor" else None
         return torch.compile(module, backend=self.backend, dynamic=False, options=options)
 
-    def _check(self, compiled: nn.Module, batch: dict) -> str | None:
-        """In words, how compiled code differs; None: it doesn't, and what steps will run is compiled."""
+    def _try(self, compiled: nn.Module, batch: dict) -> bool:
+        """False, and a warning, if results differ on any process; else what steps will run is compiled."""
         batch = batch if self.augment is None else self.augment(batch)
         images = batch["image"].to(self.device, memory_format=self.memory_format)
         labels = batch["label"].to(self.device)
+        difference = self._compare(compiled, images, labels)
+        barrier()  # the others may take longer
+        if any_rank(difference is not None):
+            get_logger().warning(f"--compile: {difference or 'on another process results differ'}; goes on without it")
+            return False
+        self._pass(compiled, images, labels, self.dtype)
+        barrier()
+        return True
+
+    def _compare(self, compiled: nn.Module, images: Tensor, labels: Tensor) -> str | None:
+        """In words, how compiled code differs; None: it doesn't. On CUDA the criterion's parts are compiled, too."""
         try:
             with exact_float32():
                 expected = self._pass(self.model, images, labels, None)
                 if self.device.type == "cuda":
-                    for name, part in self.criterion.named_children():
+                    for name, part in list(self.criterion.named_children()):
                         setattr(self.criterion, name, self._compile(part))
-                difference = describe_difference(self._pass(compiled, images, labels, None), expected)
+                return describe_difference(self._pass(compiled, images, labels, None), expected)
         except torch.OutOfMemoryError:
             return "a step in float32, to compare with, doesn't fit into the memory"
-        if difference is None:
-            self._pass(compiled, images, labels, self.dtype)
-        return difference
 
     def _pass(self, model: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype | None) -> Pass:
         torch.manual_seed(0)
