@@ -243,6 +243,8 @@ class RunOptions:
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     channels_last: bool = option(True, "memory layout of images and weights")
+    compile: bool = option(False, "train with code of torch.compile, if it computes the same on the first batch")
+    checkpoint_activations: bool = option(False, "less memory: compute much of a step again instead of keeping it")
     ddp_backend: str = option("torch", "what shares gradients: PyTorch, or NVIDIA's apex", choices=DDP_BACKENDS)
     grad_compression: str = option("off", "share gradients as bfloat16 (NCCL only)", choices=("off", "bf16"))
     max_steps: int | None = option(None, "stop after this many optimizer steps in all")
@@ -269,6 +271,8 @@ class RunOptions:
             _at_least(f"--{flag}", getattr(self, flag), 1)
         if not 0 <= self.seed < 2**63:
             raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")
+        if self.compile and self.checkpoint_activations:
+            raise OptionError("--compile --checkpoint_activations: the recomputed parts can't be traced; choose one")
         _check_below("--exp", self.exp, "--ckpt")
         _check_below("--tb_tag", self.tb_tag, "--tb_path")
 

@@ -28,6 +28,7 @@ from datasets.loader import build_eval_loader, collate
 from datasets.sampler import evaluation_indices
 from engine.boundary import evaluate_boundaries
 from engine.checkpoint import adopt_encoder, load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
+from engine.compiling import CompiledStep
 from engine.evaluation import Evaluation, evaluate
 from engine.inference import build_predictor
 from engine.lock import RunLock
@@ -199,6 +200,9 @@ def build_trainer(
     epochs, augment = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.run.amp, process.device)
     validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
+    criterion = build_criterion(config, classes.num_classes).to(process.device)
+    plan = build_plan(config, epochs.batches // optim.accumulate)
+    compiled = CompiledStep(model, criterion, precision.dtype, process.device, plan.memory_format, augment)
     return Trainer(
         model=model,
         parallel=wrap_parallel(
@@ -208,18 +212,19 @@ def build_trainer(
             static_graph=optim.accumulate == 1,
             compress=config.run.grad_compression == "bf16",
         ),
-        criterion=build_criterion(config, classes.num_classes).to(process.device),
+        criterion=criterion,
         optimizer=optimizer,
         set_rate=build_rate(config, optimizer),
         average=ModelAverage(model, optim.ema) if optim.ema else None,
         precision=precision,
         process=process,
-        plan=build_plan(config, epochs.batches // optim.accumulate),
+        plan=plan,
         header={"config": model.config, "classes": classes.describe(config.data.dataset)},
         folder=config.folder,
         tensorboard=tensorboard_folder(config),
         make_loader=epochs,
         augment=augment,
+        compiled=compiled if config.run.compile else None,
         validate=validate,
         draw=draw,
         report=report if config.run.report else None,
@@ -300,6 +305,8 @@ def build_model(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
             " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
         )
+    if config.run.checkpoint_activations:
+        model = network.checkpoint_activations(model)
     layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
     return model.to(process.device, memory_format=layout)
 

@@ -80,6 +80,16 @@ def _check_state(state: Any) -> None:
             _need(_is_number(value), place, "a finite number")
 
 
+def with_options(state: dict, options: list[dict]) -> dict:
+    """An optimizer's state with options of its groups changed, so that its tensors are loaded as these ask: a fused
+    optimizer counts its steps on the device. With another number of groups it stays as it is, which torch refuses.
+    """
+    if len(state["param_groups"]) != len(options):
+        return state
+    groups = [{**saved, **own} for saved, own in zip(state["param_groups"], options, strict=True)]
+    return {**state, "param_groups": groups}
+
+
 def check_optimizer(optimizer: torch.optim.Optimizer, path: object) -> None:
     """Raise `CheckpointError` if what `optimizer` has just loaded doesn't fit its parameters, which torch lets pass."""
     for group in optimizer.param_groups:

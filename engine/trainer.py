@@ -11,11 +11,12 @@ import torch
 from torch import nn
 
 from engine.checkpoint import save_snapshot
+from engine.compiling import CompiledStep
 from engine.evaluation import Evaluation, EvaluationStopped
 from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
 from engine.report import update_curves
-from engine.snapshot_fields import check_optimizer
+from engine.snapshot_fields import check_optimizer, with_options
 from engine.training import (
     Criterion,
     LossMeter,
@@ -59,6 +60,7 @@ class Trainer:
             called on rank 0. None: no report.
         settings: What decides the result, as plain data; a resumed run has to have the same.
         augment: A batch of the loader -> one with `image` and `label`, on the device; None: the loader's has them.
+        compiled: Compiles what is called in a step before the first one; None: nothing is compiled.
     """
 
     def __init__(
@@ -82,12 +84,13 @@ class Trainer:
         report: Callable[[nn.Module, Evaluation, int], None] | None,
         settings: dict,
         augment: Callable[[dict], dict] | None = None,
+        compiled: CompiledStep | None = None,
     ) -> None:
         self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
         self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
         self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
-        self.write_report, self.settings, self.augment = report, settings, augment
+        self.write_report, self.settings, self.augment, self.compiled = report, settings, augment, compiled
         self.state = RunState()
         self.log = get_logger()
 
@@ -142,6 +145,8 @@ class Trainer:
     def step(self, batches: list[dict]) -> tuple[dict | None, float]:
         """One optimizer step; returns its loss terms on the device (None: the step was skipped) and its rate."""
         state, plan = self.state, self.plan
+        if self.compiled is not None and not self.compiled.started:
+            self.parallel = self.compiled.start(self.parallel, batches[0])
         note(f"step {state.step + 1}", bounded=True)
         rate = self.set_rate(state.step, plan.total_steps)
         seed_step(plan.seed, state.step, self.process.rank)
@@ -213,6 +218,8 @@ class Trainer:
         """Validate if it is time, record, and save; False if the run has to stop before the validation is complete."""
         state, epoch = self.state, self.state.epoch
         means = self.meter.means(self.process.world_size, f"epoch {epoch}")
+        if self.compiled is not None:
+            self.compiled.report()
         rate = self.optimizer.param_groups[0]["lr"]
         figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means.get("total")}
         if state.skipped_in_epoch:
@@ -332,15 +339,13 @@ class Trainer:
         wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
         try:
             self.model.load_state_dict(snapshot["model"])
-            self.optimizer.load_state_dict(training["optimizer"])
+            self.optimizer.load_state_dict(with_options(training["optimizer"], wanted))
             check_optimizer(self.optimizer, path)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
                 f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"
             ) from error
-        for group, options in zip(self.optimizer.param_groups, wanted, strict=True):
-            group.update(options)
         if training["scaler"] and self.precision.scaler.is_enabled():
             self.precision.scaler.load_state_dict(training["scaler"])
         if self.average is not None and training["average"] is not None:

@@ -96,8 +96,10 @@ def train_step(
         for name, value in losses.items():
             terms[name] = terms.get(name, 0) + value.detach() / len(batches)
     finite = gradients_are_finite(optimizer)
-    if finite or precision.scaler.is_enabled():  # the scaler sees it too, skips by itself and lowers its scale
+    if finite:
         precision.scaler.step(optimizer)
+    elif precision.scaler.is_enabled():  # it lowers its scale; in its own step fused SGD would start from garbage
+        precision.scaler.unscale_(optimizer)
     precision.scaler.update()
     if not finite:
         for buffer, value in zip(statistics, before, strict=True):

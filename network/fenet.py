@@ -6,6 +6,7 @@ Source: Liu, Zhang, Guo, Boosting Semantic Segmentation via Feature Enhancement,
 import torch
 from torch import Tensor, nn
 
+from network.checkpointing import Unit
 from network.enhancement import FEMD, FEMS
 from network.heads import BoundaryHead, auxiliary_head
 from network.layers import NormLayer, PyramidPooling, conv_bn_relu, up
@@ -98,6 +99,10 @@ class FENet(nn.Module):
             r[i] = self.fem_s[i](low=r[i], high=r[i + 1])
         size = r[0].shape[-2:]
         return torch.cat([r[0]] + [up(level, size) for level in r[1:]], dim=1)
+
+    def checkpoint_units(self) -> list[Unit]:
+        """What a training step can compute again; see `checkpoint_activations`."""
+        return [*self.encoder.checkpoint_units(), *map(Unit.of, (*self.reduce, *self.fem_d, *self.fem_s))]
 
     def release_key_map(self) -> dict[str, str]:
         """State-dict key of the authors' release -> our key, for all but the boundary head; {} on another encoder."""

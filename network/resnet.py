@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from network.checkpointing import Unit, blocks
 from network.layers import NormLayer
 
 STAGE_DILATION = (1, 1, 2, 4)
@@ -115,10 +116,17 @@ class DeepStemResNet(nn.Module):
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """See the class."""
-        x = F.relu(self.bn1(self.conv1(x)), inplace=True)
-        x = F.max_pool2d(x, 3, 2, padding=1)  # stride 4
+        x = self.stem(x)
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x)
             features.append(x)
         return features
+
+    def stem(self, x: Tensor) -> Tensor:
+        """(N,3,H,W) -> (N,2*width,H/4,W/4)."""
+        return F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, padding=1)
+
+    def checkpoint_units(self) -> list[Unit]:
+        """What a training step can compute again: the stem and the blocks of the stages."""
+        return [Unit(self, "stem", (self.conv1, self.bn1)), *blocks(self)]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from network.alignment import FlowAlignment, GatedDualFlowAlignment
+from network.checkpointing import Unit
 from network.heads import auxiliary_head
 from network.layers import NormLayer, adaptive_average, conv_bn_relu, up
 from network.release_keys import encoder_rules, map_keys
@@ -92,6 +93,10 @@ class _SFNetBase(nn.Module):
             outputs["aux"] = [head(f) for head, f in zip(self.aux_heads, features[2:], strict=True)]
         return outputs
 
+    def checkpoint_units(self) -> list[Unit]:
+        """What a training step can compute again; see `checkpoint_activations`."""
+        return [*self.encoder.checkpoint_units(), *map(Unit.of, (*self.laterals, *self.aligned_parts()))]
+
     def release_key_map(self) -> dict[str, str]:
         """State-dict key of the authors' release -> our key, for all but the auxiliary heads; {} on another encoder."""
         if not isinstance(self.encoder, DeepStemResNet):
@@ -125,6 +130,10 @@ class SFNet(_SFNetBase):
         self.align = nn.ModuleList(FlowAlignment(channels) for _ in self.lateral_stages)
         self.outputs = nn.ModuleList(conv_bn_relu(channels, channels, 3, norm_layer) for _ in self.lateral_stages)
 
+    def aligned_parts(self) -> list[nn.Module]:
+        """The modules between the laterals and the head."""
+        return [*self.align, *self.outputs]
+
     def decode(self, features: list[Tensor]) -> Tensor:
         """Encoder features -> the four levels, concatenated finest first: (N,4C,h,w) at stride 4."""
         f = self.ppm(features[3])
@@ -153,6 +162,10 @@ class SFNetLite(_SFNetBase):
     def __init__(self, *, channels: int, **options) -> None:
         super().__init__(channels=channels, **options)
         self.align = GatedDualFlowAlignment(channels)
+
+    def aligned_parts(self) -> list[nn.Module]:
+        """The modules between the laterals and the head."""
+        return [self.align]
 
     def decode(self, features: list[Tensor]) -> Tensor:
         """Encoder features -> the aligned level and stage 3's lateral, concatenated: (N,2C,h,w) at stride 4."""

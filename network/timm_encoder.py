@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from network.checkpointing import Unit, blocks
 from utils.errors import OptionError, first_line
 from utils.vision import import_extra
 
@@ -149,3 +150,7 @@ class TimmEncoder(nn.Module):
         maps = channels_first(self.model, self.model(pad_to_multiple(x, self.multiple)))
         sizes = [cut_size(size, stride) for stride in STRIDES]
         return [f[..., :height, :width] for f, (height, width) in zip(maps, sizes, strict=True)]
+
+    def checkpoint_units(self) -> list[Unit]:
+        """What a training step can compute again: the blocks of its stages, as far as timm keeps them in sequences."""
+        return list(blocks(self.model))

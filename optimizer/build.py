@@ -8,18 +8,18 @@ from torch import nn
 from utils.errors import OptionError
 
 
-def _sgd(groups: list[dict], lr: float, momentum: float, amsgrad: bool) -> torch.optim.Optimizer:
+def _sgd(groups: list[dict], lr: float, momentum: float, amsgrad: bool, fused: bool | None) -> torch.optim.Optimizer:
     if amsgrad:
         raise OptionError("--amsgrad is a variant of Adam, but the optimizer is sgd; add --adam or leave it out")
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
 
 
-def _adam(groups: list[dict], lr: float, momentum: float, amsgrad: bool) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, lr=lr, amsgrad=amsgrad)
+def _adam(groups: list[dict], lr: float, momentum: float, amsgrad: bool, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=lr, amsgrad=amsgrad, fused=fused)
 
 
-def _adamw(groups: list[dict], lr: float, momentum: float, amsgrad: bool) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=lr, amsgrad=amsgrad)
+def _adamw(groups: list[dict], lr: float, momentum: float, amsgrad: bool, fused: bool | None) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=lr, amsgrad=amsgrad, fused=fused)
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}
@@ -39,6 +39,7 @@ def build_optimizer(
     amsgrad: bool = False,
     *,
     no_decay_norm_bias: bool = False,
+    fused: bool | None = None,
 ) -> torch.optim.Optimizer:
     """Optimizer over the parameters of `model` that require a gradient, in the model's own order.
 
@@ -51,6 +52,7 @@ def build_optimizer(
         weight_decay: on every parameter, as in the papers' recipe.
         amsgrad: the AMSGrad variant of Adam and AdamW.
         no_decay_norm_bias: leave norms and biases (whatever has one dimension) undecayed, in a second group.
+        fused: one kernel for all parameters; None: on CUDA.
 
     Raises:
         OptionError: an unknown name, a rate that cannot work, or nothing left to train.
@@ -67,7 +69,9 @@ def build_optimizer(
     groups = parameter_groups(model, weight_decay, no_decay_norm_bias)
     if not groups:
         raise OptionError("no parameter requires a gradient, there is nothing to train; unfreeze some (--freeze_trunk)")
-    optimizer = OPTIMIZERS[name](groups, lr, momentum, amsgrad)
+    if fused is None and groups[0]["params"][0].is_cuda:
+        fused = True
+    optimizer = OPTIMIZERS[name](groups, lr, momentum, amsgrad, fused)
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
     return optimizer

@@ -30,6 +30,27 @@ def test_two_processes_train_like_one(tmp_path):
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
 
 
+TRACED = """
+    import sys
+    from functools import partial
+    import train
+    train.CompiledStep = partial(train.CompiledStep, backend="eager")
+    sys.exit(train.main(sys.argv[1:]))
+"""
+
+
+def test_recomputed_parts_and_compiled_steps_change_no_weight(tmp_path):
+    data, last = make_scenes(tmp_path / "data", 13), []
+    (tmp_path / "traced.py").write_text(textwrap.dedent(TRACED))
+    for name, extra in (("kept", ()), ("again", ("--checkpoint_activations",)), ("traced", ("--compile",))):
+        arguments = train_args(data, tmp_path / name, "--max_steps", "2", *extra)
+        done = launch([str(tmp_path / "traced.py"), *arguments], processes=2)
+        assert done.returncode == 0, done.stderr
+        assert ("--compile: same results as without" in done.stdout) == (name == "traced")
+        last.append(done.stdout.splitlines()[-1])
+    assert "sha256" in last[0] and last[0] == last[1] == last[2]
+
+
 @pytest.mark.parametrize("ema", ["0", "0.5"])
 def test_two_processes_score_what_one_scores(tmp_path, ema):
     data = make_scenes(tmp_path / "data", 14, ignore=True)  # 7 images to validate: they don't divide

@@ -305,6 +305,7 @@ def test_refused_with_the_reason(flag):
         (["--crop_size", "1,2,3"], "--crop_size.*1,2,3"),
         (["--restore_optimizer"], "--snapshot"),
         (["--exp", "../elsewhere"], "--exp"),
+        (["--compile", "--checkpoint_activations"], "--compile --checkpoint_activations"),
     ],
 )
 def test_train_refuses(argv, message):

@@ -66,6 +66,29 @@ def test_nothing_changes_when_something_is_not_finite(total):
     assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
 
 
+@pytest.mark.parametrize("fused", [None, True])
+def test_the_scaler_skips_a_first_step_and_lowers_its_scale(fused):
+    model, device = nn.Conv2d(3, 4, 3), torch.device("cpu")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
+    precision = Precision.build("fp16", device)
+    batch = {"image": torch.randn(2, 3, 8, 8), "label": torch.zeros(2, dtype=torch.int64)}
+
+    def step(factor: float) -> bool:
+        def criterion(x, _):
+            return {"total": x.float().square().mean() * factor}
+
+        return train_step(model, criterion, optimizer, [batch], precision, device)[1]
+
+    scale = precision.scaler.get_scale()
+    assert not step(math.inf) and precision.scaler.get_scale() == scale / 2
+    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items()) and not optimizer.state
+    assert step(1e-3)
+    assert all(torch.allclose(optimizer.state[p]["momentum_buffer"], p.grad) for p in model.parameters() if not fused)
+    expected = model.bias - before["bias"]
+    torch.testing.assert_close(expected.detach(), -0.1 * optimizer.state[model.bias]["momentum_buffer"])
+
+
 def test_a_skipped_step_is_said_and_counted(scenes, tmp_path, faults, capfd):
     faults(2, 3)
     assert train.main(train_args(scenes, tmp_path, "--ema", "0.9")) == 0

@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -92,6 +93,22 @@ def test_seed_decides_everything(scenes, tmp_path, capfd):
         for name, seed in (("a", "1"), ("b", "1"), ("c", "2"))
     ]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_recomputed_parts_change_no_weight(scenes, tmp_path, capfd):
+    extra = ("--max_steps", "2", "--ema", "0.9", "--ohem", "--ohem_min_kept", "100")
+    kept = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
+    assert digest(run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--checkpoint_activations"))) == kept
+
+
+def test_compiled_steps_change_no_weight(scenes, tmp_path, capfd, monkeypatch):
+    extra = ("--max_steps", "2", "--ema", "0.9")
+    plain = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
+    monkeypatch.setattr(train, "CompiledStep", partial(train.CompiledStep, backend="eager"))  # traced, not translated
+    out = run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--compile"))
+    assert "--compile: same results as without; " in out and digest(out) == plain
+    keys = [list(load_snapshot(tmp_path / name / "run" / "last.pth")["model"]) for name in "ab"]
+    assert keys[0] == keys[1]
 
 
 def test_accumulation_is_one_step(scenes, tmp_path, capfd):

@@ -58,7 +58,10 @@ def as_fault(error: BaseException) -> FENetError | None:
         return error
     text = str(error).lower()
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(mark in text for mark in OUT_OF_MEMORY):
-        return EnvironmentFault("out of memory; lower the crop, image or batch size, or turn on --amp bf16")
+        return EnvironmentFault(
+            "out of memory; lower the crop, image or batch size, or turn on --amp bf16 (train.py also has"
+            " --checkpoint_activations)"
+        )
     if is_lost_peer(error):
         reason = str(error).splitlines()[0][:200]
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")

@@ -15,6 +15,8 @@ PROBE_SIDES = (64, 128)
 PROBE_BATCH = 2
 # peak of a step over what it saves; measured, see docs/doctor.md
 TRANSIENT = {"off": 1.3, "bf16": 1.65, "fp16": 1.65}
+# the same with --checkpoint_activations, which saves less and makes it anew for a moment
+TRANSIENT_RECOMPUTED = {"off": 2.6, "bf16": 4.8, "fp16": 4.8}
 OPTIMIZER_TENSORS = {"sgd": 1, "adam": 2, "adamw": 2}  # per parameter
 
 
@@ -38,7 +40,7 @@ class StepMemory:
         copies = (
             1 + OPTIMIZER_TENSORS[config.optim.optimizer] + (config.optim.optimizer != "sgd" and config.optim.amsgrad)
         )
-        self.transient = TRANSIENT[config.run.amp]
+        self.transient = (TRANSIENT_RECOMPUTED if config.run.checkpoint_activations else TRANSIENT)[config.run.amp]
         self.fixed = 4 * (every + copies * trained + (every if config.optim.ema else 0))
         first, second = (
             saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[config.run.amp])

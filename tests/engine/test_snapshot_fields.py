@@ -7,7 +7,7 @@ import torch
 import network
 from engine.checkpoint import load_model, load_snapshot, save_snapshot
 from engine.plan import RunState
-from engine.snapshot_fields import check_fields, check_optimizer
+from engine.snapshot_fields import check_fields, check_optimizer, with_options
 from scripts import export
 from utils.errors import CheckpointError
 
@@ -139,3 +139,18 @@ def test_moments_that_do_not_fit(value):
     optimizer.param_groups[0]["lr"] = "0.1"
     with pytest.raises(CheckpointError, match="lr is not a number"):
         check_optimizer(optimizer, "a.pth")
+
+
+def test_a_state_is_loaded_as_this_run_s_options_ask():
+    weight = torch.nn.Parameter(torch.ones(3))
+    plain, fused = (torch.optim.Adam([weight], fused=fused) for fused in (None, True))
+    weight.grad = torch.ones(3)
+    plain.step()
+    state = plain.state_dict()
+    assert state["param_groups"][0]["fused"] is None
+    fused.load_state_dict(with_options(state, [{"fused": True, "weight_decay": 0.5}]))
+    (group,) = fused.param_groups
+    assert group["fused"] is True and group["weight_decay"] == 0.5 and fused.state[weight]["step"] == 1
+    fused.step()
+    assert fused.state[weight]["step"] == 2
+    assert with_options(state, []) is state

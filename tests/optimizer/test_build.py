@@ -1,5 +1,7 @@
 """The optimizer really is the one that was asked for, and does what its options say."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -60,6 +62,21 @@ def test_amsgrad_keeps_the_largest_second_moment(model, name):
         optimizer = build_optimizer(model, name, 0.1, amsgrad=amsgrad)
         one_step(model, optimizer)
         assert ("max_exp_avg_sq" in optimizer.state[model[0].weight]) == amsgrad
+
+
+@pytest.mark.parametrize(("name", "amsgrad"), [("sgd", False), ("adam", False), ("adam", True), ("adamw", False)])
+def test_a_fused_step_is_the_same(model, name, amsgrad):
+    results = []
+    for fused in (None, True):
+        twin = copy.deepcopy(model)
+        optimizer = build_optimizer(twin, name, 0.1, 0.8, 0.01, amsgrad, no_decay_norm_bias=True, fused=fused)
+        for _ in range(3):
+            optimizer.zero_grad()
+            one_step(twin, optimizer)
+        assert all(group["fused"] is fused for group in optimizer.param_groups)
+        results.append(list(twin.parameters()))
+    for plain, other in zip(*results, strict=True):
+        torch.testing.assert_close(plain, other, rtol=1e-9, atol=1e-12)
 
 
 def test_norms_and_biases_may_go_undecayed(model):

@@ -140,14 +140,18 @@ def test_padding(size, crop, scales, expected):
 
 @pytest.mark.parametrize(
     ("arch", "more", "places"),
-    [("fenet_r18", [], [(96, 3), (256, 2)]), ("fenet_tiny", ["--amp", "bf16", "--ohem"], [(96, 2), (160, 2)])],
+    [
+        ("fenet_r18", [], [(96, 3), (256, 2)]),
+        ("fenet_tiny", ["--amp", "bf16", "--ohem"], [(96, 2), (160, 2)]),
+        ("fenet_tiny", ["--checkpoint_activations"], [(96, 2), (160, 2)]),
+    ],
 )
 def test_the_memory_formula_gives_what_a_step_saves(arch, more, places):
     options = config.parse_train(["--arch", arch, "--device", "cpu", *more])
     model = train.build_model(options, 19, Process(0, 1, torch.device("cpu")), fresh=False).train()
     criterion = train.build_criterion(options, 19)
     step = StepMemory(model, criterion, 19, options)
-    amp = torch.bfloat16 if more else None
+    amp = torch.bfloat16 if "--amp" in more else None
     for side, batch in places:
         measured = saved_bytes(model, criterion, 19, batch, side, amp)
         assert step.saved(batch, side, side) == pytest.approx(measured, rel=0.01)
