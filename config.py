@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.errors import OptionError
+from utils.kernels import KERNELS
 from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, numbers, option
 from utils.options_file import add_options_file, with_options_file
 
@@ -243,6 +244,9 @@ class RunOptions:
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     channels_last: bool = option(True, "memory layout of images and weights")
+    kernels: str = option(
+        "torch", "of the loss and the enhancement filter; triton's need CUDA and were never run on it", choices=KERNELS
+    )
     ddp_backend: str = option("torch", "what shares gradients: PyTorch, or NVIDIA's apex", choices=DDP_BACKENDS)
     grad_compression: str = option("off", "share gradients as bfloat16 (NCCL only)", choices=("off", "bf16"))
     max_steps: int | None = option(None, "stop after this many optimizer steps in all")

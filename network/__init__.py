@@ -1,7 +1,16 @@
 """Models and their registry."""
 
 from network.foreign import synchronise_norms
+from network.kernels import use_kernels
 from network.pretrained import load_pretrained
 from network.registry import build_model, list_models, release_key_map, resolve_arch
 
-__all__ = ["build_model", "list_models", "load_pretrained", "release_key_map", "resolve_arch", "synchronise_norms"]
+__all__ = [
+    "build_model",
+    "list_models",
+    "load_pretrained",
+    "release_key_map",
+    "resolve_arch",
+    "synchronise_norms",
+    "use_kernels",
+]
