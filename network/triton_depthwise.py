@@ -14,9 +14,10 @@ from utils.kernels import can_run, note_fallback
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 MAX_KERNEL = 15  # its taps are counted up to 256
-MAX_IMAGES, MAX_PLACES = 65535, 1 << 31  # of a grid; of what 32 bits count
+MAX_IMAGES, MAX_PLACES = 65535, 1 << 30  # of a grid; of what 32 bits count, with room
 ROWS, COLUMNS, CHANNELS = 4, 8, 32  # of a program that convolves; powers of two
-SLAB, PLACES, TAP_CHANNELS = 1024, 4, 16  # of a program that makes the kernel's gradient; powers of two
+# of a program that makes the kernel's gradient: places in all, (places, taps) at a time, channels; powers of two
+SLAB, AT_A_TIME, TAP_CHANNELS = 1024, 256, 16
 
 
 def depthwise_conv2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
@@ -86,10 +87,12 @@ def _kernel_gradient(x: Tensor, grad: Tensor, kernel: Tensor) -> Tensor:
     """In two stages: sums of slabs, whose size doesn't depend on the device, then the sum of these. No atomics."""
     n, channels, height, width = x.shape
     side, places = kernel.shape[-1], n * height * width
-    slabs = triton.cdiv(places, SLAB)
+    taps = max(16, triton.next_power_of_2(side * side))
+    slab = min(SLAB, triton.next_power_of_2(places))
+    slabs = triton.cdiv(places, slab)
     partial = torch.empty(slabs, side * side, channels, device=x.device)
     taps_gradient_kernel[(slabs, triton.cdiv(channels, TAP_CHANNELS))](
         x, grad, partial, height, width, channels, places,
-        SIDE=side, TAPS=triton.next_power_of_2(side * side), SLAB=SLAB, PLACES=PLACES, CHANNELS=TAP_CHANNELS,
+        SIDE=side, TAPS=taps, SLAB=slab, PLACES=AT_A_TIME // taps, CHANNELS=TAP_CHANNELS,
     )  # fmt: skip
     return partial.sum(0).t().contiguous().view(kernel.shape).to(kernel.dtype)

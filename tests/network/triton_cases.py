@@ -1,6 +1,8 @@
 """What holds for the depthwise convolution in Triton; `test_triton_depthwise.py` runs this file."""
 
+import argparse
 import copy
+import json
 import logging
 
 import pytest
@@ -11,6 +13,7 @@ import network
 from network import depthwise, triton_depthwise
 from network.enhancement import FeatureFilter
 from network.triton_depthwise import depthwise_conv2d, takes
+from scripts import benchmark
 from tests.interpreted import DEVICE
 from utils.kernels import can_run
 
@@ -38,7 +41,7 @@ def plain(x, kernel, padding):
 
 @pytest.mark.parametrize(
     ("n", "channels", "height", "width", "side"),
-    [(1, 3, 5, 11, 9), (2, 33, 3, 3, 3), (1, 2, 1, 1, 5), (2, 1, 6, 4, 1), (1, 2, 41, 30, 3)],
+    [(1, 3, 5, 11, 9), (2, 33, 3, 3, 3), (1, 2, 1, 1, 5), (2, 1, 6, 4, 1), (1, 2, 4, 257, 3)],
 )
 def test_equals_conv2d(n, channels, height, width, side):
     x, kernel = pair(n, channels, height, width, side)
@@ -98,3 +101,15 @@ def test_use_kernels_reaches_the_filters():
     assert copy.deepcopy(model)[0].convolve is model[0].convolve
     assert network.use_kernels(model, "torch")[0].convolve is depthwise.depthwise_conv2d
     torch.testing.assert_close(y, model(x), rtol=1e-5, atol=1e-5)
+
+
+def test_benchmark_times_an_arm_that_the_ratio_leaves_out(tmp_path):
+    out = tmp_path / "a.json"
+    argv = ["loss", "--kernels", "triton", "--size", "32,32", "--rounds", "1", "--warmup", "0", "--device", DEVICE]
+    assert benchmark.main([*argv, "--json", str(out)]) == 0
+    result = json.loads(out.read_text())
+    assert list(result["arms"]) == ["plain", "ours", "triton"] and result["ratio"] == result["arms"]["ours"]["ratio"]
+    options = argparse.Namespace(size=(8, 8), batch=1, kernels="triton")
+    arms = benchmark.build_hpf_arms(options, torch.device(DEVICE))
+    assert arms.keys() >= {"triton", "triton_forward"}
+    torch.testing.assert_close(arms["triton_forward"](), arms["plain_forward"](), rtol=1e-5, atol=1e-5)
