@@ -14,7 +14,7 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from loss.triton_kernels import cross_entropy_kernel, gradient_kernel
+from loss.triton_kernels import SLACK, cross_entropy_kernel, gradient_kernel
 from utils.kernels import can_run
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -75,7 +75,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 
 def _cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) -> tuple[Tensor, Tensor]:
     """Each pixel's cross entropy (0 where ignored) and log-sum-exp, (N,H,W) float32 both."""
-    values, log_sums = (torch.empty(labels.shape, device=logits.device) for _ in range(2))
+    values, log_sums = (torch.empty(labels.shape, dtype=torch.float32, device=logits.device) for _ in range(2))
     sizes = (*logits.shape[2:], *labels.shape[1:])
     scales = (_scale(sizes[0], sizes[2]), _scale(sizes[1], sizes[3]))
     grid = (triton.cdiv(sizes[2] * sizes[3], PIXELS), len(logits))
@@ -93,7 +93,7 @@ def _gradient(logits: Tensor, labels: Tensor, log_sums: Tensor, factor: Tensor) 
     scales = (_scale(sizes[0], sizes[2]), _scale(sizes[1], sizes[3]))
     inverses = [1 / scale if scale else 0.0 for scale in scales]
     # as many pixels as lie between two neighbouring rows; all, where all have the same row
-    spans = [math.ceil(x + 2 * 0.01) if x else side for x, side in zip(inverses, sizes[2:], strict=True)]
+    spans = [math.ceil(x + 2 * SLACK.value) if x else side for x, side in zip(inverses, sizes[2:], strict=True)]
     grid = (triton.cdiv(sizes[0] * sizes[1], CELLS), n, triton.cdiv(classes, CLASSES))
     gradient_kernel[grid](
         logits, labels, log_sums, factor, gradient, *logits.stride(), *gradient.stride(),

@@ -90,7 +90,7 @@ def _kernel_gradient(x: Tensor, grad: Tensor, kernel: Tensor) -> Tensor:
     taps = max(16, triton.next_power_of_2(side * side))
     slab = min(SLAB, triton.next_power_of_2(places))
     slabs = triton.cdiv(places, slab)
-    partial = torch.empty(slabs, side * side, channels, device=x.device)
+    partial = torch.empty(slabs, side * side, channels, dtype=torch.float32, device=x.device)
     taps_gradient_kernel[(slabs, triton.cdiv(channels, TAP_CHANNELS))](
         x, grad, partial, height, width, channels, places,
         SIDE=side, TAPS=taps, SLAB=slab, PLACES=AT_A_TIME // taps, CHANNELS=TAP_CHANNELS,
