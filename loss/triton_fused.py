@@ -43,7 +43,8 @@ def upsampled_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int, c
     """Mean cross entropy over the chosen pixels, float32; 0 with a graph and a zero gradient without any.
 
     The gradient is gathered: a program owns some of the logits and walks over the pixels that read them, in a fixed
-    order. Atomic additions would make each softmax once instead of four times, and no two runs would be equal.
+    order. Atomic additions would make each softmax once instead of four times, and no two runs would be equal. The
+    larger the stride s, the fewer programs and the longer their walk, about 4 (s + 1)^2 pixels.
 
     Args:
         logits: (N,C,h,w) that `takes` allows, at any stride and in any memory layout; upsampled bilinearly,
