@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.errors import OptionError
+from utils.kernels import KERNELS
 from utils.options import OldFlag, Parser, add_old_flags, add_options, collect, numbers, option
 from utils.options_file import add_options_file, with_options_file
 
@@ -245,6 +246,9 @@ class RunOptions:
     channels_last: bool = option(True, "memory layout of images and weights")
     compile: bool = option(False, "train with code of torch.compile, if it computes the same on the first batch")
     checkpoint_activations: bool = option(False, "less memory: compute much of a step again instead of keeping it")
+    kernels: str = option(
+        "torch", "of the loss and the enhancement filter; triton's need CUDA and were never run on it", choices=KERNELS
+    )
     ddp_backend: str = option("torch", "what shares gradients: PyTorch, or NVIDIA's apex", choices=DDP_BACKENDS)
     grad_compression: str = option("off", "share gradients as bfloat16 (NCCL only)", choices=("off", "bf16"))
     max_steps: int | None = option(None, "stop after this many optimizer steps in all")

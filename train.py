@@ -56,6 +56,7 @@ from utils.distributed import Process
 from utils.drawing import save_png, side_by_side
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 from utils.files import make_folder, write_json
+from utils.kernels import check_kernels
 from utils.logging import get_logger, setup_logging
 from utils.signals import StopRequest
 
@@ -181,12 +182,14 @@ def build_trainer(
         splits: To train and to validate on; None: those of the options.
         resumed: The snapshot that the run goes on from; here only what it says of its encoder is read.
     """
+    check_kernels(config.run.kernels, process.device)
     torch.manual_seed(config.run.seed)
     torch.use_deterministic_algorithms(config.run.deterministic)
     train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
     warn_of_overlap(train_split, val_split)
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh, resumed)
+    network.use_kernels(model, config.run.kernels)
     optim = config.optim
     optimizer = build_optimizer(
         model,
@@ -332,6 +335,7 @@ def build_criterion(config: TrainConfig, num_classes: int) -> nn.Module:
         hard_name=options.hard_name,
         aux_weight=options.aux_weight,
         boundary_weight=options.boundary_weight,
+        kernels=config.run.kernels,
     )
 
 

@@ -12,6 +12,7 @@ from loss.ohem import OhemCrossEntropy
 from loss.relaxed_boundary import RelaxedBoundaryLoss
 from loss.segmentation import SegmentationLoss
 from utils.errors import OptionError
+from utils.kernels import note_fallback, require_triton
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +42,20 @@ LOSSES: dict[str, Callable[[LossOptions], nn.Module]] = {
 HARD_LOSSES = ("ce", "ohem")  # what may take over from a relaxed criterion
 
 
+def _build_criterion(name: str, options: LossOptions, kernels: str) -> nn.Module:
+    if kernels != "triton":
+        return LOSSES[name](options)
+    require_triton()
+    from loss.triton_criteria import TritonCrossEntropy, TritonOhemCrossEntropy  # not before somebody asks for it
+
+    if name == "ce":
+        return TritonCrossEntropy(options.ignore_label)
+    if name == "ohem":
+        return TritonOhemCrossEntropy(options.thresh, options.min_kept, options.ignore_label)
+    note_fallback(f"the loss {name}")
+    return LOSSES[name](options)
+
+
 def list_losses() -> list[str]:
     """Names that `build_loss` knows, sorted."""
     return sorted(LOSSES)
@@ -61,6 +76,7 @@ def build_loss(
     hard_name: str = "ce",
     aux_weight: float = 1.0,
     boundary_weight: float = 1.0,
+    kernels: str = "torch",
 ) -> SegmentationLoss:
     """Build the criterion of a training step.
 
@@ -75,9 +91,11 @@ def build_loss(
             `relaxed_boundary`; -1: never. The other criteria have nothing to switch off.
         aux_weight, boundary_weight: weights of each auxiliary head and of the boundary head; a boundary weight of 0
             leaves that output alone.
+        kernels: `torch`, or `triton` for the criteria that have a kernel of it.
 
     Raises:
         OptionError: an unknown name or a value that cannot work.
+        EnvironmentFault: Triton's kernels, and the package isn't installed.
     """
     if name not in LOSSES:
         raise OptionError(
@@ -99,8 +117,8 @@ def build_loss(
         strict_classes=tuple(strict_classes),
     )
     return SegmentationLoss(
-        LOSSES[name](options),
-        hard=LOSSES[hard_name](options) if name == "relaxed_boundary" else None,
+        _build_criterion(name, options, kernels),
+        hard=_build_criterion(hard_name, options, kernels) if name == "relaxed_boundary" else None,
         rlx_off_epoch=rlx_off_epoch,
         aux_weight=aux_weight,
         boundary=BoundaryLoss(ignore_label) if boundary_weight else None,

@@ -2,6 +2,7 @@
 
 from network.checkpointing import checkpoint_activations
 from network.foreign import synchronise_norms
+from network.kernels import use_kernels
 from network.pretrained import load_pretrained
 from network.registry import build_model, list_models, release_key_map, resolve_arch
 
@@ -13,4 +14,5 @@ __all__ = [
     "release_key_map",
     "resolve_arch",
     "synchronise_norms",
+    "use_kernels",
 ]

@@ -46,6 +46,7 @@ class FeatureFilter(nn.Module):
         if kernel_size % 2 != 1 or kernel_size < 1:
             raise ValueError(f"filter_kernel is {kernel_size}; it must be odd and positive")
         self.padding, self.smooth, self.zero_sum = padding, smooth, weights == "zero_sum"
+        self.convolve = depthwise_conv2d  # network.kernels.use_kernels sets another one
         mean = torch.full((channels, 1, kernel_size, kernel_size), 1 / kernel_size**2)
         self.weight = nn.Parameter(mean, requires_grad=weights != "frozen")
 
@@ -71,13 +72,13 @@ class FeatureFilter(nn.Module):
         """See the class."""
         radius = self.weight.shape[-1] // 2
         if self.padding == "zeros":
-            return depthwise_conv2d(x, self.kernel(), padding=radius)
+            return self.convolve(x, self.kernel(), padding=radius)
         if min(x.shape[-2:]) <= radius:
             raise OptionError(
                 f"--filter_padding reflect: a map of {x.shape[-2]}x{x.shape[-1]} is too small for a kernel of"
                 f" {self.weight.shape[-1]}; enlarge the images or --crop_size, or use --filter_padding zeros"
             )
-        return depthwise_conv2d(F.pad(x, [radius] * 4, mode="reflect"), self.kernel())
+        return self.convolve(F.pad(x, [radius] * 4, mode="reflect"), self.kernel())
 
 
 class FeatureEnhancement(nn.Module):

@@ -34,7 +34,7 @@ from engine.inference import build_predictor
 from engine.plain_inference import predict_plain
 from engine.score_maps import predict_labels
 from engine.training import Precision, train_step
-from loss import OhemCrossEntropy, SegmentationLoss
+from loss import OhemCrossEntropy, SegmentationLoss, build_loss
 from loss.plain import PlainOhemCrossEntropy
 from network.enhancement import FeatureFilter
 from network.folding import fold
@@ -46,6 +46,7 @@ from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.errors import NumericsError, OptionError
 from utils.files import write_json
+from utils.kernels import KERNELS, check_kernels
 from utils.memory import keep_freed_memory
 from utils.options import Parser, numbers
 
@@ -69,7 +70,10 @@ def build_loss_arms(options: argparse.Namespace, device: torch.device) -> Arms:
 
         return run
 
-    return {"plain": arm(PlainOhemCrossEntropy()), "ours": arm(OhemCrossEntropy())}
+    arms = {"plain": arm(PlainOhemCrossEntropy()), "ours": arm(OhemCrossEntropy())}
+    if options.kernels == "triton":
+        arms["triton"] = arm(build_loss("ohem", 19, kernels="triton").criterion)
+    return arms
 
 
 def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
@@ -96,12 +100,16 @@ def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     def plain(y: torch.Tensor) -> torch.Tensor:
         return plain_filter(layer, y)
 
-    return {
+    arms = {
         "plain": arm(plain, torch.contiguous_format, True),
         "folded": arm(layer, LAST, True),
         "plain_forward": arm(plain, torch.contiguous_format, False),
         "folded_forward": arm(layer, LAST, False),
     }
+    if options.kernels == "triton":
+        by_triton = network.use_kernels(copy.copy(layer), "triton")  # the same weight, whose gradient an arm takes
+        arms |= {"triton": arm(by_triton, LAST, True), "triton_forward": arm(by_triton, LAST, False)}
+    return arms
 
 
 def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
@@ -264,6 +272,12 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument("--batch", type=int, help="images; unset: 2 in training, else 1")
     parser.add_argument("--amp", choices=("off", "bf16", "fp16"), help="of our arm; unset: bf16 on CUDA, off on a CPU")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device")
+    parser.add_argument(
+        "--kernels",
+        default="torch",
+        choices=KERNELS,
+        help="triton: loss and hpf get arms of it, which `ratio` leaves out",
+    )
     parser.add_argument("--rounds", type=int, default=11, help="rounds that count")
     parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
     parser.add_argument(
@@ -275,6 +289,7 @@ def body(argv: Sequence[str]) -> None:
     options = parser.parse_args(argv)
     check_numbers(options)
     device = choose_device("cpu" if options.what == "scaling" else options.device)
+    check_kernels(options.kernels, device)
     cuda = device.type == "cuda"
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
@@ -310,9 +325,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
     if max(errors.values()) > tolerance:
         raise NumericsError(f"{options.what}: results differ from the plain formulation by {errors}, over {tolerance}")
     rows = time_arms(arms, options.rounds, options.warmup, device)
-    best = max(
-        row["ratio"] for name, row in rows.items() if not name.startswith("plain") and reference_of(name) == "plain"
-    )
+    by_default = [name for name in rows if not name.startswith(("plain", "triton"))]
+    best = max(rows[name]["ratio"] for name in by_default if reference_of(name) == "plain")
     return {
         "ratio": best,
         "max_error": max(errors.values()),

@@ -46,6 +46,7 @@ TRAIN_DEFAULTS = {
     "bs_mult": 2,
     "bs_mult_val": 1,
     "amp": "off",
+    "kernels": "torch",
     "syncbn": False,
     "fix_bn": False,
     "snapshot": None,
@@ -103,6 +104,7 @@ TRAIN_FLAGS = [
     (["--bs_mult", "1"], "bs_mult", 1),
     (["--bs_mult_val", "4"], "bs_mult_val", 4),
     (["--fp16"], "amp", "fp16"),
+    (["--kernels", "triton"], "kernels", "triton"),
     (["--syncbn"], "syncbn", True),
     (["--fix_bn"], "fix_bn", True),
     (["--snapshot", "a b.pth"], "snapshot", "a b.pth"),
@@ -300,6 +302,7 @@ def test_refused_with_the_reason(flag):
         (["--crop"], "--crop"),  # an abbreviation
         (["--lr", "fast"], "--lr.*fast"),
         (["--lr_schedule", "cosine"], "--lr_schedule.*cosine"),
+        (["--kernels", "cuda"], "--kernels.*cuda"),
         (["--max_epoch", "0"], "--max_epoch 0"),
         (["--class_uniform_pct", "1.5"], "--class_uniform_pct 1.5"),
         (["--crop_size", "1,2,3"], "--crop_size.*1,2,3"),
