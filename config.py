@@ -277,6 +277,8 @@ class RunOptions:
             raise OptionError(f"--seed {self.seed}: must be at least 0 and less than 2^63")
         if self.compile and self.checkpoint_activations:
             raise OptionError("--compile --checkpoint_activations: the recomputed parts can't be traced; choose one")
+        if self.compile and self.kernels == "triton":
+            raise OptionError("--compile --kernels triton: nobody has run them together; choose one")
         _check_below("--exp", self.exp, "--ckpt")
         _check_below("--tb_tag", self.tb_tag, "--tb_path")
 

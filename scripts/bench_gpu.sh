@@ -1,7 +1,7 @@
 #!/bin/sh
 # On a machine with a GPU: does training, evaluation and the demo run on it, and how fast are the parts?
 # Usage: sh scripts/bench_gpu.sh [PART...]    all of them, in this order:
-#   smoke train-step train-step-r101 profile profile-r101 loss hpf infer infer-r101 eval data
+#   smoke train-step train-step-r101 profile profile-r101 loss hpf infer infer-r101 eval data loss-triton hpf-triton
 #
 # Each part ends within ten minutes; a part that fails doesn't keep the others from running. From the environment:
 #   PYTHON   the interpreter (unset: the first of .venv, python3, python whose PyTorch sees a GPU)
@@ -59,7 +59,7 @@ if ! python=$(find_python); then
     echo "error: no CUDA: PyTorch sees no GPU with ${PYTHON:-.venv/bin/python, python3 or python}; name another: PYTHON=..." >&2
     exit 5
 fi
-all="smoke train-step train-step-r101 profile profile-r101 loss hpf infer infer-r101 eval data"
+all="smoke train-step train-step-r101 profile profile-r101 loss hpf infer infer-r101 eval data loss-triton hpf-triton"
 # shellcheck disable=SC2086
 [ $# -gt 0 ] || set -- $all
 mkdir -p "$results" "$work" || exit 5
@@ -69,6 +69,9 @@ for part in "$@"; do
     case $part in
     smoke) smoke ;;
     profile*) limited 600 "$python" scripts/profile_step.py --json "$results/gpu_$part.json" --arch "$(arch_of "$part")" ;;
+    *-triton)
+        limited 600 "$python" scripts/benchmark.py "${part%-triton}" --json "$results/gpu_$part.json" --kernels triton
+        ;;
     train-step* | loss | hpf | infer* | eval | data)
         limited 600 "$python" scripts/benchmark.py "${part%-r101}" --json "$results/gpu_$part.json" \
             --arch "$(arch_of "$part")"

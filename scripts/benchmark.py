@@ -30,6 +30,8 @@ from torch.profiler import ProfilerActivity, profile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
+from engine.compiled import CompiledModel
+from engine.compiling import CompiledStep
 from engine.inference import build_predictor
 from engine.plain_inference import predict_plain
 from engine.score_maps import predict_labels
@@ -39,6 +41,7 @@ from loss.plain import PlainOhemCrossEntropy
 from network.enhancement import FeatureFilter
 from network.folding import fold
 from network.plain import make_plain, plain_filter
+from optimizer import build_optimizer
 from scripts.benchmark_cpu_demo import measure_cpu_demo
 from scripts.benchmark_data import measure_data
 from scripts.benchmark_scaling import measure_scaling
@@ -52,6 +55,7 @@ from utils.options import Parser, numbers
 
 Arms = dict[str, Callable[[], torch.Tensor | tuple[torch.Tensor, ...]]]
 LAST = torch.channels_last
+OPT_IN = ("triton", "compiled")  # arms that users have to ask for
 EVAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
@@ -117,7 +121,7 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     images = torch.randn(options.batch, 3, *options.size, device=device)
     model = network.build_model(options.arch, 19).to(device).eval()
     reference = make_plain(copy.deepcopy(model))
-    predictor = build_predictor(fold(model).to(memory_format=LAST), merge="logit")
+    folded = fold(model).to(memory_format=LAST)
     dtype = Precision.build(options.amp, device).dtype
 
     @torch.no_grad()
@@ -125,11 +129,17 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
         logits = reference(images)["logits"]
         return F.interpolate(logits, options.size, mode="bilinear", align_corners=True).argmax(1)
 
-    def ours() -> torch.Tensor:
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
-            return predict_labels(predictor(images.to(memory_format=LAST)))
+    def arm(net: Callable[[torch.Tensor], dict]) -> Callable[[], torch.Tensor]:
+        predictor = build_predictor(net, merge="logit")
 
-    return {"plain": plain, "ours": ours}
+        def run() -> torch.Tensor:
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                return predict_labels(predictor(images.to(memory_format=LAST)))
+
+        return run
+
+    arms = {"plain": plain, "ours": arm(folded)}
+    return arms | {"compiled": arm(CompiledModel(folded, dtype is not None))} if device.type == "cuda" else arms
 
 
 def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
@@ -156,19 +166,26 @@ def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     reference = make_plain(copy.deepcopy(model)).to(device)
     model = model.to(device, memory_format=LAST)
 
-    def arm(net: torch.nn.Module, criterion: torch.nn.Module, amp: str, layout: torch.memory_format) -> Callable:
-        optimizer = torch.optim.SGD(net.parameters(), lr=1e-4, momentum=0.9)
+    def arm(
+        net: torch.nn.Module, criterion: torch.nn.Module, amp: str, layout: torch.memory_format, compiled: bool = False
+    ) -> Callable[[], torch.Tensor]:
+        optimizer = build_optimizer(net, "sgd", 1e-4, fused=None if layout is LAST else False)
         precision, terms = Precision.build(amp, device), SegmentationLoss(criterion)
+        if compiled:
+            net = CompiledStep(net.train(), terms, precision.dtype, device, layout).start(net, batch)
 
         def run() -> torch.Tensor:
             return train_step(net.train(), terms, optimizer, [batch], precision, device, layout)[0]["total"]
 
         return run
 
-    return {
+    arms = {
         "plain": arm(reference, PlainOhemCrossEntropy(), "off", torch.contiguous_format),
         "ours": arm(model, OhemCrossEntropy(), options.amp, LAST),
     }
+    if device.type == "cuda":
+        arms["compiled"] = arm(copy.deepcopy(model), OhemCrossEntropy(), options.amp, LAST, compiled=True)
+    return arms
 
 
 BUILDERS = {
@@ -325,7 +342,7 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
     if max(errors.values()) > tolerance:
         raise NumericsError(f"{options.what}: results differ from the plain formulation by {errors}, over {tolerance}")
     rows = time_arms(arms, options.rounds, options.warmup, device)
-    by_default = [name for name in rows if not name.startswith(("plain", "triton"))]
+    by_default = [name for name in rows if not name.startswith(("plain", *OPT_IN))]
     best = max(rows[name]["ratio"] for name in by_default if reference_of(name) == "plain")
     return {
         "ratio": best,

@@ -309,6 +309,7 @@ def test_refused_with_the_reason(flag):
         (["--restore_optimizer"], "--snapshot"),
         (["--exp", "../elsewhere"], "--exp"),
         (["--compile", "--checkpoint_activations"], "--compile --checkpoint_activations"),
+        (["--compile", "--kernels", "triton"], "--compile --kernels triton"),
     ],
 )
 def test_train_refuses(argv, message):

@@ -403,6 +403,8 @@ def test_gpu_benchmark_s_command_lines(place):
         "infer-r101.json": ("infer", "fenet_r101"),
         "eval.json": ("eval", "fenet_r18"),
         "data.json": ("data", "fenet_r18"),
+        "loss-triton.json": ("loss", "triton"),
+        "hpf-triton.json": ("hpf", "triton"),
     }
     profiles = [argv[i + 1 : i + 5] for i, argument in enumerate(argv) if argument == "scripts/profile_step.py"]
     assert profiles == [
