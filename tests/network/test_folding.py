@@ -85,3 +85,14 @@ def test_labels_are_those_of_the_predictor():
     expected = build_predictor(model, merge="logit")(normalised).argmax(1)
     assert labels.dtype == torch.uint8 and labels.shape == (2, 65, 91) and len(labels.unique()) > 1
     assert (labels != expected).double().mean() < 1e-3
+
+
+@pytest.mark.parametrize("arch", ["fenet_tiny", "sfnet_lite_r18"])
+def test_a_model_that_recomputes_is_folded_too(arch):
+    model = shake(network.build_model(arch, 3)).eval()
+    expected = fold(model)
+    folded = fold(network.checkpoint_activations(model))
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        assert torch.equal(folded(images)["logits"], expected(images)["logits"])
+    assert folded.state_dict().keys() == expected.state_dict().keys()
