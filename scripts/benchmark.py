@@ -267,12 +267,12 @@ def hardware(device: torch.device) -> dict:
     return {"device": device.type, "name": name, "threads": torch.get_num_threads()}
 
 
-def check_numbers(options: argparse.Namespace) -> None:
-    """Raises `OptionError` for numbers that nothing can be timed with."""
-    for name, least in (("rounds", 1), ("warmup", 0), ("batch", 1)):
+def check_numbers(options: argparse.Namespace, **least: int) -> None:
+    """Raises `OptionError` for numbers that nothing can be timed with: below `least`, or a size of less than 32."""
+    for name, lowest in least.items():
         value = getattr(options, name)
-        if value is not None and value < least:
-            raise OptionError(f"--{name} {value}: must be at least {least}")
+        if value is not None and value < lowest:
+            raise OptionError(f"--{name} {value}: must be at least {lowest}")
     if options.size is not None and (len(options.size) != 2 or min(options.size) < 32):
         raise OptionError(f"--size {','.join(map(str, options.size))}: give height,width from 32 on")
 
@@ -304,7 +304,7 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument("--data_root", help="cpu-demo with --snapshot: its data set; unset: as in train.py")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
-    check_numbers(options)
+    check_numbers(options, rounds=1, warmup=0, batch=1)
     device = choose_device("cpu" if options.what == "scaling" else options.device)
     check_kernels(options.kernels, device)
     cuda = device.type == "cuda"

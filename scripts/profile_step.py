@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import network
 from engine.training import Precision, train_step
 from loss import OhemCrossEntropy, SegmentationLoss
-from scripts.benchmark import hardware
+from scripts.benchmark import check_numbers, hardware
 from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.files import write_json
@@ -134,6 +134,7 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
+    check_numbers(options, batch=2, steps=1)  # plain norms need two crops
     device = choose_device(options.device)
     cuda = device.type == "cuda"
     options.size = options.size or ((1024, 1024) if cuda else (256, 256))

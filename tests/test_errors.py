@@ -11,6 +11,7 @@ PROGRAMS = programs()
 FLAGS = {name: set(parser_of(main)._option_string_actions) for name, main in PROGRAMS.items()}
 OUTPUTS = {"train": "--ckpt", "eval": "--save_dir", "demo_folder": "--save_dir", "export": "--out", "compare": "--json"}
 OUTPUTS |= {"make_receipt": "--out", "benchmark": "--json", "show_samples": "--out", "doctor": "--json"}
+OUTPUTS |= {"profile_step": "--json"}
 NEEDS_DATA = ("--data_root", "--source")
 CHECKLISTS = ("doctor",)  # say what is wrong in lines of their own
 # taken, but read by another mode of the program than its plain command line, or by train.py alone

@@ -19,9 +19,20 @@ CHECKLISTS = ("doctor",)  # say what is wrong with data or snapshot in lines of 
 # a great number is a long run or a great image there, which is what was asked for
 LONG = {
     *("max_epoch", "max_steps", "bootstrap", "rounds", "warmup", "train", "val", "test", "height", "width", "size"),
-    *("batch", "crop_size", "channels", "filter_kernel", "max_pixels", "count", "columns", "max_frames", "sample"),
+    *(
+        "batch",
+        "steps",
+        "crop_size",
+        "channels",
+        "filter_kernel",
+        "max_pixels",
+        "count",
+        "columns",
+        "max_frames",
+        "sample",
+    ),
 }
-UNTRIED = ("help", "debug", "execute")  # the last starts programs
+UNTRIED = ("help", "debug", "execute", "compile")  # the last but one starts programs, the last is slow by nature
 FREE_FOLDERS = {"save_dir", "ckpt_path", "ckpt", "tb_path", "out", "json", "submission", "manifest_file"}  # the user's
 NUMBERS = ("-1", "0", "1", "2", "3", "7", "0.5", "-0.0", "1e-300", "1e300", "1e309", "nan", "inf", "-inf", "1000000")
 GREAT = ("2147483648", "9223372036854775808", "1" + "0" * 30, "9" * 5000)
@@ -123,6 +134,7 @@ def base(name: str, world: World, out: Path) -> list:
         "benchmark": ["hpf", "--json", out / "b.json", "--size", "32,32", "--rounds", "1", "--warmup", "0"],
         "doctor": ["--dataset", "folder", "--data_root", world.data, "--arch", "fenet_tiny", "--no_rehearsal"],
         "model_table": ["--arch", "fenet_tiny", "--size", "32,32", "--crop", "32", "--rounds", "1", "--warmup", "0"],
+        "profile_step": ["--json", out / "p.json", "--arch", "fenet_tiny", "--size", "64,64", "--steps", "1"],
         "plan": ["--gpus", "1", "--memory", "24", "--arch", "fenet_tiny"],
         "show_samples": ["--dataset", "folder", "--data_root", world.data, "--out", out / "s.png", "--crop_size", "32"],
     }
@@ -133,6 +145,7 @@ def base(name: str, world: World, out: Path) -> list:
             *("--out", out / "r.json"),
         ],
         "benchmark": ["--device", "cpu"],
+        "profile_step": ["--device", "cpu"],
     }
     return lines.get(name, []) + more.get(name, [])
 
