@@ -15,7 +15,7 @@ from config import DemoOptions, parse_demo, runtime_of
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
 from engine.checkpoint import check_classes, load_model
-from engine.compiled import CompiledModel
+from engine.compiled_model import CompiledModel
 from engine.demo import run_demo
 from engine.demo_drawing import Drawing
 from engine.demo_sources import find_sources

@@ -18,7 +18,7 @@ from datasets.loader import build_eval_loader
 from datasets.sampler import evaluation_indices
 from engine.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
 from engine.checkpoint import check_classes, load_model
-from engine.compiled import CompiledModel
+from engine.compiled_model import CompiledModel
 from engine.dump import PredictionWriter
 from engine.evaluation import Evaluation, check_labelled, evaluate
 from engine.inference import build_predictor

@@ -30,7 +30,7 @@ from torch.profiler import ProfilerActivity, profile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
-from engine.compiled import CompiledModel
+from engine.compiled_model import CompiledModel
 from engine.compiling import CompiledStep
 from engine.inference import build_predictor
 from engine.plain_inference import predict_plain

@@ -13,7 +13,7 @@ def keep_freed_memory(keep: bool = True) -> None:
     """Have glibc's malloc keep what is freed (`keep`), or give it back as it does by default.
 
     By default it takes large blocks from the kernel and returns them at once, so that on a CPU every map of a network
-    is made of pages that the kernel has to clear first: a quarter to a third of a training step. The most memory that
+    is made of pages that the kernel has to clear first: about a quarter of a training step. The most memory that
     a program needs at once stays the same. Other allocators and systems are left as they are.
     """
     if sys.platform != "linux":

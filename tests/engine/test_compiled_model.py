@@ -1,12 +1,12 @@
-"""engine/compiled.py: sizes that are compiled, the check of each, and what is left to the model itself."""
+"""engine/compiled_model.py: sizes that are compiled, the check of each, and what is left to the model itself."""
 
 import logging
 
 import pytest
 import torch
 
-from engine import compiled
-from engine.compiled import CompiledModel
+from engine import compiled_model
+from engine.compiled_model import CompiledModel
 from engine.inference import build_predictor
 from network.folding import fold
 from tests.conftest import untrained
@@ -70,7 +70,7 @@ def test_kernels_that_err_are_not_used(model, log):
 
 
 def test_sizes_beyond_the_limit_are_left_to_the_model(model, log, monkeypatch):
-    monkeypatch.setattr(compiled, "SIZES", 1)
+    monkeypatch.setattr(compiled_model, "SIZES", 1)
     calls = []
     run = CompiledModel(model, backend=counting(calls))
     with torch.no_grad():
