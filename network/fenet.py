@@ -3,15 +3,17 @@
 Source: Liu, Zhang, Guo, Boosting Semantic Segmentation via Feature Enhancement, ChinaMM 2022.
 """
 
-import torch
 from torch import Tensor, nn
 
 from network.checkpointing import Unit
 from network.enhancement import FEMD, FEMS
 from network.heads import BoundaryHead, auxiliary_head
-from network.layers import NormLayer, PyramidPooling, conv_bn_relu, up
+from network.layers import NormLayer, PyramidPooling, conv_bn_relu
+from network.levels import LevelConv
 from network.release_keys import encoder_rules, map_keys
 from network.resnet import DeepStemResNet
+
+STRIDES = (4, 8, 16, 32)  # of the encoder's features
 
 
 class FENet(nn.Module):
@@ -69,7 +71,7 @@ class FENet(nn.Module):
             FEMS(channels, norm_layer, smooth=smooth, **filters) for _ in range(3 if fem_s else 0)
         )
         self.head = nn.Sequential(
-            nn.Conv2d(4 * channels, channels, 3, padding=1),
+            LevelConv(STRIDES, channels, channels),
             norm_layer(channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, num_classes, 1),
@@ -89,16 +91,15 @@ class FENet(nn.Module):
             outputs["boundary"] = self.boundary_head(features[0], features[1])
         return outputs
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Encoder features -> the four enhanced levels, concatenated: (N,4C,h,w) at stride 4."""
+    def decode(self, features: list[Tensor]) -> list[Tensor]:
+        """Encoder features -> the four enhanced levels (N,C,h,w) at strides 4 to 32."""
         r = [reduce(f) for reduce, f in zip(self.reduce, features, strict=False)]
         r.append(self.ppm(features[3]))
         for i, fem_d in enumerate(self.fem_d):  # details, bottom-up
             r[i + 1] = fem_d(low=r[i], high=r[i + 1])
         for i in reversed(range(len(self.fem_s))):  # structure, top-down
             r[i] = self.fem_s[i](low=r[i], high=r[i + 1])
-        size = r[0].shape[-2:]
-        return torch.cat([r[0]] + [up(level, size) for level in r[1:]], dim=1)
+        return r
 
     def checkpoint_units(self) -> list[Unit]:
         """What a training step can compute again; see `checkpoint_activations`."""

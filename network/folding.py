@@ -12,6 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from network.enhancement import FeatureFilter
+from network.levels import LevelConv
 
 TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -27,12 +28,12 @@ class ImageToLabels(nn.Module):
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
-        self.register_buffer("mean", 255 * torch.tensor(model.encoder.mean))
-        self.register_buffer("scale", 1 / (255 * torch.tensor(model.encoder.std)))
+        self.register_buffer("mean", 255 * torch.tensor(model.encoder.mean).view(3, 1, 1))
+        self.register_buffer("scale", 1 / (255 * torch.tensor(model.encoder.std).view(3, 1, 1)))
 
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
-        x = ((images.to(self.mean.dtype) - self.mean) * self.scale).permute(0, 3, 1, 2)
+        x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
         logits = F.interpolate(self.model(x)["logits"], size=x.shape[-2:], mode="bilinear", align_corners=True)
         return logits.argmax(dim=1).to(torch.uint8)
 
@@ -89,7 +90,7 @@ def find_pairs(model: nn.Module) -> list[tuple[str, str]]:
 
     hooks = []
     for name, module in model.named_modules():
-        if type(module) is nn.Conv2d:  # a subclass may change its weight in its forward
+        if type(module) in (nn.Conv2d, LevelConv):  # another subclass may change its weight in its forward
             hooks.append(module.register_forward_hook(watch_conv(name)))
         elif isinstance(module, NORMS) and module.running_mean is not None:
             hooks.append(module.register_forward_pre_hook(watch_norm(name)))

@@ -13,6 +13,7 @@ from network.alignment import FlowAlignment, GatedDualFlowAlignment
 from network.checkpointing import Unit
 from network.heads import auxiliary_head
 from network.layers import NormLayer, adaptive_average, conv_bn_relu, up
+from network.levels import LevelConv
 from network.release_keys import encoder_rules, map_keys
 from network.resnet import DeepStemResNet
 
@@ -57,7 +58,7 @@ class _SFNetBase(nn.Module):
     """
 
     lateral_stages: tuple[int, ...]  # encoder stages, from 0
-    num_levels: int  # maps of C channels that the head reads
+    strides: tuple[int, ...]  # of the levels, of C channels each, that the head reads
     release_unused: tuple[str, ...] = ()
 
     def __init__(
@@ -78,8 +79,9 @@ class _SFNetBase(nn.Module):
             nn.Sequential(nn.Conv2d(widths[i], channels, 1), norm_layer(channels), nn.ReLU(inplace=True))
             for i in self.lateral_stages
         )
+        fuse = LevelConv(self.strides, channels, channels, bias=False)
         self.head = nn.Sequential(
-            conv_bn_relu(self.num_levels * channels, channels, 3, norm_layer), nn.Conv2d(channels, num_classes, 1)
+            nn.Sequential(fuse, norm_layer(channels), nn.ReLU(inplace=True)), nn.Conv2d(channels, num_classes, 1)
         )
         self.aux_heads = nn.ModuleList(
             auxiliary_head(width, channels, num_classes, norm_layer, dropout) for width in (widths[2:] if aux else ())
@@ -117,7 +119,7 @@ class SFNet(_SFNetBase):
     """SFNet: three levels, aligned one after the other. Input, output and options as in the base class."""
 
     lateral_stages = (0, 1, 2)
-    num_levels = 4
+    strides = (4, 8, 16, 32)
     release_rules = [
         ("head.fpn_out.{i}.0.", "outputs.{i}."),
         ("head.fpn_out_align.{i}.down_h.", "align.{i}.project_high."),
@@ -134,23 +136,22 @@ class SFNet(_SFNetBase):
         """The modules between the laterals and the head."""
         return [*self.align, *self.outputs]
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Encoder features -> the four levels, concatenated finest first: (N,4C,h,w) at stride 4."""
+    def decode(self, features: list[Tensor]) -> list[Tensor]:
+        """Encoder features -> the four levels (N,C,h,w), finest first."""
         f = self.ppm(features[3])
         levels = [f]
         for i in reversed(range(3)):
             lateral = self.laterals[i](features[i])
             f = lateral + self.align[i](lateral, f)
             levels.insert(0, self.outputs[i](f))
-        size = levels[0].shape[-2:]
-        return torch.cat([levels[0]] + [up(level, size) for level in levels[1:]], dim=1)
+        return levels
 
 
 class SFNetLite(_SFNetBase):
     """SFNet-Lite: one gated alignment at stride 4. Input, output and options as in the base class."""
 
     lateral_stages = (0, 2)
-    num_levels = 2
+    strides = (4, 16)
     release_unused = ("head.dsn.", "head.fpn_in.2.")
     release_rules = [
         ("head.flow_align_module.down_h.", "align.project_high."),
@@ -167,8 +168,7 @@ class SFNetLite(_SFNetBase):
         """The modules between the laterals and the head."""
         return [self.align]
 
-    def decode(self, features: list[Tensor]) -> Tensor:
-        """Encoder features -> the aligned level and stage 3's lateral, concatenated: (N,2C,h,w) at stride 4."""
+    def decode(self, features: list[Tensor]) -> list[Tensor]:
+        """Encoder features -> the aligned level (N,C,h,w) and stage 3's lateral, at strides 4 and 16."""
         fine, middle = (lateral(features[i]) for lateral, i in zip(self.laterals, self.lateral_stages, strict=True))
-        aligned = self.align(fine, self.ppm(features[3]))
-        return torch.cat([aligned, up(middle, fine.shape[-2:])], dim=1)
+        return [self.align(fine, self.ppm(features[3])), middle]

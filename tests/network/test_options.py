@@ -74,7 +74,7 @@ def test_levels_pass_unchanged_without_modules():
         features = model.encoder(IMAGES)
         levels = model.decode(features)
         reduced = model.reduce[0](features[0])
-    torch.testing.assert_close(levels[:, :8], reduced)
+    torch.testing.assert_close(levels[0], reduced)
 
 
 def test_values_that_are_not_there():

@@ -1,0 +1,82 @@
+"""The first convolution of a head, over the levels of a pyramid."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from network.layers import up
+
+COARSE = 4  # times the finest level's stride
+
+
+class LevelConv(nn.Conv2d):
+    """3x3 convolution over levels (N,C,h,w) of a pyramid, finest first, as large as the finest: -> (N,out,H,W).
+
+    In float32 on a CPU the coarse levels are convolved before they are enlarged, with the same result; see
+    `convolve_enlarged`.
+
+    Args:
+        strides: Of the levels.
+        channels: C of each level.
+        out_channels: Of the result.
+        bias: Add one.
+    """
+
+    def __init__(self, strides: Sequence[int], channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__(len(strides) * channels, out_channels, 3, padding=1, bias=bias)
+        self.num_fine = sum(stride < COARSE * strides[0] for stride in strides)
+
+    def forward(self, levels: Sequence[Tensor]) -> Tensor:
+        """See the class."""
+        finest = levels[0]
+        if finest.device.type != "cpu" or finest.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return super().forward(concatenate(levels))
+        channels, size = finest.shape[1], finest.shape[-2:]
+        fine, *coarse = self.weight.split([self.num_fine * channels] + [channels] * (len(levels) - self.num_fine), 1)
+        y = F.conv2d(concatenate(levels[: self.num_fine]), fine, self.bias, padding=1)
+        return y + convolve_enlarged(levels[self.num_fine :], coarse, size)
+
+
+def concatenate(levels: Sequence[Tensor]) -> Tensor:
+    """Levels (N,C_i,h_i,w_i), finest first -> (N,sum of C_i,H,W), each enlarged to the first one's size."""
+    finest, *others = levels
+    return torch.cat([finest] + [up(level, finest.shape[-2:]) for level in others], dim=1)
+
+
+def convolve_enlarged(levels: Sequence[Tensor], weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """Sum over i of the zero-padded 3x3 convolution of `up(levels[i], size)` with `weights[i]`, for less arithmetic.
+
+    Both steps are linear, so a convolution's nine taps can be taken on the small map, as 1x1 convolutions. Enlarging
+    and moving by a tap's place are then one product with a constant matrix along the rows and one along the columns.
+
+    Args:
+        levels: (N,C,h_i,w_i).
+        weights: (out,C,3,3) each.
+        size: (H,W).
+
+    Returns:
+        (N,out,H,W)
+    """
+    height, width = size
+    matrices, products = [], []
+    for level, weight in zip(levels, weights, strict=True):
+        taps = F.conv2d(level, weight.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None])  # (N, out dy dx, h, w)
+        taps = taps.unflatten(1, (-1, 3, 3)).transpose(3, 4).flatten(4, 5).flatten(2, 3)  # (N, out, dy h, dx w)
+        products.append(taps @ _enlarging(level.shape[-1], width, level).T)
+        matrices.append(_enlarging(level.shape[-2], height, level))
+    return torch.cat(matrices, dim=1) @ torch.cat(products, dim=2)
+
+
+def _enlarging(length: int, enlarged: int, like: Tensor) -> Tensor:
+    """(enlarged, 3 length): one after the other, matrices M so that M x is `up(x, enlarged)` moved by -1, 0 and 1.
+
+    Made from tensor operators alone, so that exporters can leave the lengths open.
+    """
+    options = {"dtype": like.dtype, "device": like.device}
+    place = torch.arange(enlarged, **options)[:, None, None] + torch.arange(-1, 2, **options)[:, None]
+    source = place * (length - 1) / max(enlarged - 1, 1)
+    weights = (1 - (source - torch.arange(length, **options)).abs()).clamp(min=0)
+    inside = (place >= 0) & (place < enlarged)  # beyond are the zeros of the convolution's padding
+    return (weights * inside).flatten(1)

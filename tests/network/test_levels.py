@@ -1,0 +1,57 @@
+import pytest
+import torch
+
+from network.levels import LevelConv
+from network.plain import plain_level_conv
+
+
+def build_levels(strides: tuple[int, ...], size: tuple[int, int]) -> list[torch.Tensor]:
+    """Maps of 5 channels as the encoders give them for an image of 4 x `size`."""
+    sides = [[-(-4 * side // stride) for side in size] for stride in strides]
+    return [torch.randn(2, 5, *side, requires_grad=True) for side in sides]
+
+
+@pytest.mark.parametrize("strides", [(4, 8, 16, 32), (4, 16)])
+@pytest.mark.parametrize("size", [(16, 24), (17, 23), (9, 40), (2, 3), (1, 1)])
+@pytest.mark.parametrize("bias", [True, False])
+def test_result_and_gradients_are_those_of_the_convolution_of_enlarged_levels(strides, size, bias):
+    layer, levels = LevelConv(strides, 5, 6, bias), build_levels(strides, size)
+    wanted = [*levels, *layer.parameters()]
+    results = [layer(levels), plain_level_conv(layer, levels)]
+    direction = torch.randn_like(results[0])
+    gradients = [torch.autograd.grad(result, wanted, direction) for result in results]
+    for value, expected in zip((results[0], *gradients[0]), (results[1], *gradients[1]), strict=True):
+        assert (value - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_layout_and_large_maps():
+    layer = LevelConv((4, 8, 16, 32), 5, 6).to(memory_format=torch.channels_last)
+    levels = [x.to(memory_format=torch.channels_last) for x in build_levels((4, 8, 16, 32), (131, 517))]
+    with torch.no_grad():
+        result = layer(levels)
+        torch.testing.assert_close(result, plain_level_conv(layer, levels), rtol=1e-5, atol=1e-5)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_coarse_levels_are_convolved_as_they_are():
+    """The result alone wouldn't tell whether anything is saved: no convolution sees all the enlarged levels."""
+    layer, levels = LevelConv((4, 8, 16, 32), 5, 6), build_levels((4, 8, 16, 32), (16, 24))
+    widths = []
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            if func is torch.nn.functional.conv2d:
+                widths.append(tuple(args[0].shape[1:]))
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        layer(levels)
+    assert sorted(widths) == [(5, 2, 3), (5, 4, 6), (10, 16, 24)]
+
+
+def test_reduced_precision_takes_the_convolution():
+    layer, levels = LevelConv((4, 16), 5, 6), build_levels((4, 16), (16, 24))
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        assert torch.equal(layer(levels), plain_level_conv(layer, levels))
+    layer, levels = layer.double(), [level.double() for level in levels]
+    assert torch.equal(layer(levels), plain_level_conv(layer, levels))
