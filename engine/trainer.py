@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
@@ -17,6 +18,7 @@ from engine.plan import RunPlan, RunState, check_settings
 from engine.recorder import Recorder
 from engine.report import update_curves
 from engine.snapshot_fields import check_optimizer, with_options
+from engine.step_outcome import StepOutcome
 from engine.training import (
     Criterion,
     LossMeter,
@@ -28,6 +30,7 @@ from engine.training import (
     set_train_mode,
     train_step,
 )
+from optimizer import fill_momentum
 from utils.digests import weights_sha256
 from utils.distributed import Process, any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.drawing import save_png
@@ -92,6 +95,7 @@ class Trainer:
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
         self.write_report, self.settings, self.augment, self.compiled = report, settings, augment, compiled
         self.state = RunState()
+        self.outcomes: deque[StepOutcome] = deque()  # of steps that nobody looked at yet
         self.log = get_logger()
 
     def run(self, stop: StopRequest) -> None:
@@ -131,19 +135,21 @@ class Trainer:
         if self._at_max_steps() or any_rank(stop.asked):
             return False
         for batches in bar:
-            terms, rate = self.step(batches)
+            self.step(batches)
             state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
-            if state.step % plan.log_every == 0 and terms is not None:
-                self.report(bar, terms, rate)
+            self.look_back(bar, but=1)
             if any_rank(stop.asked) or self._at_max_steps():
+                self.look_back(bar)
                 return False
             if plan.save_every and state.step % plan.save_every == 0:
+                self.look_back(bar)
                 self.save()
             note(f"loading the batch after step {state.step}", bounded=True)
+        self.look_back(bar)
         return True
 
-    def step(self, batches: list[dict]) -> tuple[dict | None, float]:
-        """One optimizer step; returns its loss terms on the device (None: the step was skipped) and its rate."""
+    def step(self, batches: list[dict]) -> None:
+        """One optimizer step; `look_back` says what came of it."""
         state, plan = self.state, self.plan
         if self.compiled is not None and not self.compiled.started:
             self.parallel = self.compiled.start(self.parallel, batches[0])
@@ -162,16 +168,28 @@ class Trainer:
         )
         state.step += 1
         state.step_in_epoch += 1
-        if not applied:
-            self.skip(batches, terms)
-            return None, rate
-        state.skipped_in_row = 0
         if self.average is not None:
-            self.average.update(self.model)
-        self.meter.add(terms)
-        return terms, rate
+            self.average.update(self.model, applied)
+        self.meter.add(terms, applied)
+        samples = [name for batch in batches for name in batch["name"]]
+        self.outcomes.append(StepOutcome(state.step, rate, samples, terms, applied))
 
-    def skip(self, batches: list[dict], terms: dict) -> None:
+    def look_back(self, bar: Progress, but: int = 0) -> None:
+        """Count the steps since the last look but for the latest `but`, and report those that are to be logged.
+
+        With one left the device is still busy while the host looks at the step before.
+        """
+        while len(self.outcomes) > but:
+            outcome = self.outcomes.popleft()
+            applied, terms = outcome.read()
+            if not applied:
+                self.skip(outcome, terms)
+                continue
+            self.state.skipped_in_row = 0
+            if outcome.step % self.plan.log_every == 0:
+                self.report(bar, outcome, terms)
+
+    def skip(self, outcome: StepOutcome, terms: dict[str, float]) -> None:
         """Count a step whose loss or gradient was not finite.
 
         Raises:
@@ -180,9 +198,7 @@ class Trainer:
         state = self.state
         state.skipped_in_epoch += 1
         state.skipped_in_row += 1
-        samples = [name for batch in batches for name in batch["name"]]
-        blamed = describe_skipped({name: float(value) for name, value in terms.items()}, samples)
-        message = f"step {state.step}: loss or gradient not finite ({blamed})"
+        message = f"step {outcome.step}: loss or gradient not finite ({describe_skipped(terms, outcome.samples)})"
         if state.skipped_in_row >= self.plan.max_skipped_steps:
             raise NumericsError(
                 f"{message}, as in the {state.skipped_in_row} steps up to it (--max_skipped_steps);"
@@ -191,19 +207,18 @@ class Trainer:
         if self.process.is_main:
             self.log.warning(f"{message}; skipped, {state.skipped_in_row} in a row")
 
-    def report(self, bar: Progress, terms: dict, rate: float) -> None:
-        """Figures of the current step, to the bar, the log and TensorBoard; waits for the device."""
-        step = LossMeter()
-        step.add(terms)
-        means = step.means(self.process.world_size, f"step {self.state.step}")
+    def report(self, bar: Progress, outcome: StepOutcome, terms: dict[str, float]) -> None:
+        """Figures of a step, to the bar, the log and TensorBoard."""
+        step, rate = outcome.step, outcome.rate
+        means = LossMeter(terms, 1).means(self.process.world_size, f"step {step}")
         images = self.images_per_second()
         wait = f"{self.data_wait():.0%}"
         bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}", data_wait=wait)
         self.log.info(
-            f"epoch {self.state.epoch} step {self.state.step}/{self.plan.total_steps} loss {means['total']:.6f}"
+            f"epoch {self.state.epoch} step {step}/{self.plan.total_steps} loss {means['total']:.6f}"
             f" lr {rate:.3e} {images:.1f} images/s"
         )
-        self.recorder.step(self.state.step, {**means, "lr": rate, "images_per_second": images})
+        self.recorder.step(step, {**means, "lr": rate, "images_per_second": images})
 
     def images_per_second(self) -> float:
         """Throughput over the epoch so far, all processes together."""
@@ -341,6 +356,7 @@ class Trainer:
             self.model.load_state_dict(snapshot["model"])
             self.optimizer.load_state_dict(with_options(training["optimizer"], wanted))
             check_optimizer(self.optimizer, path)
+            fill_momentum(self.optimizer)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(

@@ -60,13 +60,13 @@ def train_step(
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
     augment: Callable[[dict], dict] | None = None,
-) -> tuple[dict[str, Tensor], bool]:
-    """One optimizer step over `batches`, whose gradients are averaged.
+) -> tuple[dict[str, Tensor], Tensor]:
+    """One optimizer step over `batches`, whose gradients are averaged; the host doesn't wait for the device.
 
     Args:
         model: In training mode, possibly wrapped in DDP.
         criterion: Outputs and labels -> named terms with `total`.
-        optimizer: Holds the learning rate of this step already.
+        optimizer: Of `build_optimizer`; holds the learning rate of this step already.
         batches: One or more (gradient accumulation), with `image` and `label` on the CPU, or what `augment` takes.
         precision: Mixed precision.
         device: Where to compute.
@@ -77,7 +77,8 @@ def train_step(
     processes decide alike, because a loss that isn't finite makes the gradients that they share not finite.
 
     Returns:
-        The named terms, detached, averaged over `batches`, and whether the weights were updated.
+        The named terms, detached, averaged over `batches`, and whether the weights were updated, a bool; all on the
+        device.
     """
     terms: dict[str, Tensor] = {}
     statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
@@ -96,21 +97,35 @@ def train_step(
         for name, value in losses.items():
             terms[name] = terms.get(name, 0) + value.detach() / len(batches)
     finite = gradients_are_finite(optimizer)
-    if finite:
+    if precision.scaler.is_enabled():  # it looks at the gradients itself, and lowers its scale
         precision.scaler.step(optimizer)
-    elif precision.scaler.is_enabled():  # it lowers its scale; in its own step fused SGD would start from garbage
-        precision.scaler.unscale_(optimizer)
-    precision.scaler.update()
-    if not finite:
-        for buffer, value in zip(statistics, before, strict=True):
-            buffer.copy_(value)
+        precision.scaler.update()
+    else:
+        step_if(finite, optimizer)
+    keep_if(finite, statistics, before)
     return terms, finite
 
 
-def gradients_are_finite(optimizer: torch.optim.Optimizer) -> bool:
-    """False if any gradient holds nan or inf; waits for the device."""
+def gradients_are_finite(optimizer: torch.optim.Optimizer) -> Tensor:
+    """False, a bool on the device, if any gradient holds nan or inf."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return bool(torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all())
+    return torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all()
+
+
+def step_if(wanted: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """A step of a fused optimizer, without any effect where `wanted`, a bool on the device, is false."""
+    optimizer.grad_scale, optimizer.found_inf = None, (~wanted).float()  # as GradScaler asks for it
+    optimizer.step()
+    del optimizer.grad_scale, optimizer.found_inf
+
+
+def keep_if(wanted: Tensor, values: list[Tensor], former: list[Tensor]) -> None:
+    """Give `values` their `former` ones where `wanted`, a bool on the device, is false."""
+    if not values:
+        return
+    present, past = (torch.cat([tensor.flatten() for tensor in tensors]) for tensors in (values, former))
+    chosen = torch.where(wanted, present, past).split([value.numel() for value in values])
+    torch._foreach_copy_(values, [part.view_as(value) for part, value in zip(chosen, values, strict=True)])
 
 
 def describe_skipped(terms: dict[str, float], samples: list[str]) -> str:
@@ -169,13 +184,13 @@ class LossMeter:
 
     def __init__(self, sums: dict[str, float] | None = None, steps: int = 0) -> None:
         self.sums: dict[str, Tensor | float] = dict(sums or {})
-        self.steps = steps
+        self.steps: Tensor | int = steps
 
-    def add(self, terms: dict[str, Tensor]) -> None:
-        """Count one step."""
+    def add(self, terms: dict[str, Tensor], applied: Tensor) -> None:
+        """Count one step, unless `applied`, a bool on the device, is false."""
         for name, value in terms.items():
-            self.sums[name] = self.sums.get(name, 0.0) + value.double()
-        self.steps += 1
+            self.sums[name] = self.sums.get(name, 0.0) + torch.where(applied, value.double(), 0.0)
+        self.steps = self.steps + applied.long()
 
     def totals(self, where: str) -> dict[str, float]:
         """Sum of each term over steps and ranks.
@@ -192,5 +207,6 @@ class LossMeter:
         return totals
 
     def means(self, world_size: int, where: str) -> dict[str, float]:
-        """Mean of each term over steps and ranks; raises as `totals`."""
-        return {name: value / max(1, self.steps) / world_size for name, value in self.totals(where).items()}
+        """Mean of each term over steps and ranks, nothing without a step; raises as `totals`."""
+        totals, steps = self.totals(where), int(self.steps)
+        return {name: value / steps / world_size for name, value in totals.items()} if steps else {}

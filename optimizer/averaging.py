@@ -29,15 +29,19 @@ class ModelAverage:
         if not 0 <= decay < 1:
             raise OptionError(f"the weight average's decay is {decay}; give a value in [0, 1), such as 0.999")
         self.decay = decay
-        self.updates = 0
         self.shadow: dict[str, Tensor] = {}
         for name, value in model.state_dict().items():
             self.shadow[name] = value.detach().to(_shadow_dtype(value), copy=True)
+        device = next(iter(self.shadow.values())).device
+        self.updates = torch.zeros((), dtype=torch.float64, device=device)  # there, so that no update waits for it
 
     @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        """Move the average towards the model's present state; call it after each optimizer step."""
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+    def update(self, model: nn.Module, applied: Tensor) -> None:
+        """Move the average towards the model's present state; call it after each optimizer step.
+
+        Where `applied`, a bool on the device, is false, nothing moves.
+        """
+        decay = ((1 + self.updates) / (10 + self.updates)).clamp(max=self.decay)
         averages, values = [], []
         for name, value in model.state_dict().items():
             shadow = self.shadow[name]
@@ -46,8 +50,10 @@ class ModelAverage:
                 values.append(value.to(shadow))
             else:
                 shadow.copy_(value)
-        torch._foreach_lerp_(averages, values, 1 - decay)
-        self.updates += 1
+        steps = torch._foreach_sub(values, averages)
+        torch._foreach_mul_(steps, torch.where(applied, 1 - decay, 0.0).to(steps[0].dtype))
+        torch._foreach_add_(averages, steps)
+        self.updates += applied
 
     @torch.no_grad()
     def copy_to(self, model: nn.Module) -> None:
@@ -69,7 +75,7 @@ class ModelAverage:
 
     def state_dict(self) -> dict[str, int | dict[str, Tensor]]:
         """`updates` and `shadow` (name -> tensor, not copied): all that a bit-exact resume needs."""
-        return {"updates": self.updates, "shadow": dict(self.shadow)}
+        return {"updates": int(self.updates), "shadow": dict(self.shadow)}
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping) -> None:
@@ -93,7 +99,7 @@ class ModelAverage:
                 )
         for name, value in shadow.items():
             self.shadow[name].copy_(value)
-        self.updates = int(state["updates"])
+        self.updates.fill_(state["updates"])
 
 
 def _shadow_dtype(value: Tensor) -> torch.dtype:

@@ -8,18 +8,20 @@ from torch import nn
 from utils.errors import OptionError
 
 
-def _sgd(groups: list[dict], lr: float, momentum: float, amsgrad: bool, fused: bool | None) -> torch.optim.Optimizer:
+def _sgd(groups: list[dict], lr: float, momentum: float, amsgrad: bool) -> torch.optim.Optimizer:
     if amsgrad:
         raise OptionError("--amsgrad is a variant of Adam, but the optimizer is sgd; add --adam or leave it out")
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=fused)
+    optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
+    fill_momentum(optimizer)
+    return optimizer
 
 
-def _adam(groups: list[dict], lr: float, momentum: float, amsgrad: bool, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.Adam(groups, lr=lr, amsgrad=amsgrad, fused=fused)
+def _adam(groups: list[dict], lr: float, momentum: float, amsgrad: bool) -> torch.optim.Optimizer:
+    return torch.optim.Adam(groups, lr=lr, amsgrad=amsgrad, fused=True)
 
 
-def _adamw(groups: list[dict], lr: float, momentum: float, amsgrad: bool, fused: bool | None) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=lr, amsgrad=amsgrad, fused=fused)
+def _adamw(groups: list[dict], lr: float, momentum: float, amsgrad: bool) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, lr=lr, amsgrad=amsgrad, fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"sgd": _sgd, "adam": _adam, "adamw": _adamw}
@@ -39,11 +41,11 @@ def build_optimizer(
     amsgrad: bool = False,
     *,
     no_decay_norm_bias: bool = False,
-    fused: bool | None = None,
 ) -> torch.optim.Optimizer:
     """Optimizer over the parameters of `model` that require a gradient, in the model's own order.
 
-    Each group keeps the base rate as `initial_lr`; `set_lr` scales from there.
+    Each group keeps the base rate as `initial_lr`; `set_lr` scales from there. It is a fused one: it leaves a step out
+    where a tensor on the device says so, and the host doesn't have to know.
 
     Args:
         name: `sgd` (with momentum), `adam` (weight decay as part of the gradient) or `adamw` (decoupled).
@@ -52,7 +54,6 @@ def build_optimizer(
         weight_decay: on every parameter, as in the papers' recipe.
         amsgrad: the AMSGrad variant of Adam and AdamW.
         no_decay_norm_bias: leave norms and biases (whatever has one dimension) undecayed, in a second group.
-        fused: one kernel for all parameters; None: on CUDA.
 
     Raises:
         OptionError: an unknown name, a rate that cannot work, or nothing left to train.
@@ -69,12 +70,23 @@ def build_optimizer(
     groups = parameter_groups(model, weight_decay, no_decay_norm_bias)
     if not groups:
         raise OptionError("no parameter requires a gradient, there is nothing to train; unfreeze some (--freeze_trunk)")
-    if fused is None and groups[0]["params"][0].is_cuda:
-        fused = True
-    optimizer = OPTIMIZERS[name](groups, lr, momentum, amsgrad, fused)
+    optimizer = OPTIMIZERS[name](groups, lr, momentum, amsgrad)
     for group in optimizer.param_groups:
         group["initial_lr"] = lr
     return optimizer
+
+
+def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give SGD the momentum that it has none of yet: zeros, from which its first step is the same.
+
+    It would make it in that step, and leave it unset should that one be left out.
+    """
+    for group in optimizer.param_groups:
+        if group.get("momentum"):
+            for parameter in group["params"]:
+                state = optimizer.state[parameter]
+                if state.get("momentum_buffer") is None:
+                    state["momentum_buffer"] = torch.zeros_like(parameter, requires_grad=False)
 
 
 def parameter_groups(model: nn.Module, weight_decay: float, no_decay_norm_bias: bool) -> list[dict]:

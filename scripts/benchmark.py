@@ -163,29 +163,31 @@ def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     labels = torch.randint(0, 19, (options.batch, *options.size))
     batch = {"image": torch.randn(options.batch, 3, *options.size), "label": labels}
     model = network.build_model(options.arch, 19, dropout=0.0)
-    reference = make_plain(copy.deepcopy(model)).to(device)
+    reference = make_plain(copy.deepcopy(model)).to(device).train()
     model = model.to(device, memory_format=LAST)
+    plain_optimizer = torch.optim.SGD(reference.parameters(), 1e-4, 0.9, weight_decay=1e-4)
+    plain_criterion = SegmentationLoss(PlainOhemCrossEntropy())
 
-    def arm(
-        net: torch.nn.Module, criterion: torch.nn.Module, amp: str, layout: torch.memory_format, compiled: bool = False
-    ) -> Callable[[], torch.Tensor]:
-        optimizer = build_optimizer(net, "sgd", 1e-4, fused=None if layout is LAST else False)
-        precision, terms = Precision.build(amp, device), SegmentationLoss(criterion)
+    def plain() -> torch.Tensor:
+        plain_optimizer.zero_grad()
+        loss = plain_criterion(reference(batch["image"].to(device)), labels.to(device))["total"]
+        loss.backward()
+        plain_optimizer.step()
+        return loss.detach()
+
+    def arm(net: torch.nn.Module, compiled: bool = False) -> Callable[[], torch.Tensor]:
+        optimizer = build_optimizer(net, "sgd", 1e-4)
+        precision, criterion = Precision.build(options.amp, device), SegmentationLoss(OhemCrossEntropy())
         if compiled:
-            net = CompiledStep(net.train(), terms, precision.dtype, device, layout).start(net, batch)
+            net = CompiledStep(net.train(), criterion, precision.dtype, device, LAST).start(net, batch)
 
         def run() -> torch.Tensor:
-            return train_step(net.train(), terms, optimizer, [batch], precision, device, layout)[0]["total"]
+            return train_step(net.train(), criterion, optimizer, [batch], precision, device, LAST)[0]["total"]
 
         return run
 
-    arms = {
-        "plain": arm(reference, PlainOhemCrossEntropy(), "off", torch.contiguous_format),
-        "ours": arm(model, OhemCrossEntropy(), options.amp, LAST),
-    }
-    if device.type == "cuda":
-        arms["compiled"] = arm(copy.deepcopy(model), OhemCrossEntropy(), options.amp, LAST, compiled=True)
-    return arms
+    arms = {"plain": plain, "ours": arm(model)}
+    return arms | {"compiled": arm(copy.deepcopy(model), compiled=True)} if device.type == "cuda" else arms
 
 
 BUILDERS = {

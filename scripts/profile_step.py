@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import network
 from engine.training import Precision, train_step
 from loss import OhemCrossEntropy, SegmentationLoss
+from optimizer import build_optimizer
 from scripts.benchmark import check_numbers, hardware
 from utils.cli import run_main
 from utils.distributed import choose_device
@@ -62,7 +63,7 @@ def build_step(options: argparse.Namespace, device: torch.device) -> Callable[[]
     criterion = SegmentationLoss(OhemCrossEntropy())
     mark_parts(model)
     mark(criterion, "loss")
-    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9)
+    optimizer = build_optimizer(model, "sgd", 1e-4)
     precision = Precision.build(options.amp, device)
     batch = {"image": torch.randn(options.batch, 3, *options.size, device=device)}
     batch["label"] = torch.randint(0, 19, (options.batch, *options.size), device=device)

@@ -7,10 +7,17 @@ import textwrap
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+import engine.trainer
+import network
 import train
 from engine.checkpoint import load_snapshot
-from engine.training import Precision, train_step
+from engine.step_outcome import StepOutcome
+from engine.training import LossMeter, Precision, train_step
+from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
+from loss.pixelwise import masked_mean
+from optimizer import ModelAverage, build_optimizer, list_optimizers
 from tests.conftest import launch, train_args
 from utils.digests import weights_sha256
 
@@ -38,9 +45,8 @@ def faults(monkeypatch):
     return lambda *bad: monkeypatch.setattr(train, "build_criterion", lambda *args: Faulty(build(*args), bad))
 
 
-def step_on(model, images, total):
-    """One SGD step whose loss is `total(logits)`; True if it was applied."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+def step_on(model, optimizer, images, total):
+    """One step whose loss is `total(logits)`; true if it was applied."""
     precision = Precision.build("off", torch.device("cpu"))
     batch = {"image": images, "label": torch.zeros(len(images), dtype=torch.int64)}
     return train_step(model, lambda x, _: {"total": total(x)}, optimizer, [batch], precision, torch.device("cpu"))[1]
@@ -54,23 +60,59 @@ def step_on(model, images, total):
         lambda x: (x - x).sqrt().mean(),  # a finite loss with infinite gradients
     ],
 )
-def test_nothing_changes_when_something_is_not_finite(total):
+@pytest.mark.parametrize("name", list_optimizers())
+@pytest.mark.parametrize("first", [True, False])
+def test_nothing_changes_when_something_is_not_finite(total, name, first):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    images = torch.randn(2, 3, 8, 8)
-    assert step_on(model, images, lambda x: x.square().mean())
-    before = {name: value.clone() for name, value in model.state_dict().items() if value.is_floating_point()}
-    assert not step_on(model, images, total)
-    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    images, optimizer = torch.randn(2, 3, 8, 8), build_optimizer(model, name, 0.1)
+    if not first:
+        assert step_on(model, optimizer, images, lambda x: x.square().mean())
+    weights, momentum = floats(model.state_dict()), floats(optimizer.state_dict())
+    assert not step_on(model, optimizer, images, total)
+    assert_same(floats(model.state_dict()), weights)
     images[0, 0, 0, 0] = math.nan  # reaches the norm's statistics
-    assert not step_on(model, images, lambda x: x.square().mean())
-    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items())
+    assert not step_on(model, optimizer, images, lambda x: x.square().mean())
+    assert_same(floats(model.state_dict()), weights)
+    after = floats(optimizer.state_dict())
+    assert_same({key: after[key] for key in momentum}, momentum)
+    assert all((after[key] == 0).all() for key in after.keys() - momentum.keys())
 
 
-@pytest.mark.parametrize("fused", [None, True])
-def test_the_scaler_skips_a_first_step_and_lowers_its_scale(fused):
+def floats(state, place=()):
+    """Copies of the tensors of floats in nested dicts, by place."""
+    found = {}
+    for name, value in state.items():
+        if isinstance(value, dict):
+            found |= floats(value, (*place, name))
+        elif isinstance(value, torch.Tensor) and value.is_floating_point():
+            found[*place, name] = value.clone()
+    return found
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", list_optimizers())
+def test_a_step_after_one_left_out_is_as_if_that_had_not_been(name):
+    results = []
+    for bad in (True, False):
+        torch.manual_seed(0)
+        model = nn.Conv2d(3, 4, 3)
+        optimizer = build_optimizer(model, name, 0.1)
+        images = torch.randn(2, 3, 8, 8)
+        if bad:
+            assert not step_on(model, optimizer, images, lambda x: x.mean() * math.nan)
+        for _ in range(3):
+            assert step_on(model, optimizer, images, lambda x: x.square().mean())
+        results.append(model.state_dict())
+    assert_same(*results)
+
+
+def test_the_scaler_skips_a_first_step_and_lowers_its_scale():
     model, device = nn.Conv2d(3, 4, 3), torch.device("cpu")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=fused)
+    optimizer = build_optimizer(model, "sgd", 0.1, 0.9, 0.0)
     precision = Precision.build("fp16", device)
     batch = {"image": torch.randn(2, 3, 8, 8), "label": torch.zeros(2, dtype=torch.int64)}
 
@@ -82,11 +124,47 @@ def test_the_scaler_skips_a_first_step_and_lowers_its_scale(fused):
 
     scale = precision.scaler.get_scale()
     assert not step(math.inf) and precision.scaler.get_scale() == scale / 2
-    assert all(torch.equal(model.state_dict()[name], value) for name, value in before.items()) and not optimizer.state
+    assert_same(model.state_dict(), before)
+    assert not any(optimizer.state[p]["momentum_buffer"].any() for p in model.parameters())
     assert step(1e-3)
-    assert all(torch.allclose(optimizer.state[p]["momentum_buffer"], p.grad) for p in model.parameters() if not fused)
     expected = model.bias - before["bias"]
     torch.testing.assert_close(expected.detach(), -0.1 * optimizer.state[model.bias]["momentum_buffer"])
+
+
+def test_a_step_waits_for_nothing_that_the_device_computes():
+    """Tensors without values can't be read, so whatever the host has to know about them would raise."""
+    with FakeTensorMode():
+        model, device = network.build_model("fenet_tiny", 3), torch.device("cpu")
+        optimizer, average = build_optimizer(model, "adamw", 0.1), ModelAverage(model, 0.9)
+        batch = {"image": torch.randn(2, 3, 64, 64), "label": torch.zeros(2, 64, 64, dtype=torch.int64)}
+        criterion, meter = SegmentationLoss(CrossEntropy()), LossMeter()
+        for _ in range(2):
+            terms, applied = train_step(model, criterion, optimizer, [batch], Precision.build("off", device), device)
+            average.update(model, applied)
+            meter.add(terms, applied)
+            outcome = StepOutcome(1, 0.1, ["a", "b"], terms, applied)
+        with pytest.raises(DataDependentOutputException):
+            outcome.read()
+
+
+def test_choosing_hard_pixels_waits_for_nothing():
+    """As on a GPU; on a CPU, where waiting costs nothing, they are counted first."""
+    cross_entropy, valid = torch.rand(2, 64, 64, device="meta"), torch.ones(2, 64, 64, dtype=bool, device="meta")
+    kept = OhemCrossEntropy(min_kept=100).hard_pixels(cross_entropy, valid)
+    assert masked_mean(cross_entropy, kept).is_meta
+
+
+def test_a_step_is_looked_at_while_the_next_one_is_under_way(scenes, tmp_path, monkeypatch):
+    events = []
+    step, read = engine.trainer.train_step, StepOutcome.read
+    monkeypatch.setattr(engine.trainer, "train_step", lambda *args: (events.append("step"), step(*args))[1])
+    monkeypatch.setattr(StepOutcome, "read", lambda self: (events.append(self.step), read(self))[1])
+    assert train.main(train_args(scenes, tmp_path)) == 0
+    first_epoch, second_epoch = (
+        ["step", "step", 1, "step", 2, "step", 3, 4],
+        ["step", "step", 5, "step", 6, "step", 7, 8],
+    )
+    assert events == first_epoch + second_epoch
 
 
 def test_a_skipped_step_is_said_and_counted(scenes, tmp_path, faults, capfd):

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from engine.training import Precision, WaitMeter, train_step
+from optimizer import build_optimizer
 
 
 def slow(count, seconds):
@@ -54,7 +55,7 @@ def test_a_step_takes_what_the_augmentation_makes():
         return {"image": batch["windows"].float().view(1, 1, 2, 2) + 1, "label": torch.ones(1, 2, 2).long()}
 
     device = torch.device("cpu")
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = build_optimizer(model, "sgd", 0.1, weight_decay=0)
     batches = [{"windows": torch.zeros(4, dtype=torch.uint8)}] * 2
     train_step(model, criterion, optimizer, batches, Precision.build("off", device), device, augment=augment)
     assert seen == [(4.0, 4), (4.0, 4)] and model.scale.item() == pytest.approx(0.9)

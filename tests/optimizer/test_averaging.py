@@ -10,6 +10,8 @@ from torch import nn
 from optimizer import ModelAverage
 from utils.errors import CheckpointError, OptionError
 
+YES, NO = torch.tensor(True), torch.tensor(False)
+
 
 def build(seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
@@ -37,7 +39,7 @@ def test_follows_the_formula_with_its_warm_up():
     expected = {name: value.double().clone() for name, value in model.state_dict().items()}
     for n in range(6):
         drift(model, n)
-        average.update(model)
+        average.update(model, YES)
         d = min(0.3, (1 + n) / (10 + n))
         for name, value in model.state_dict().items():
             expected[name] = d * expected[name] + (1 - d) * value.double()
@@ -49,17 +51,29 @@ def test_follows_the_formula_with_its_warm_up():
     assert not torch.equal(average.shadow["1.running_mean"], model[1].running_mean)
 
 
+def test_a_step_that_was_not_applied_moves_nothing():
+    model = build()
+    average, twin = (ModelAverage(model, 0.9) for _ in range(2))
+    for n in range(6):
+        drift(model, n)
+        average.update(model, YES if n % 2 else NO)
+        if n % 2:
+            twin.update(model, YES)
+    assert average.state_dict()["updates"] == 3
+    assert_same(average.shadow, twin.shadow)
+
+
 def test_goes_on_exactly_after_save_and_load():
     model = build()
     average = ModelAverage(model, 0.9)
     for n in range(3):
         drift(model, n)
-        average.update(model)
+        average.update(model, YES)
     file = io.BytesIO()
     torch.save({"model": model.state_dict(), "average": average.state_dict()}, file)
     for n in range(3, 6):
         drift(model, n)
-        average.update(model)
+        average.update(model, YES)
 
     file.seek(0)
     saved = torch.load(file, weights_only=True)
@@ -71,7 +85,7 @@ def test_goes_on_exactly_after_save_and_load():
     loaded = copy.deepcopy(saved["average"]["shadow"])
     for n in range(3, 6):
         drift(resumed_model, n)
-        resumed.update(resumed_model)
+        resumed.update(resumed_model, YES)
     assert_same(resumed.shadow, average.shadow)
     assert_same(saved["average"]["shadow"], loaded)
 
@@ -80,7 +94,7 @@ def test_copies_and_lends_the_average():
     model = build()
     average = ModelAverage(model, 0.9)
     drift(model, 0)
-    average.update(model)
+    average.update(model, YES)
     own = copy.deepcopy(model.state_dict())
     with pytest.raises(KeyError), average.applied_to(model):
         assert_same(model.state_dict(), average.shadow)
@@ -98,11 +112,11 @@ def test_half_precision_is_averaged_in_float32():
     average = ModelAverage(model, 0.999)
     assert average.shadow["0.weight"].dtype == torch.float32
     for _ in range(100):
-        average.update(model)
+        average.update(model, YES)
     start = average.shadow["0.weight"].clone()
     with torch.no_grad():
         model[0].weight.add_(1)
-    average.update(model)
+    average.update(model, YES)
     assert (average.shadow["0.weight"] > start).all()
     average.copy_to(model)
     assert model[0].weight.dtype == torch.bfloat16
