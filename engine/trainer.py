@@ -30,7 +30,6 @@ from engine.training import (
     set_train_mode,
     train_step,
 )
-from optimizer import fill_momentum
 from utils.digests import weights_sha256
 from utils.distributed import Process, any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.drawing import save_png
@@ -356,7 +355,6 @@ class Trainer:
             self.model.load_state_dict(snapshot["model"])
             self.optimizer.load_state_dict(with_options(training["optimizer"], wanted))
             check_optimizer(self.optimizer, path)
-            fill_momentum(self.optimizer)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(

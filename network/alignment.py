@@ -20,9 +20,8 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     dtype = torch.promote_types(flow.dtype, torch.float32)  # half precision can't tell neighbouring grid points apart
     height, width = flow.shape[-2:]
     ys, xs = (_regular_grid(length, dtype, flow.device) for length in (height, width))
-    grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)
-    size = torch.tensor([width, height], dtype=dtype, device=flow.device)
-    grid = grid + flow.to(dtype).permute(0, 2, 3, 1) / size
+    right, down = flow.to(dtype).unbind(1)
+    grid = torch.stack((xs + right / width, ys[:, None] + down / height), dim=-1)
     if x.is_cuda and torch.are_deterministic_algorithms_enabled():
         return sample_by_gather(x.to(dtype), grid).to(x.dtype)
     return F.grid_sample(x.to(dtype), grid, mode="bilinear", align_corners=True).to(x.dtype)

@@ -1,7 +1,7 @@
 """Optimizers, the learning rate's schedule and weight averaging."""
 
 from optimizer.averaging import ModelAverage
-from optimizer.build import OPTIMIZERS, build_optimizer, fill_momentum, list_optimizers
+from optimizer.build import OPTIMIZERS, build_optimizer, list_optimizers
 from optimizer.schedule import SCHEDULES, lr_factor, poly, scl_poly, set_lr
 
 __all__ = [
@@ -9,7 +9,6 @@ __all__ = [
     "SCHEDULES",
     "ModelAverage",
     "build_optimizer",
-    "fill_momentum",
     "list_optimizers",
     "lr_factor",
     "poly",

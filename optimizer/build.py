@@ -12,7 +12,8 @@ def _sgd(groups: list[dict], lr: float, momentum: float, amsgrad: bool) -> torch
     if amsgrad:
         raise OptionError("--amsgrad is a variant of Adam, but the optimizer is sgd; add --adam or leave it out")
     optimizer = torch.optim.SGD(groups, lr=lr, momentum=momentum, fused=True)
-    fill_momentum(optimizer)
+    _fill_momentum(optimizer)
+    optimizer.register_load_state_dict_post_hook(_fill_momentum)
     return optimizer
 
 
@@ -76,10 +77,10 @@ def build_optimizer(
     return optimizer
 
 
-def fill_momentum(optimizer: torch.optim.Optimizer) -> None:
-    """Give SGD the momentum that it has none of yet: zeros, from which its first step is the same.
+def _fill_momentum(optimizer: torch.optim.Optimizer) -> None:
+    """Give each weight of SGD without momentum one of zeros, from which its first step is the same.
 
-    It would make it in that step, and leave it unset should that one be left out.
+    The fused step would make it, and leave it unset should that step be left out.
     """
     for group in optimizer.param_groups:
         if group.get("momentum"):

@@ -4,7 +4,8 @@ Usage: python scripts/profile_step.py --json FILE [--arch NAME] [--size H,W] [--
 
 The step is that of `benchmark.py train-step`. Times are what PyTorch's profiler sees: of the kernels on a GPU, of the
 operations themselves on a CPU. An operation of the backward pass belongs to the part whose forward made it; `other` is
-what stands between the parts, such as resizing and the checks of a step.
+what stands between the parts, such as resizing and the checks of a step. `host_waits` counts how often in a step the
+host waited for a GPU: never, if all is well.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from utils.options import Parser, numbers
 MARK = "part: "
 OPERATIONS = 12  # that are listed
 WARMUP = 3
+WAITS = ("cudaStreamSynchronize", "cudaEventSynchronize")
 
 
 def mark(module: nn.Module, name: str) -> None:
@@ -147,7 +149,9 @@ def body(argv: Sequence[str]) -> None:
     with profile(activities=[ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if cuda else [])]) as profiled:
         for _ in range(options.steps):
             step()
-    result = summarise(*share_out(profiled.events(), cuda), options.steps)
+    events = profiled.events()
+    result = summarise(*share_out(events, cuda), options.steps)
+    result["host_waits"] = sum(event.name in WAITS for event in events) / options.steps
     result |= {"hardware": hardware(device), "sizes": {"size": list(options.size), "batch": options.batch}}
     result |= {"arch": options.arch, "amp": options.amp}
     result |= {"versions": {"python": platform.python_version(), "torch": torch.__version__}}
@@ -157,6 +161,7 @@ def body(argv: Sequence[str]) -> None:
     for name, share in result["operations"].items():
         print(f"  {name:<60} {100 * share:5.1f} %")
     print(f"{1e3 * result['seconds']:.1f} ms a step; the next bottleneck: {next(iter(result['parts']))}")
+    print(f"waits of the host a step: {result['host_waits']:g}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

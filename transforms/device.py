@@ -94,8 +94,8 @@ def _cut_off(levels: Tensor) -> Tensor:
 
 
 def _gray(levels: Tensor) -> Tensor:
-    weights = levels.new_tensor(GRAY).view(3, 1, 1)
-    return (levels * weights).sum(0, keepdim=True).add_(0.5).floor_()
+    red, green, blue = (level * weight for level, weight in zip(levels, GRAY, strict=True))
+    return (red + green + blue)[None].add_(0.5).floor_()
 
 
 def _brightness(levels: Tensor, factor: float) -> Tensor:
@@ -123,8 +123,7 @@ def _hue(levels: Tensor, shift: float) -> Tensor:
     saturation = (chroma * 255 / value.clamp(min=1)).add_(1e-4).floor_().div_(255)
     hue = (hue + hue_steps(shift)).remainder_(256).mul_(6 / 255)
     # each channel falls and rises with the hue's distance from its own
-    offsets = levels.new_tensor((5.0, 3.0, 1.0)).view(3, 1, 1)
-    place = (hue + offsets).remainder_(6)
+    place = torch.stack([hue + offset for offset in (5, 3, 1)]).remainder_(6)
     share = torch.minimum(place, 4 - place).clamp_(0, 1)
     return (value - value * saturation * share).add_(0.5).floor_()
 

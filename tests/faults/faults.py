@@ -131,7 +131,7 @@ FAULTS = (
     Fault(
         "SGD's momentum is made in its first step, which may be left out",
         "optimizer/build.py",
-        "    fill_momentum(optimizer)\n",
+        "    _fill_momentum(optimizer)\n",
         "",
         ("tests/test_numerics.py",),
     ),

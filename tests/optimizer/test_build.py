@@ -83,6 +83,14 @@ def test_steps_are_those_of_an_optimizer_that_is_not_fused(model, name, amsgrad)
         torch.testing.assert_close(plain, other, rtol=1e-9, atol=1e-12)
 
 
+def test_sgd_has_momentum_before_its_first_step_and_after_loading_a_state_without(model):
+    optimizer = build_optimizer(model, "sgd", 0.1, 0.8)
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": {}})
+    zeros = [optimizer.state[parameter]["momentum_buffer"] for parameter in model.parameters()]
+    assert all(not buffer.any() and not buffer.requires_grad for buffer in zeros)
+    assert not build_optimizer(model, "sgd", 0.1, 0.0).state
+
+
 def test_norms_and_biases_may_go_undecayed(model):
     decayed, undecayed = build_optimizer(model, "sgd", 0.1, 0.9, 1e-4, no_decay_norm_bias=True).param_groups
     assert decayed["params"] == [model[0].weight, model[3].weight]

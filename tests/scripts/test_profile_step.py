@@ -17,6 +17,7 @@ def test_shares_of_a_step(tmp_path):
     result = json.loads(out.read_text())
     shares = [share for row in result["parts"].values() for share in row.values()]
     assert sum(shares) == pytest.approx(1) and min(shares) >= 0 and result["seconds"] > 0
+    assert result["host_waits"] == 0
     parts = {"encoder", "reduce", "ppm", "fem_d", "fem_s", "head", "aux_heads"}
     assert result["parts"].keys() == parts | {"loss", "optimizer", "other"}
     assert all(result["parts"][name]["backward"] > 0 for name in parts)
