@@ -27,11 +27,13 @@ class LevelConv(nn.Conv2d):
     def __init__(self, strides: Sequence[int], channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__(len(strides) * channels, out_channels, 3, padding=1, bias=bias)
         self.num_fine = sum(stride < COARSE * strides[0] for stride in strides)
+        self.coarse_first = True  # False: they are enlarged first everywhere
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """See the class."""
         finest = levels[0]
-        if finest.device.type != "cpu" or finest.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+        on_cpu = finest.device.type == "cpu" and finest.dtype == torch.float32
+        if not (self.coarse_first and on_cpu) or torch.is_autocast_enabled("cpu"):
             return super().forward(concatenate(levels))
         channels, size = finest.shape[1], finest.shape[-2:]
         fine, *coarse = self.weight.split([self.num_fine * channels] + [channels] * (len(levels) - self.num_fine), 1)
@@ -62,21 +64,24 @@ def convolve_enlarged(levels: Sequence[Tensor], weights: Sequence[Tensor], size:
     height, width = size
     matrices, products = [], []
     for level, weight in zip(levels, weights, strict=True):
-        taps = F.conv2d(level, weight.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None])  # (N, out dy dx, h, w)
-        taps = taps.unflatten(1, (-1, 3, 3)).transpose(3, 4).flatten(4, 5).flatten(2, 3)  # (N, out, dy h, dx w)
-        products.append(taps @ _enlarging(level.shape[-1], width, level).T)
+        taps = F.conv2d(level, weight.permute(2, 3, 0, 1).flatten(0, 2)[..., None, None]).chunk(9, dim=1)
+        beside = [torch.cat(taps[i : i + 3], dim=3) for i in (0, 3, 6)]
+        products.append(torch.cat(beside, dim=2) @ _enlarging(level.shape[-1], width, level).T)
         matrices.append(_enlarging(level.shape[-2], height, level))
     return torch.cat(matrices, dim=1) @ torch.cat(products, dim=2)
 
 
 def _enlarging(length: int, enlarged: int, like: Tensor) -> Tensor:
-    """(enlarged, 3 length): one after the other, matrices M so that M x is `up(x, enlarged)` moved by -1, 0 and 1.
+    """(enlarged, 3 length): side by side, matrices M so that M x is `up(x, enlarged)` moved by -1, 0 and 1.
 
     Made from tensor operators alone, so that exporters can leave the lengths open.
     """
     options = {"dtype": like.dtype, "device": like.device}
-    place = torch.arange(enlarged, **options)[:, None, None] + torch.arange(-1, 2, **options)[:, None]
-    source = place * (length - 1) / max(enlarged - 1, 1)
-    weights = (1 - (source - torch.arange(length, **options)).abs()).clamp(min=0)
-    inside = (place >= 0) & (place < enlarged)  # beyond are the zeros of the convolution's padding
-    return (weights * inside).flatten(1)
+    matrices = []
+    for tap in (-1, 0, 1):
+        place = torch.arange(enlarged, **options).unsqueeze(1) + tap
+        source = place * (length - 1) / max(enlarged - 1, 1)
+        weights = (1 - (source - torch.arange(length, **options)).abs()).clamp(min=0)
+        inside = (place >= 0) & (place < enlarged)  # beyond are the zeros of the convolution's padding
+        matrices.append(weights * inside)
+    return torch.cat(matrices, dim=1)

@@ -1,13 +1,12 @@
 """The straightforward formulation of a model's parts: the reference that tests and benchmarks compare with."""
 
 import types
-from collections.abc import Sequence
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.enhancement import FeatureFilter
-from network.levels import LevelConv, concatenate
+from network.levels import LevelConv
 
 
 def plain_filter(layer: FeatureFilter, x: Tensor) -> Tensor:
@@ -16,16 +15,11 @@ def plain_filter(layer: FeatureFilter, x: Tensor) -> Tensor:
     return smooth if layer.smooth else x - smooth
 
 
-def plain_level_conv(layer: LevelConv, levels: Sequence[Tensor]) -> Tensor:
-    """What `layer` computes for levels (N,C,h,w): the convolution of the enlarged levels."""
-    return F.conv2d(concatenate(levels), layer.weight, layer.bias, padding=1)
-
-
 def make_plain(model: nn.Module) -> nn.Module:
     """Let every (zero-padded) filter of `model`, and its head, compute by the definition, in place."""
     for module in model.modules():
         if isinstance(module, FeatureFilter):
             module.forward = types.MethodType(plain_filter, module)
         if isinstance(module, LevelConv):
-            module.forward = types.MethodType(plain_level_conv, module)
+            module.coarse_first = False
     return model

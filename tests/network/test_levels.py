@@ -1,8 +1,11 @@
+import copy
+
 import pytest
 import torch
+import torch.nn.functional as F
 
-from network.levels import LevelConv
-from network.plain import plain_level_conv
+from network.levels import LevelConv, concatenate
+from network.plain import make_plain
 
 
 def build_levels(strides: tuple[int, ...], size: tuple[int, int]) -> list[torch.Tensor]:
@@ -11,13 +14,18 @@ def build_levels(strides: tuple[int, ...], size: tuple[int, int]) -> list[torch.
     return [torch.randn(2, 5, *side, requires_grad=True) for side in sides]
 
 
+def enlarged_first(layer: LevelConv, levels: list[torch.Tensor]) -> torch.Tensor:
+    """The definition."""
+    return F.conv2d(concatenate(levels), layer.weight, layer.bias, padding=1)
+
+
 @pytest.mark.parametrize("strides", [(4, 8, 16, 32), (4, 16)])
 @pytest.mark.parametrize("size", [(16, 24), (17, 23), (9, 40), (2, 3), (1, 1)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_result_and_gradients_are_those_of_the_convolution_of_enlarged_levels(strides, size, bias):
     layer, levels = LevelConv(strides, 5, 6, bias), build_levels(strides, size)
     wanted = [*levels, *layer.parameters()]
-    results = [layer(levels), plain_level_conv(layer, levels)]
+    results = [layer(levels), enlarged_first(layer, levels)]
     direction = torch.randn_like(results[0])
     gradients = [torch.autograd.grad(result, wanted, direction) for result in results]
     for value, expected in zip((results[0], *gradients[0]), (results[1], *gradients[1]), strict=True):
@@ -29,7 +37,7 @@ def test_layout_and_large_maps():
     levels = [x.to(memory_format=torch.channels_last) for x in build_levels((4, 8, 16, 32), (131, 517))]
     with torch.no_grad():
         result = layer(levels)
-        torch.testing.assert_close(result, plain_level_conv(layer, levels), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(result, enlarged_first(layer, levels), rtol=1e-5, atol=1e-5)
     assert result.is_contiguous(memory_format=torch.channels_last)
 
 
@@ -49,9 +57,11 @@ def test_coarse_levels_are_convolved_as_they_are():
     assert sorted(widths) == [(5, 2, 3), (5, 4, 6), (10, 16, 24)]
 
 
-def test_reduced_precision_takes_the_convolution():
+def test_reduced_precision_and_plain_models_take_the_definition():
     layer, levels = LevelConv((4, 16), 5, 6), build_levels((4, 16), (16, 24))
+    plain = make_plain(copy.deepcopy(layer))
+    assert torch.equal(plain(levels), enlarged_first(layer, levels))
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        assert torch.equal(layer(levels), plain_level_conv(layer, levels))
+        assert torch.equal(layer(levels), enlarged_first(layer, levels))
     layer, levels = layer.double(), [level.double() for level in levels]
-    assert torch.equal(layer(levels), plain_level_conv(layer, levels))
+    assert torch.equal(layer(levels), enlarged_first(layer, levels))
