@@ -1,5 +1,6 @@
 """What is written and read back; scripts/export.py itself is tested in tests/scripts."""
 
+import copy
 import json
 import shutil
 import subprocess
@@ -91,6 +92,21 @@ def test_int8_is_int8(files):
     # of three convolutions the middle one: its weight and bias, and what goes in
     assert nodes.count("DequantizeLinear") >= 2 and nodes.count("Conv") == 3
     assert (files / "int8.bin").stat().st_size < (files / "any.bin").stat().st_size
+
+
+def test_levels_of_int8_are_for_what_an_activation_lets_through(model, tmp_path):
+    clipped = copy.deepcopy(model)
+    clipped.model.encoder[3] = nn.ReLU6()
+    with torch.no_grad():
+        clipped.model.encoder[2].weight[0] *= 300  # values far beyond the 6 that pass
+        clipped.model.head.bias.zero_()
+        clipped.model.head.bias -= clipped.model(torch.randn(1, 3, 64, 64))["logits"].mean(dim=(0, 2, 3))
+    pictures = [image(64, 96) for _ in range(4)]
+    write_onnx(export_program(clipped, (64, 96), False), tmp_path / "float.onnx", {**HEADER, "size": None})
+    quantise(tmp_path / "float.onnx", tmp_path / "int8.onnx", pictures[:2], ["nothing"])
+    exported = load_exported(tmp_path / "int8.onnx", "onnx")
+    same = [(exported(picture) == labels_of(clipped, picture)).mean() for picture in pictures]
+    assert np.mean(same) > 0.97
 
 
 def test_torch_export_loads_back(model, files):
