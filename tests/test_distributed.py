@@ -51,10 +51,9 @@ def test_recomputed_parts_and_compiled_steps_change_no_weight(tmp_path):
     assert "sha256" in last[0] and last[0] == last[1] == last[2]
 
 
-@pytest.mark.parametrize("ema", ["0", "0.5"])
-def test_two_processes_score_what_one_scores(tmp_path, ema):
+def test_two_processes_score_what_one_scores(tmp_path):
     data = make_scenes(tmp_path / "data", 14, ignore=True)  # 7 images to validate: they don't divide
-    first = launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--ema", ema)], processes=2)
+    first = launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--ema", "0.5")], processes=2)
     assert first.returncode == 0, first.stderr
     logged = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
     matrices = []

@@ -15,7 +15,7 @@ from tests.fuzz.world import build_world
 from utils.cli import run_main
 from utils.errors import DataError
 
-CASES = {"images": 120, "checkpoints": 50, "flips": 60, "options": 80}
+CASES = {"images": 80, "checkpoints": 40, "flips": 60, "options": 60}
 
 
 @pytest.fixture(scope="module")
