@@ -2,11 +2,13 @@
 
 import errno
 import io
+import os
 import sys
 import traceback
 from collections.abc import Callable, Sequence
 
 import torch
+import torch.distributed as dist
 
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
 from utils.heartbeat import is_lost_peer
@@ -44,6 +46,9 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         if "--debug" in argv:
             traceback.print_exc()
         print(f"error: {_shorten(one_line(' '.join(str(fault).split())))}", file=sys.stderr, flush=True)
+        if dist.is_initialized():  # one of several processes: while the interpreter ends, what is left of the
+            sys.stdout.flush()  # process group sometimes aborts, and the launcher would see SIGABRT as the exit code
+            os._exit(fault.exit_code)
         return fault.exit_code
 
 
