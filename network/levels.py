@@ -27,7 +27,7 @@ class LevelConv(nn.Conv2d):
     def __init__(self, strides: Sequence[int], channels: int, out_channels: int, bias: bool = True) -> None:
         super().__init__(len(strides) * channels, out_channels, 3, padding=1, bias=bias)
         self.num_fine = sum(stride < COARSE * strides[0] for stride in strides)
-        self.coarse_first = True  # False: they are enlarged first everywhere
+        self.coarse_first = self.num_fine < len(strides)  # False: all are enlarged first, on a CPU too
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         """See the class."""
