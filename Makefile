@@ -35,11 +35,11 @@ SCALE ?= 1
 SEED ?= 0
 fuzz: $(VENV)/.dev.stamp
 	@mkdir -p runs
-	"$(VENV)/bin/python" -m tests.fuzz $(TARGETS) --scale $(SCALE) --seed $(SEED) --json runs/fuzz.json
+	"$(VENV)/bin/python" -m tests.campaigns.fuzz $(TARGETS) --scale $(SCALE) --seed $(SEED) --json runs/fuzz.json
 
 # faults made by hand in a copy of the tree, each of which has to fail a test
 faults: $(VENV)/.dev.stamp
-	"$(VENV)/bin/python" -m tests.faults
+	"$(VENV)/bin/python" -m tests.campaigns.faults
 
 # needs a Python whose PyTorch sees a GPU, and sets nothing up
 bench-gpu:
@@ -51,7 +51,7 @@ TERMS ?= 12
 JSON ?= runs/chaos.json
 chaos: $(VENV)/.core.stamp
 	rm -rf runs/chaos
-	"$(VENV)/bin/python" scripts/chaos.py --kills "$(KILLS)" --terms "$(TERMS)" --out runs/chaos --json "$(JSON)"
+	"$(VENV)/bin/python" tests/campaigns/chaos.py --kills "$(KILLS)" --terms "$(TERMS)" --out runs/chaos --json "$(JSON)"
 
 # trains and scores as a receipt says, and compares; ID=... another receipt
 ID ?= synthetic_fenet_quick

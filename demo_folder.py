@@ -14,17 +14,17 @@ import network
 from config import DemoOptions, parse_demo, runtime_of
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
-from engine.checkpoint import check_classes, load_model
-from engine.compiled_model import CompiledModel
-from engine.demo import run_demo
-from engine.demo_drawing import Drawing
-from engine.demo_sources import find_sources
-from engine.demo_video import VideoOutput
-from engine.evaluation import predict_batch
-from engine.inference import build_predictor
-from engine.runtime import load_exported
-from engine.score_maps import predict_labels
-from engine.training import AUTOCAST
+from engine.checkpoint.loading import check_classes, load_model
+from engine.demo.drawing import Drawing
+from engine.demo.run import run_demo
+from engine.demo.sources import find_sources
+from engine.demo.video import VideoOutput
+from engine.inference.batch import predict_batch
+from engine.inference.compiled import CompiledModel
+from engine.inference.exported import load_exported
+from engine.inference.precision import AUTOCAST
+from engine.inference.predictor import build_predictor
+from engine.inference.score_maps import predict_labels
 from network.folding import fold
 from transforms import build_eval_transform
 from utils import distributed

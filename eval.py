@@ -15,20 +15,20 @@ from config import IGNORE_LABEL, EvalOptions, data_root, parse_eval, runtime_of
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
-from datasets.sampler import evaluation_indices
-from engine.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
-from engine.checkpoint import check_classes, load_model
-from engine.compiled_model import CompiledModel
-from engine.dump import PredictionWriter
-from engine.evaluation import Evaluation, check_labelled, evaluate
-from engine.inference import build_predictor
-from engine.measures import ImageResult, Measure
-from engine.partial import PartialResults, fingerprint
+from datasets.sampling.sampler import evaluation_indices
+from engine.checkpoint.loading import check_classes, load_model
+from engine.evaluation.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
+from engine.evaluation.journal import PartialResults, fingerprint
+from engine.evaluation.per_image import ImageResult, Measure
+from engine.evaluation.prediction_files import PredictionWriter
+from engine.evaluation.score_files import describe, put_aside, summarise, write_per_image
+from engine.evaluation.scoring import Evaluation, check_labelled, evaluate
+from engine.evaluation.submission import prepare_submission, write_submission
+from engine.inference.compiled import CompiledModel
+from engine.inference.exported import load_exported
+from engine.inference.precision import AUTOCAST
+from engine.inference.predictor import build_predictor
 from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
-from engine.results import describe, put_aside, summarise, write_per_image
-from engine.runtime import load_exported
-from engine.submission import prepare_submission, write_submission
-from engine.training import AUTOCAST
 from network.folding import fold
 from transforms import build_eval_transform, denormalize
 from utils import distributed

@@ -25,19 +25,23 @@ from datasets.cache import open_cache
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.loader import build_eval_loader, collate
-from datasets.sampler import evaluation_indices
-from engine.boundary import evaluate_boundaries
-from engine.checkpoint import adopt_encoder, load_model, load_snapshot, load_weights, newest_snapshot, tidy_folder
-from engine.compiling import CompiledStep
-from engine.evaluation import Evaluation, evaluate
-from engine.inference import build_predictor
-from engine.lock import RunLock
-from engine.parallel import choose_norm, import_apex, wrap_parallel
-from engine.plan import RunPlan
+from datasets.sampling.sampler import evaluation_indices
+from engine.checkpoint import load_pretrained
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.loading import adopt_encoder, load_model, load_weights
+from engine.checkpoint.snapshot import load_snapshot, newest_snapshot, tidy_folder
+from engine.evaluation.boundary import evaluate_boundaries
+from engine.evaluation.score_files import summarise
+from engine.evaluation.scoring import Evaluation, evaluate
+from engine.inference.precision import Precision
+from engine.inference.predictor import build_predictor
 from engine.report import resampler, trimap_measure, write_report
-from engine.results import summarise
-from engine.trainer import Trainer
-from engine.training import Precision, batch_norms
+from engine.training.compile import CompiledStep
+from engine.training.lock import RunLock
+from engine.training.parallel import choose_norm, import_apex, wrap_parallel
+from engine.training.plan import RunPlan
+from engine.training.step import batch_norms
+from engine.training.trainer import Trainer
 from loss import build_loss
 from network.folding import fold
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
@@ -51,7 +55,6 @@ from transforms import (
 )
 from utils import distributed
 from utils.cli import run_main
-from utils.digests import weights_sha256
 from utils.distributed import Process
 from utils.drawing import save_png, side_by_side
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
@@ -272,7 +275,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
     """The weights that a run starts from, said in the log."""
     options, log = config.model, get_logger()
     if options.pretrained:
-        report = distributed.node_by_node(lambda: network.load_pretrained(model, options.pretrained, options.partial))
+        report = distributed.node_by_node(lambda: load_pretrained(model, options.pretrained, options.partial))
         log.info(f"encoder weights: {report}")
     if options.snapshot:
         log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")

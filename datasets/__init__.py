@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-from datasets import bdd100k, camvid, cityscapes, folder, idd, kitti, mapillary, synthetic
+from datasets import bdd100k, camvid, cityscapes, folder, idd, kitti, mapillary
 from datasets.base import ClassTable, Split
 from datasets.boost import BoostedSplit
+from datasets.synthetic import split as synthetic
 from utils.errors import OptionError
 
 _REGISTRY: dict[str, ModuleType] = {

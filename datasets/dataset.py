@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 from datasets.base import Split
 from datasets.pixel_file import PixelFile
-from datasets.uniform import Draw
+from datasets.sampling.class_uniform import Draw
 from utils.errors import DataError, OptionError
 
 Transform = Callable[[dict, np.random.Generator], dict]

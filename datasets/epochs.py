@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from datasets.audit import audit_epoch, describe_audit, wanted_histogram, write_audit
 from datasets.dataset import TrainingDataset
 from datasets.loader import FaultLoader, TrainLoader
-from datasets.sampler import EpochSampler
-from datasets.uniform import Draw, epoch_plan, load_centroids
+from datasets.sampling.audit import audit_epoch, describe_audit, wanted_histogram, write_audit
+from datasets.sampling.class_uniform import Draw, epoch_plan, load_centroids
+from datasets.sampling.sampler import EpochSampler
 from utils.distributed import Process, from_first_rank
 from utils.logging import get_logger
 

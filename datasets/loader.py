@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
 
 from datasets.dataset import EvaluationDataset, TrainingDataset
-from datasets.sampler import EpochSampler
+from datasets.sampling.sampler import EpochSampler
 from utils.errors import EnvironmentFault, FENetError, OptionError
 from utils.signals import SIGNALS, die_with_parent
 

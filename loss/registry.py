@@ -46,7 +46,7 @@ def _build_criterion(name: str, options: LossOptions, kernels: str) -> nn.Module
     if kernels != "triton":
         return LOSSES[name](options)
     require_triton()
-    from loss.triton_criteria import TritonCrossEntropy, TritonOhemCrossEntropy  # not before somebody asks for it
+    from loss.triton.criteria import TritonCrossEntropy, TritonOhemCrossEntropy
 
     if name == "ce":
         return TritonCrossEntropy(options.ignore_label)

@@ -4,8 +4,8 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
-from utils.digests import named_tensors
-from utils.vision import import_extra
+from utils.nested import named_tensors
+from utils.optional import import_extra
 
 
 def freeze_unused(model: nn.Module) -> list[str]:

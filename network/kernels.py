@@ -16,7 +16,7 @@ def use_kernels(model: nn.Module, kernels: str) -> nn.Module:
     convolve = depthwise_conv2d
     if kernels == "triton":
         require_triton()
-        from network.triton_depthwise import depthwise_conv2d as convolve  # not before somebody asks for it
+        from network.triton.depthwise import depthwise_conv2d as convolve
     filters = [module for module in model.modules() if isinstance(module, FeatureFilter)]
     for module in filters:
         module.convolve = convolve

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from network.timm_encoder import DEFAULT_BACKBONE, cut_size, pad_to_multiple, plan_backbone
 from utils.errors import OptionError, first_line
-from utils.vision import import_extra
+from utils.optional import import_extra
 
 DECODERS = (
     *("deeplabv3", "deeplabv3plus", "fpn", "linknet", "manet", "pan"),

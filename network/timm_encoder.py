@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from network.checkpointing import Unit, blocks
 from utils.errors import OptionError, first_line
-from utils.vision import import_extra
+from utils.optional import import_extra
 
 DEFAULT_BACKBONE = "resnet18"
 STRIDES = (4, 8, 16, 32)

@@ -8,9 +8,9 @@ ones are warm-up and don't count. Figures are medians in seconds, `spread` is th
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. Plain is eager float32 PyTorch in NCHW
 layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a GPU it has cuDNN's benchmark mode and
 TF32 convolutions. On a CPU plain has glibc's malloc as it comes, and our arms as our programs set it
-(utils/memory.py): an arm runs once untimed after each change, so that it is timed with its memory in place.
-`data`, `cpu-demo` and `scaling` are described in scripts/benchmark_data.py, benchmark_cpu_demo.py and
-benchmark_scaling.py.
+(utils/machine.py): an arm runs once untimed after each change, so that it is timed with its memory in place.
+`data`, `cpu-demo` and `scaling` are described in scripts/benchmarks/data.py, benchmark_cpu_demo.py and
+benchmarks/scaling.py.
 """
 
 import argparse
@@ -30,27 +30,28 @@ from torch.profiler import ProfilerActivity, profile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
-from engine.compiled_model import CompiledModel
-from engine.compiling import CompiledStep
-from engine.inference import build_predictor
-from engine.plain_inference import predict_plain
-from engine.score_maps import predict_labels
-from engine.training import Precision, train_step
+from engine.inference.compiled import CompiledModel
+from engine.inference.precision import Precision
+from engine.inference.predictor import build_predictor
+from engine.inference.score_maps import predict_labels
+from engine.training.compile import CompiledStep
+from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss, build_loss
-from loss.plain import PlainOhemCrossEntropy
 from network.enhancement import FeatureFilter
 from network.folding import fold
-from network.plain import make_plain, plain_filter
 from optimizer import build_optimizer
-from scripts.benchmark_cpu_demo import measure_cpu_demo
-from scripts.benchmark_data import measure_data
-from scripts.benchmark_scaling import measure_scaling
+from reference.inference import predict_plain
+from reference.loss import PlainOhemCrossEntropy
+from reference.network import make_plain, plain_filter
+from scripts.benchmarks.cpu_demo import measure_cpu_demo
+from scripts.benchmarks.data import measure_data
+from scripts.benchmarks.scaling import measure_scaling
 from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.errors import NumericsError, OptionError
 from utils.files import write_json
 from utils.kernels import KERNELS, check_kernels
-from utils.memory import keep_freed_memory
+from utils.machine import keep_freed_memory
 from utils.options import Parser, numbers
 
 Arms = dict[str, Callable[[], torch.Tensor | tuple[torch.Tensor, ...]]]

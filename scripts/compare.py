@@ -16,13 +16,13 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.evaluation import Evaluation  # noqa: E402
-from engine.results import load_per_image  # noqa: E402
-from utils.bootstrap import LEVEL, SEED, difference_intervals  # noqa: E402
+from engine.evaluation.score_files import load_per_image  # noqa: E402
+from engine.evaluation.scoring import Evaluation  # noqa: E402
 from utils.cli import run_main  # noqa: E402
 from utils.errors import DataError, OptionError  # noqa: E402
 from utils.files import write_json  # noqa: E402
-from utils.metrics import scores  # noqa: E402
+from utils.metrics.bootstrap import LEVEL, SEED, difference_intervals  # noqa: E402
+from utils.metrics.confusion import scores  # noqa: E402
 from utils.options import Parser  # noqa: E402
 
 SAME = ("dataset", "split")

@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import ModelOptions, TrainConfig, data_root, parse_train
-from datasets.manifest import DEFAULT_NAME, verify_manifest, write_manifest
+from datasets.checks.manifest import DEFAULT_NAME, verify_manifest, write_manifest
 from scripts.doctor_checks.files import check_files, read_samples
 from scripts.doctor_checks.findings import Finding, Visit
 from scripts.doctor_checks.labels import check_labels

@@ -18,14 +18,14 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
-from engine.checkpoint import load_snapshot
-from engine.handout import write_handout, write_release
+from engine.checkpoint.snapshot import load_snapshot
+from engine.checkpoint.weights import find_weights, fit_weights
+from engine.export.safetensors import write_handout, write_release
 from scripts.export_runtime import FILES, export_runtime
 from utils.cli import run_main
 from utils.errors import CheckpointError, DataError, OptionError
 from utils.files import file_sha256, make_folder
 from utils.options import Parser, finite, numbers
-from utils.weights import find_weights, fit_weights
 
 
 def read_json(path: Path) -> dict:

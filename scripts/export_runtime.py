@@ -15,14 +15,15 @@ import datasets
 import network
 from datasets.base import IGNORE_LABEL, ClassTable, Split
 from datasets.reading import IMAGE_SUFFIXES, read_image
-from engine.checkpoint import check_classes, load_model
-from engine.exporting import export_program, quantise, write_onnx, write_openvino, write_torch_export
-from engine.inference import build_predictor
-from engine.parity import Label, Parity, check, compare
-from engine.runtime import load_exported
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.loading import check_classes, load_model
+from engine.export.formats import quantise, write_onnx, write_openvino, write_torch_export
+from engine.export.parity import Label, Parity, check, compare
+from engine.export.program import export_program
+from engine.inference.exported import load_exported
+from engine.inference.predictor import build_predictor
 from network.folding import ImageToLabels, fold, names_of_filters
 from transforms import build_eval_transform
-from utils.digests import weights_sha256
 from utils.errors import DataError, OptionError
 from utils.files import file_sha256, make_folder, sync_folder, write_json
 

@@ -31,13 +31,13 @@ import eval as evaluation  # noqa: E402
 from config import IGNORE_LABEL, data_root  # noqa: E402
 from datasets.base import Split  # noqa: E402
 from datasets.reading import read_label  # noqa: E402
-from engine.results import COUNTS, load_per_image  # noqa: E402
+from engine.evaluation.score_files import COUNTS, load_per_image  # noqa: E402
 from scripts.receipts.command import ROOT, Command, parse_command  # noqa: E402
 from scripts.receipts.store import CURVES, RESULTS, recount  # noqa: E402
 from utils.cli import run_main  # noqa: E402
 from utils.errors import DataError, OptionError  # noqa: E402
 from utils.files import file_sha256, make_folder, write_atomically, write_json  # noqa: E402
-from utils.metrics import confusion_matrix  # noqa: E402
+from utils.metrics.confusion import confusion_matrix  # noqa: E402
 from utils.options import Parser, finite  # noqa: E402
 
 DESCRIBE = ["git", "describe", "--always", "--exclude", "*", "--abbrev=40", "--dirty"]

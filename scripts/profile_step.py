@@ -22,7 +22,8 @@ from torch.profiler import ProfilerActivity, profile, record_function
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
-from engine.training import Precision, train_step
+from engine.inference.precision import Precision
+from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from optimizer import build_optimizer
 from scripts.benchmark import check_numbers, hardware

@@ -26,7 +26,7 @@ from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
 from datasets.part import SplitPart
-from datasets.uniform import Draw
+from datasets.sampling.class_uniform import Draw
 from transforms import DeviceAugment, denormalize
 from utils.cli import run_main
 from utils.distributed import Process

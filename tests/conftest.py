@@ -13,7 +13,7 @@ from PIL import Image
 
 import network
 from datasets.base import ClassTable
-from engine.checkpoint import save_snapshot
+from engine.checkpoint.snapshot import save_snapshot
 
 ROOT = Path(__file__).parents[1]
 CLASSES = [{"name": name, "id": i} for i, name in enumerate(("sky", "road", "car", "tree"))]

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import train
-from engine.trainer import Trainer
+from engine.training.trainer import Trainer
 
 read_end, write_end = os.pipe()
 os.set_blocking(write_end, False)

@@ -10,10 +10,10 @@ import demo_folder
 import eval as evaluation
 import network
 import train
-from engine.checkpoint import load_snapshot, save_snapshot
-from engine.inference import black_of
+from engine.checkpoint.snapshot import load_snapshot, save_snapshot
+from engine.inference.predictor import black_of
 from tests.conftest import train_args
-from utils.vision import import_torchvision
+from utils.optional import import_torchvision
 
 import_torchvision()
 pytest.importorskip("timm")

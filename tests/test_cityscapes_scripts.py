@@ -9,9 +9,9 @@ from datasets.base import IGNORE_LABEL
 from datasets.cityscapes import CLASSES, build_split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
-from engine.dump import PredictionWriter
-from engine.evaluation import evaluate
-from utils.metrics import confusion_matrix, scores
+from engine.evaluation.prediction_files import PredictionWriter
+from engine.evaluation.scoring import evaluate
+from utils.metrics.confusion import confusion_matrix, scores
 
 official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
 IDS = list(CLASSES.label_ids)

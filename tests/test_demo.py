@@ -12,12 +12,12 @@ from PIL import Image
 import demo_folder
 import network
 import train
-from engine.checkpoint import load_model
-from engine.inference import build_predictor
+from engine.checkpoint.loading import load_model
+from engine.demo.video_files import VideoReader
+from engine.inference.predictor import build_predictor
 from tests.conftest import launch, make_scenes, train_args
 from tests.utils.test_video import write_video
 from transforms import build_eval_transform
-from utils.video import VideoReader
 
 RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
 

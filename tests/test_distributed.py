@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.checkpoint import load_snapshot
+from engine.checkpoint.snapshot import load_snapshot
 from tests.conftest import launch, make_scenes, train_args
 
 EQUAL = ("--fix_bn", "--dropout", "0", "--max_steps", "3", "--class_uniform_pct", "0", "--no-aux", "--lr", "0.001")
@@ -86,14 +86,14 @@ def test_interrupted_on_two_processes(tmp_path):
 
 NAMES = """
     import os, sys
-    import engine.trainer, train
-    train_step = engine.trainer.train_step
+    import engine.training.trainer as trainer, train
+    train_step = trainer.train_step
     def named(*args, **options):
         names = ",".join(name for batch in args[3] for name in batch["name"])
         with open(os.environ["NAMES"], "a") as file:
             file.write(f"{os.environ.get('RANK', 0)} {names}\\n")
         return train_step(*args, **options)
-    engine.trainer.train_step = named
+    trainer.train_step = named
     sys.exit(train.main(sys.argv[1:]))
 """
 
@@ -174,11 +174,11 @@ def test_ranks_that_were_started_differently(tmp_path, options, code, words):
 
 FULL_DISK = """
     import sys
-    import engine.trainer, train
+    import engine.training.trainer as trainer, train
     from utils.errors import EnvironmentFault
     def full(*args, **options):
         raise EnvironmentFault("last.pth: cannot be written (No space left on device)")
-    engine.trainer.save_snapshot = full
+    trainer.save_snapshot = full
     sys.exit(train.main(sys.argv[1:]))
 """
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 import config
 import eval as evaluation
 import train
-from datasets.sampler import EpochSampler
-from datasets.uniform import Draw
-from engine.checkpoint import load_snapshot
+from datasets.sampling.class_uniform import Draw
+from datasets.sampling.sampler import EpochSampler
+from engine.checkpoint.snapshot import load_snapshot
 from tests.conftest import launch, make_scenes, train_args
 from tests.test_demo import names
 from utils.errors import OptionError

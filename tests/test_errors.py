@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from tests.campaigns.fuzz.options import base, parser_of
+from tests.campaigns.fuzz.world import build_world
 from tests.entry_points import programs
-from tests.fuzz.options import base, parser_of
-from tests.fuzz.world import build_world
 
 PROGRAMS = programs()
 FLAGS = {name: set(parser_of(main)._option_string_actions) for name, main in PROGRAMS.items()}

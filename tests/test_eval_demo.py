@@ -13,7 +13,7 @@ import eval as evaluation
 import network
 import train
 from tests.conftest import make_scenes, train_args
-from utils.metrics import confusion_matrix
+from utils.metrics.confusion import confusion_matrix
 
 
 @pytest.fixture(scope="module")

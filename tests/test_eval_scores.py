@@ -19,7 +19,7 @@ import eval as evaluation
 import network
 import train
 from config import parse_eval
-from engine.checkpoint import save_snapshot
+from engine.checkpoint.snapshot import save_snapshot
 from tests.conftest import ROOT, launch, make_scenes, train_args
 from tests.test_bad_input import fails
 
@@ -173,7 +173,7 @@ def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path
 
 KILLED = """
 import os, signal, sys
-from engine.partial import PartialResults
+from engine.evaluation.journal import PartialResults
 import eval as evaluation
 add = PartialResults.add
 def killed(self, result):

@@ -4,8 +4,8 @@ from dataclasses import replace as changed
 
 import pytest
 
-from tests.faults.__main__ import ROOT, copy_tree, notice, replace
-from tests.faults.faults import FAULTS
+from tests.campaigns.faults.__main__ import ROOT, copy_tree, notice, replace
+from tests.campaigns.faults.faults import FAULTS
 
 QUICK = ("the learning rate is one step ahead", "the sampler is shifted by one batch after a resume")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.fuzz.campaign import Limits, run_campaign
-from tests.fuzz.guard import CANARY, Call, call, judge
-from tests.fuzz.targets import TARGETS, build_target
-from tests.fuzz.world import build_world
+from tests.campaigns.fuzz.campaign import Limits, run_campaign
+from tests.campaigns.fuzz.guard import CANARY, Call, call, judge
+from tests.campaigns.fuzz.targets import TARGETS, build_target
+from tests.campaigns.fuzz.world import build_world
 from utils.cli import run_main
 from utils.errors import DataError
 

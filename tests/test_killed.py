@@ -6,11 +6,11 @@ import signal
 
 import pytest
 
-import engine.trainer
+import engine.training.trainer
 import train
-from engine.recorder import Recorder
+from engine.training.events import NAMES, _records, filter_events
+from engine.training.recorder import Recorder
 from tests.conftest import train_args
-from utils.events import NAMES, _records, filter_events
 
 OF_THE_MACHINE = ("images_per_second", "data_wait")
 
@@ -20,7 +20,7 @@ class KilledAt:
 
     def __init__(self, patch, call: int, after: bool) -> None:
         self.left, self.after = call, after
-        patch.setattr(engine.trainer, "save_snapshot", self.wrapped(engine.trainer.save_snapshot))
+        patch.setattr(engine.training.trainer, "save_snapshot", self.wrapped(engine.training.trainer.save_snapshot))
         for name in ("step", "epoch"):
             patch.setattr(Recorder, name, self.wrapped(getattr(Recorder, name)))
 

@@ -9,17 +9,19 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-import engine.trainer
+import engine.training.trainer
 import network
 import train
-from engine.checkpoint import load_snapshot
-from engine.step_outcome import StepOutcome
-from engine.training import LossMeter, Precision, train_step
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.snapshot import load_snapshot
+from engine.inference.precision import Precision
+from engine.training.meters import LossMeter
+from engine.training.step import train_step
+from engine.training.step_outcome import StepOutcome
 from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
 from loss.pixelwise import masked_mean
 from optimizer import ModelAverage, build_optimizer, list_optimizers
 from tests.conftest import launch, train_args
-from utils.digests import weights_sha256
 
 
 class Faulty(nn.Module):
@@ -156,8 +158,8 @@ def test_choosing_hard_pixels_waits_for_nothing():
 
 def test_a_step_is_looked_at_while_the_next_one_is_under_way(scenes, tmp_path, monkeypatch):
     events = []
-    step, read = engine.trainer.train_step, StepOutcome.read
-    monkeypatch.setattr(engine.trainer, "train_step", lambda *args: (events.append("step"), step(*args))[1])
+    step, read = engine.training.trainer.train_step, StepOutcome.read
+    monkeypatch.setattr(engine.training.trainer, "train_step", lambda *args: (events.append("step"), step(*args))[1])
     monkeypatch.setattr(StepOutcome, "read", lambda self: (events.append(self.step), read(self))[1])
     assert train.main(train_args(scenes, tmp_path)) == 0
     first_epoch, second_epoch = (

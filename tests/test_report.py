@@ -8,7 +8,7 @@ import pytest
 
 import eval as evaluation
 import train
-from engine.checkpoint import load_snapshot
+from engine.checkpoint.snapshot import load_snapshot
 from tests.conftest import launch, make_scenes, train_args
 from utils.errors import EnvironmentFault
 

@@ -13,7 +13,7 @@ SUICIDE = """
     import os, signal, sys
     from pathlib import Path
     import train
-    from engine.trainer import Trainer
+    from engine.training.trainer import Trainer
     free_step, marker = Trainer.step, Path(sys.argv[1])
     def step(self, batches):
         if self.state.step == 3 and self.process.rank == 2 and not marker.exists():

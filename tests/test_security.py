@@ -21,16 +21,16 @@ UNSAFE_PREFIXES = ("os.exec", "os.spawn", "os.posix_spawn", "pickle.", "dill.", 
 STARTERS = {f"subprocess.{name}" for name in ("run", "Popen", "call", "check_call", "check_output")}
 UNPACKERS = (".extractall", ".extract")
 # they import optional packages, whose names stand where they are called
-IMPORTERS = {"utils/vision.py", "engine/runtime.py"}
+IMPORTERS = {"utils/optional.py", "engine/inference/exported.py"}
 # what opens files for writing; all else goes through utils/files.py
 WRITERS = {
     "utils/files.py",
     "datasets/cache.py",  # arrays mapped into memory, renamed when they are whole
-    "engine/lock.py",
-    "engine/partial.py",  # lines appended while an evaluation runs
-    "engine/recorder.py",  # lines appended while a run goes on
-    "scripts/chaos.py",
-    "scripts/supervised.py",  # the log of the runs it starts
+    "engine/training/lock.py",
+    "engine/evaluation/journal.py",  # lines appended while an evaluation runs
+    "engine/training/recorder.py",  # lines appended while a run goes on
+    "tests/campaigns/chaos.py",
+    "tests/campaigns/supervised.py",  # the log of the runs it starts
 }
 WRITING = {"torch.save", "numpy.save", "numpy.savez", "numpy.savetxt", "cv2.imwrite", "json.dump"}
 FLOORS = {  # least version without a hole that is known to matter here

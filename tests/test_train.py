@@ -13,9 +13,9 @@ from PIL import Image
 
 import eval as evaluation
 import train
-from engine.checkpoint import load_snapshot
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.snapshot import load_snapshot
 from tests.conftest import ROOT, train_args
-from utils.digests import weights_sha256
 
 
 def digest(text: str) -> str:

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from utils.errors import EnvironmentFault, FENetError, PeerLostError
 from utils.heartbeat import is_lost_peer
 from utils.logging import close_bars, one_line
-from utils.memory import keep_freed_memory
+from utils.machine import keep_freed_memory
 from utils.signals import EARLY, StoppedEarly
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)

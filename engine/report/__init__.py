@@ -1,7 +1,7 @@
 """The report of an evaluation: one HTML page with scores, charts and pictures."""
 
+from engine.evaluation.measures import segment_measure, trimap_measure
 from engine.report.curves import draw_curves, update_curves
-from engine.report.measures import segment_measure, trimap_measure
 from engine.report.page import write_report
 from engine.report.pictures import Sample, resampler
 

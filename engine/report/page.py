@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.evaluation import Evaluation
+from engine.evaluation.scoring import Evaluation
 from engine.report.curves import curves_section
 from engine.report.facts import facts_lists, versions
 from engine.report.html import Markup, element, join
@@ -36,7 +36,7 @@ def write_report(
     Args:
         path: The HTML file.
         title: Headline.
-        result: What `engine.results.summarise` gave, and `protocol`: how the images were scored.
+        result: What `engine.evaluation.score_files.summarise` gave, and `protocol`: how the images were scored.
         evaluation: Where its images have the measures `trimap` and `segments`, these are shown.
         palette: RGB colour, 0 to 255, by class.
         ignore_label: Label that isn't scored.

@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from engine.evaluation import predict_batch
-from engine.measures import ImageResult
+from engine.evaluation.per_image import ImageResult
+from engine.inference.batch import predict_batch
+from engine.inference.score_maps import predict_labels
 from engine.report.html import Markup, element, join, percent
 from engine.report.tables import swatch
-from engine.score_maps import predict_labels
 from utils.drawing import WRONG, error_map
-from utils.metrics import scores
+from utils.metrics.confusion import scores
 
 LONG_SIDE = 960  # of an embedded picture, pixels
 Sample = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]

@@ -6,8 +6,8 @@ import numpy as np
 
 from engine.report.charts import bar_chart, line_chart
 from engine.report.html import Markup, count, element, join, number, percent, table
-from utils.segments import SEGMENT_SIDES
-from utils.trimap import TRIMAP_WIDTHS
+from utils.metrics.segments import SEGMENT_SIDES
+from utils.metrics.trimap import TRIMAP_WIDTHS
 
 BOUNDARY_NOTE = (
     "A band of w pixels holds the labelled pixels that have another true class in the square of 2w + 1 pixels around"

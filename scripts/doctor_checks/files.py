@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from datasets.inspection import SampleFacts, choose_samples, inspect_samples
+from datasets.checks.inspection import SampleFacts, choose_samples, inspect_samples
 from scripts.doctor_checks.findings import Finding, Visit, many, some
 
 # kind of fault -> noun, what is wrong, remedy

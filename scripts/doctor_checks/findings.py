@@ -6,7 +6,7 @@ from pathlib import Path
 
 from config import TrainConfig
 from datasets.base import Split
-from datasets.inspection import SampleFacts
+from datasets.checks.inspection import SampleFacts
 
 SEVERITIES = ("ok", "note", "warning", "error")
 

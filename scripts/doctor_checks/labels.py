@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from datasets.base import IGNORE_LABEL, ClassTable
-from datasets.inspection import SampleFacts
+from datasets.checks.inspection import SampleFacts
 from scripts.doctor_checks.findings import Finding, Visit, many, some
 
 RARE = 0.05  # of the labels

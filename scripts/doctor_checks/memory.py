@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 import train
 from config import TrainConfig
-from engine.training import AUTOCAST
+from engine.inference.precision import AUTOCAST
 from network.levels import LevelConv
 from utils.distributed import Process
 

@@ -12,12 +12,13 @@ import train
 from config import TrainConfig
 from datasets.base import Split
 from datasets.part import SplitPart
-from engine.checkpoint import load_model, load_snapshot
-from engine.trainer import Trainer
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.loading import load_model
+from engine.checkpoint.snapshot import load_snapshot
+from engine.training.trainer import Trainer
 from scripts.doctor_checks.findings import Finding, Visit
 from scripts.doctor_checks.labels import class_pixels
 from utils.cli import as_fault
-from utils.digests import weights_sha256
 from utils.distributed import Process, choose_device
 from utils.signals import StopRequest
 

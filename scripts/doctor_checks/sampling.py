@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from datasets.base import FileSplit, Split
-from datasets.inspection import SampleFacts
+from datasets.checks.inspection import SampleFacts
 from scripts.doctor_checks.findings import Finding, Visit
 from utils.files import file_sha256
 

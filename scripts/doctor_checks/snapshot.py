@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 
 import network
-from engine.checkpoint import check_classes, load_weights
+from engine.checkpoint.archive import read_archive
+from engine.checkpoint.digests import is_snapshot
+from engine.checkpoint.loading import check_classes, load_weights
 from scripts.doctor_checks.findings import Finding, Visit
-from utils.archive import read_archive
-from utils.digests import is_snapshot
 from utils.errors import CheckpointError, OptionError
 
 

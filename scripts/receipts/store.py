@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.results import COUNTS, load_per_image
+from engine.evaluation.score_files import COUNTS, load_per_image
 from scripts.compare import compare, load_pair
 from scripts.receipts.command import ROOT, parse_command
-from utils.bootstrap import iou_intervals
 from utils.errors import DataError, OptionError
-from utils.metrics import scores
+from utils.metrics.bootstrap import iou_intervals
+from utils.metrics.confusion import scores
 
 RESULTS = ROOT / "docs" / "results"
 CURVES = "metrics.jsonl"

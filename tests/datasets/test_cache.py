@@ -17,9 +17,9 @@ from datasets.cache import cache_key, open_cache
 from datasets.dataset import TrainingDataset
 from datasets.loader import build_train_loader
 from datasets.pixel_file import PixelFile
-from datasets.sampler import EpochSampler
-from datasets.synthetic import SyntheticSplit
-from datasets.uniform import epoch_plan, load_centroids
+from datasets.sampling.class_uniform import epoch_plan, load_centroids
+from datasets.sampling.sampler import EpochSampler
+from datasets.synthetic.split import SyntheticSplit
 from tests.conftest import launch
 from tests.datasets import trees
 from transforms import RandomAugmentation, TrainTransform, WindowTransform

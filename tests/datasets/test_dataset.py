@@ -15,8 +15,8 @@ import torch
 from datasets import camvid, cityscapes
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.loader import TrainLoader, build_eval_loader, build_train_loader
-from datasets.sampler import EpochSampler, evaluation_indices
-from datasets.uniform import Draw, epoch_plan, load_centroids
+from datasets.sampling.class_uniform import Draw, epoch_plan, load_centroids
+from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from tests.datasets import trees
 from transforms import build_eval_transform, build_train_transform
 from utils.errors import DataError, EnvironmentFault, OptionError

@@ -5,10 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from datasets import camvid, cityscapes, synthetic
-from datasets.inspection import choose_samples, inspect_sample, inspect_samples
+from datasets import camvid, cityscapes
+from datasets.checks.inspection import choose_samples, inspect_sample, inspect_samples
 from datasets.pairing import unpaired_left_out
 from datasets.part import SplitPart
+from datasets.synthetic import split as synthetic
 from tests.datasets import trees
 from utils.errors import DataError
 

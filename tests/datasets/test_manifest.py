@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.manifest import read_manifest, verify_manifest, write_manifest
+from datasets.checks.manifest import read_manifest, verify_manifest, write_manifest
 from utils.errors import DataError
 
 names = st.from_regex(r"[a-zA-Zäß ()#%'0-9]([a-z .\-_é日]{0,8}[a-z])?", fullmatch=True)

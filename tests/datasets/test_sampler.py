@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.sampler import EpochSampler, evaluation_indices
-from datasets.uniform import epoch_plan
+from datasets.sampling.class_uniform import epoch_plan
+from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from utils.errors import OptionError
 
 sizes = st.tuples(st.integers(0, 200), st.integers(1, 9), st.integers(1, 7))

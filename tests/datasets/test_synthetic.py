@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import cityscapes, synthetic
+from datasets import cityscapes
 from datasets.base import IGNORE_LABEL
 from datasets.cityscapes import CLASSES
-from datasets.scene import draw_scene, instance_to_label
-from datasets.scene_canvas import THINGS
-from datasets.synthetic import SPLITS, SyntheticSplit, build_split, stream
+from datasets.synthetic import split as synthetic
+from datasets.synthetic.canvas import THINGS
+from datasets.synthetic.scene import draw_scene, instance_to_label
+from datasets.synthetic.split import SPLITS, SyntheticSplit, build_split, stream
 from scripts import make_synthetic
 from utils.errors import DataError, OptionError
 
@@ -44,7 +45,7 @@ def test_a_scene_has_the_promised_types():
 
 def test_a_scene_is_the_same_in_another_process():
     code = (
-        "import hashlib; from datasets.scene import draw_scene;"
+        "import hashlib; from datasets.synthetic.scene import draw_scene;"
         "print(hashlib.sha256(b''.join(a.tobytes() for a in draw_scene(7, 2, 64, 128))).hexdigest())"
     )
     np.random.seed(1)  # global random state counts for nothing

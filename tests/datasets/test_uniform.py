@@ -8,7 +8,7 @@ import pytest
 
 from datasets import camvid
 from datasets.base import ClassTable, Split
-from datasets.uniform import Draw, epoch_plan, load_centroids, realised_histogram, tile_centroids
+from datasets.sampling.class_uniform import Draw, epoch_plan, load_centroids, realised_histogram, tile_centroids
 from tests.datasets import trees
 from utils.errors import OptionError
 

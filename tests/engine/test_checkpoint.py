@@ -8,8 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 import network
-from engine.checkpoint import load_model, load_snapshot, load_weights, newest_snapshot, previous_path, save_snapshot
-from utils.digests import seal, weights_sha256
+from engine.checkpoint.digests import seal, weights_sha256
+from engine.checkpoint.loading import load_model, load_weights
+from engine.checkpoint.snapshot import load_snapshot, newest_snapshot, previous_path, save_snapshot
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 
 CLASSES = {

@@ -1,13 +1,13 @@
-"""engine/compiled_model.py: sizes that are compiled, the check of each, and what is left to the model itself."""
+"""engine/inference/compiled.py: sizes that are compiled, the check of each, and what is left to the model itself."""
 
 import logging
 
 import pytest
 import torch
 
-from engine import compiled_model
-from engine.compiled_model import CompiledModel
-from engine.inference import build_predictor
+from engine.inference import compiled as compiled_model
+from engine.inference.compiled import CompiledModel
+from engine.inference.predictor import build_predictor
 from network.folding import fold
 from tests.conftest import untrained
 from utils.errors import EnvironmentFault

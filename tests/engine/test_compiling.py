@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine import compiling
-from engine.compiling import CompiledStep, Pass, describe_difference
+from engine.training import compile as compiling
+from engine.training.compile import CompiledStep, Pass, describe_difference
 from utils.errors import EnvironmentFault
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datasets.base import ClassTable
-from engine.demo_drawing import Drawing
+from engine.demo.drawing import Drawing
 
 TABLE = ClassTable(("a", "b", "c"), ((250, 10, 10), (10, 250, 10), (10, 10, 250)), (7, 8, 9), {7: 0, 8: 1, 9: 2})
 IMAGE = np.random.default_rng(0).integers(0, 255, (48, 64, 3), dtype=np.uint8)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.demo_sources import NAME_BYTES, find_sources, unique_names
+from engine.demo.sources import NAME_BYTES, find_sources, unique_names
 from utils.errors import DataError
 
 SUFFIXES = (".png", ".jpg")

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from datasets.cityscapes import CLASSES
-from engine.dump import PredictionWriter
+from engine.evaluation.prediction_files import PredictionWriter
 from utils.errors import EnvironmentFault
 
 

@@ -7,12 +7,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
-from engine.evaluation import Evaluation, check_labelled, evaluate
-from engine.inference import build_predictor
-from engine.measures import ImageResult
+from engine.evaluation.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
+from engine.evaluation.per_image import ImageResult
+from engine.evaluation.scoring import Evaluation, check_labelled, evaluate
+from engine.inference.predictor import build_predictor
 from utils.errors import DataError, NumericsError
-from utils.metrics import boundary_f_score, boundary_iou_counts, confusion_matrix
+from utils.metrics.boundary import boundary_f_score, boundary_iou_counts
+from utils.metrics.confusion import confusion_matrix
 
 CPU = torch.device("cpu")
 CLASSES, IGNORE = 4, 255

@@ -11,8 +11,9 @@ import pytest
 import torch
 from torch import nn
 
-from engine.exporting import export_program, quantise, write_onnx, write_openvino, write_torch_export
-from engine.runtime import load_exported, openvino_core
+from engine.export.formats import quantise, write_onnx, write_openvino, write_torch_export
+from engine.export.program import export_program
+from engine.inference.exported import load_exported, openvino_core
 from network.folding import ImageToLabels
 from tests.conftest import ROOT
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
@@ -232,7 +233,7 @@ def test_signals_reach_the_process_after_openvino_models_have_gone(files):
     # two cores of OpenVINO leave a freed stack for signal handlers behind: segmentation fault
     code = """
 import gc, signal, subprocess, sys
-from engine.runtime import load_exported, openvino_core
+from engine.inference.exported import load_exported, openvino_core
 models = [load_exported(sys.argv[1], "openvino") for _ in range(2)]
 while models:
     models.pop(0)

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 import network
-from engine.checkpoint import load_model, load_snapshot, load_weights, save_snapshot
-from engine.handout import write_handout, write_release
-from utils.digests import weights_sha256
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.loading import load_model, load_weights
+from engine.checkpoint.snapshot import load_snapshot, save_snapshot
+from engine.export.safetensors import write_handout, write_release
 from utils.errors import CheckpointError
 
 CLASSES = {"dataset": "folder", "names": ["a|b", "c", "d"], "palette": 3 * [[0, 0, 0]], "label_ids": [0, 1, 2]}

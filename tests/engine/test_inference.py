@@ -6,10 +6,10 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import score_maps
-from engine.inference import build_predictor, scaled_size, window_starts
-from engine.plain_inference import predict_plain
-from engine.score_maps import predict_labels
+from engine.inference import score_maps
+from engine.inference.predictor import build_predictor, scaled_size, window_starts
+from engine.inference.score_maps import predict_labels
+from reference.inference import predict_plain
 from tests.golden_vectors import load, vectors
 from utils.errors import DataError, OptionError
 

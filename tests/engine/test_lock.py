@@ -6,13 +6,13 @@ import textwrap
 
 import pytest
 
-from engine.lock import RunLock
+from engine.training.lock import RunLock
 from tests.conftest import ROOT
 from utils.errors import EnvironmentFault
 
 HOLD = """
     import sys, time
-    from engine.lock import RunLock
+    from engine.training.lock import RunLock
     lock = RunLock(sys.argv[1])
     lock.acquire()
     print("held", flush=True)

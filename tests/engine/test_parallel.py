@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine import parallel
-from engine.parallel import choose_norm, import_apex, order_depthwise_weights, wrap_parallel
+from engine.training import parallel
+from engine.training.parallel import choose_norm, import_apex, order_depthwise_weights, wrap_parallel
 from tests.conftest import launch
 from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
@@ -116,7 +116,7 @@ WARNINGS_ARE_ERRORS = """
     import sys, warnings
     import torch, torch.distributed as dist
     import network
-    from engine.parallel import wrap_parallel
+    from engine.training.parallel import wrap_parallel
     from utils.distributed import Process
 
     warnings.simplefilter("error")

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.parity import Parity, check, compare
+from engine.export.parity import Parity, check, compare
 from utils.errors import CheckpointError
 
 NAMES = ["a", "b"]

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.measures import ImageResult
-from engine.partial import PartialResults, fingerprint
+from engine.evaluation.journal import PartialResults, fingerprint
+from engine.evaluation.per_image import ImageResult
 from utils.errors import EnvironmentFault
 
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint import previous_path, save_snapshot, tidy_folder
-from engine.plan import RunPlan, check_settings
+from engine.checkpoint.snapshot import previous_path, save_snapshot, tidy_folder
+from engine.training.plan import RunPlan, check_settings
 from utils.errors import CheckpointError, OptionError
 
 PATH = Path("last.pth")

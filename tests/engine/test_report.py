@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.evaluation import Evaluation
-from engine.measures import ImageResult
+from engine.evaluation.per_image import ImageResult
+from engine.evaluation.score_files import summarise
+from engine.evaluation.scoring import Evaluation
 from engine.report import segment_measure, trimap_measure, update_curves, write_report
 from engine.report.charts import ticks
 from engine.report.curves import curves_section
 from engine.report.html import Markup, element
 from engine.report.matrix import confusion_picture
 from engine.report.tables import boundary_scores
-from engine.results import summarise
 from tests.utils.test_trimap import blocky
-from utils.bootstrap import accuracy_intervals
-from utils.metrics import confusion_matrix, scores
+from utils.metrics.bootstrap import accuracy_intervals
+from utils.metrics.confusion import confusion_matrix, scores
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- end of curves -->"
 NAMES = ["sky", HOSTILE, "car", "never seen"]

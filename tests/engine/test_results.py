@@ -8,9 +8,9 @@ import math
 import numpy as np
 import pytest
 
-from engine.evaluation import Evaluation
-from engine.measures import ImageResult
-from engine.results import describe, load_per_image, summarise, write_per_image
+from engine.evaluation.per_image import ImageResult
+from engine.evaluation.score_files import describe, load_per_image, summarise, write_per_image
+from engine.evaluation.scoring import Evaluation
 from utils.errors import DataError
 
 NAMES = ["road", "traffic sign", "sky"]

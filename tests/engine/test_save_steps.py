@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint import newest_snapshot, previous_path, save_snapshot, tidy_folder
+from engine.checkpoint.snapshot import newest_snapshot, previous_path, save_snapshot, tidy_folder
 from utils.errors import EnvironmentFault
 
 CALLS = ("link", "replace", "fsync", "chmod", "open", "unlink", "close")

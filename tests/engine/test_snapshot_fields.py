@@ -5,9 +5,10 @@ import pytest
 import torch
 
 import network
-from engine.checkpoint import load_model, load_snapshot, save_snapshot
-from engine.plan import RunState
-from engine.snapshot_fields import check_fields, check_optimizer, with_options
+from engine.checkpoint.fields import check_fields, check_optimizer, with_options
+from engine.checkpoint.loading import load_model
+from engine.checkpoint.run_state import RunState
+from engine.checkpoint.snapshot import load_snapshot, save_snapshot
 from scripts import export
 from utils.errors import CheckpointError
 
@@ -55,7 +56,7 @@ def test_what_train_writes_is_taken(snapshot, tmp_path):
 
 @pytest.mark.parametrize("number", [torch.zeros(2), "1", None, 2, 1.0])
 def test_of_another_format(number, snapshot, tmp_path, monkeypatch):
-    monkeypatch.setattr("engine.checkpoint.FORMAT", number)
+    monkeypatch.setattr("engine.checkpoint.snapshot.FORMAT", number)
     save_snapshot(tmp_path / "a.pth", snapshot)
     monkeypatch.undo()
     with pytest.raises(CheckpointError, match="a.pth: of format"):

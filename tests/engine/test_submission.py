@@ -9,7 +9,7 @@ from PIL import Image
 
 from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.cityscapes import CLASSES, build_split
-from engine.submission import prepare_submission, write_submission
+from engine.evaluation.submission import prepare_submission, write_submission
 from utils.errors import DataError, EnvironmentFault
 from utils.logging import setup_logging
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from engine.training import Precision, WaitMeter, train_step
+from engine.inference.precision import Precision
+from engine.training.meters import WaitMeter
+from engine.training.step import train_step
 from optimizer import build_optimizer
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import loss.fused
 from loss import CrossEntropy, OhemCrossEntropy
 from loss.fused import upsampled_cross_entropy
-from loss.plain import PlainOhemCrossEntropy
+from reference.loss import PlainOhemCrossEntropy
 
 side = st.integers(1, 12)
 

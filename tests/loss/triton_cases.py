@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from loss import CrossEntropy, OhemCrossEntropy, build_loss
-from loss.plain import PlainOhemCrossEntropy
-from loss.triton_criteria import TritonCrossEntropy, TritonOhemCrossEntropy
-from loss.triton_fused import takes
+from loss.triton.criteria import TritonCrossEntropy, TritonOhemCrossEntropy
+from loss.triton.fused import takes
+from reference.loss import PlainOhemCrossEntropy
 from tests.interpreted import DEVICE
 
 

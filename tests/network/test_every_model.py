@@ -6,8 +6,9 @@ import pytest
 import torch
 
 import network
-from engine.checkpoint import load_model, save_snapshot
-from engine.inference import build_predictor
+from engine.checkpoint.loading import load_model
+from engine.checkpoint.snapshot import save_snapshot
+from engine.inference.predictor import build_predictor
 from network.registry import EXTRAS
 from tests.conftest import THREE_CLASSES
 from utils.errors import OptionError

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 import network
-from engine.inference import build_predictor
+from engine.inference.predictor import build_predictor
 from network.enhancement import FeatureFilter
 from network.folding import ImageToLabels, find_pairs, fold
 from tests.conftest import shake, untrained

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from network.levels import LevelConv, concatenate
-from network.plain import make_plain
+from reference.network import make_plain
 
 
 def build_levels(strides: tuple[int, ...], size: tuple[int, int]) -> list[torch.Tensor]:

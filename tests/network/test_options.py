@@ -6,7 +6,7 @@ from torch import nn
 
 import network
 from network.enhancement import FeatureFilter
-from network.plain import plain_filter
+from reference.network import plain_filter
 from utils.errors import OptionError
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))

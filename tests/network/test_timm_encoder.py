@@ -10,7 +10,7 @@ import network
 from network.foreign import freeze_unused
 from network.timm_encoder import STRIDES, TimmEncoder, plan_backbone
 from utils.errors import EnvironmentFault, OptionError
-from utils.vision import import_torchvision
+from utils.optional import import_torchvision
 
 import_torchvision()
 timm = pytest.importorskip("timm")

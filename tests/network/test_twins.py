@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import network
-from network.weight_sources import TIMM_TWINS
-from utils.vision import import_torchvision
+from engine.checkpoint import load_pretrained
+from engine.checkpoint.pretrained_sources import TIMM_TWINS
+from utils.optional import import_torchvision
 
 
 @pytest.mark.parametrize(("arch", "depth"), [("fenet_r50", 50), ("fenet_r101", 101)])
@@ -38,7 +39,7 @@ def test_torchvision_weights_of_r18_fit_but_the_stem(tmp_path):
     resnet = import_torchvision().models.resnet18(weights=None)
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     model = network.build_model("fenet_r18", 3)
-    report = network.load_pretrained(model, str(tmp_path / "resnet18.pth"), partial=True)
+    report = load_pretrained(model, str(tmp_path / "resnet18.pth"), partial=True)
     assert {name.split(".")[0] for name in report.missing + report.mismatched} == {"conv1", "bn1", "layer1"}
     assert torch.equal(model.encoder.layer4[1].conv2.weight, resnet.layer4[1].conv2.weight)
     assert all(name.split(".")[1] == "0" for name in report.missing + report.mismatched if name.startswith("layer1"))

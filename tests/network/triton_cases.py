@@ -10,9 +10,10 @@ import torch
 import torch.nn.functional as F
 
 import network
-from network import depthwise, triton_depthwise
+from network import depthwise
 from network.enhancement import FeatureFilter
-from network.triton_depthwise import depthwise_conv2d, takes
+from network.triton import depthwise as triton_depthwise
+from network.triton.depthwise import depthwise_conv2d, takes
 from scripts import benchmark
 from tests.interpreted import DEVICE
 from utils.kernels import can_run

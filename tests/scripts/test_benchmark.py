@@ -5,13 +5,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from engine.parity import Parity
+from engine.export.parity import Parity
 from loss import OhemCrossEntropy
-from loss.plain import PlainOhemCrossEntropy
-from scripts import benchmark, benchmark_data
-from scripts.benchmark_cpu_demo import check
+from reference.loss import PlainOhemCrossEntropy
+from reference.transforms import augment_plain
+from scripts import benchmark
+from scripts.benchmarks import data as benchmark_data
+from scripts.benchmarks.cpu_demo import check
 from tests.golden_vectors import load, vectors
-from transforms.plain import augment_plain
 from utils.errors import NumericsError
 
 

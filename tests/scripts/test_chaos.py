@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from scripts import chaos
+from tests.campaigns import chaos
 
 
 def test_nothing_is_lost(tmp_path):

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.evaluation import Evaluation
-from engine.measures import ImageResult
-from engine.results import write_per_image
+from engine.evaluation.per_image import ImageResult
+from engine.evaluation.score_files import write_per_image
+from engine.evaluation.scoring import Evaluation
 from scripts import compare
 from tests.test_bad_input import fails
 

@@ -9,8 +9,8 @@ from PIL import Image
 
 from scripts import make_receipt
 from scripts.receipts.store import check_results, load_results
-from tests.fuzz.options import EVAL
-from tests.fuzz.world import build_world
+from tests.campaigns.fuzz.options import EVAL
+from tests.campaigns.fuzz.world import build_world
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from datasets.dataset import TrainingDataset
-from datasets.synthetic import SyntheticSplit
-from datasets.uniform import Draw
+from datasets.sampling.class_uniform import Draw
+from datasets.synthetic.split import SyntheticSplit
 from scripts import show_samples
 from tests.conftest import make_scenes
 from transforms import build_train_transform

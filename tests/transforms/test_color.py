@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
 
+from reference.transforms import adjust_hue as pillow_hue
+from reference.transforms import gaussian
 from transforms import color
 from transforms.parameters import Augmentation
-from transforms.plain import adjust_hue as pillow_hue
-from transforms.plain import gaussian
 
 
 @pytest.fixture(scope="module")

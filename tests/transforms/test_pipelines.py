@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from datasets.scene import draw_scene
+from datasets.synthetic.scene import draw_scene
+from reference.transforms import augment_plain
 from transforms import IMAGENET_STD, DeviceAugment, RandomAugmentation, TrainTransform, WindowTransform
 from transforms.device import source_window
 from transforms.parameters import Augmentation
-from transforms.plain import augment_plain
 
 SCALE = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)
 CPU = torch.device("cpu")

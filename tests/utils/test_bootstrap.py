@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.bootstrap import bootstrap_iou, difference_intervals, iou_intervals, resample
+from utils.metrics.bootstrap import bootstrap_iou, difference_intervals, iou_intervals, resample
 
 
 def make_counts(images: int, classes: int, seed: int = 0) -> np.ndarray:

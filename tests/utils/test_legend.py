@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from utils.legend import add_caption, draw_legend, stack
+from engine.demo.legend import add_caption, draw_legend, stack
 
 NAMES = ("road", "traffic light", "motorcycle")
 COLORS = ((128, 64, 128), (250, 170, 30), (0, 0, 230))

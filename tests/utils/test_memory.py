@@ -1,4 +1,4 @@
-"""utils/memory.py: with it, memory that was used once is used again without the kernel's help."""
+"""utils/machine.py: with it, memory that was used once is used again without the kernel's help."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-from utils.memory import keep_freed_memory
+from utils.machine import keep_freed_memory
 keep_freed_memory(sys.argv[1] == "keep")
 for turn in range(4):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

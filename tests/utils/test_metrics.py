@@ -9,15 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.golden_vectors import load, vectors
-from utils import metrics
 from utils.errors import DataError
-from utils.metrics import (
-    boundary_f_score,
-    boundary_iou,
-    boundary_iou_counts,
-    confusion_matrix,
-    scores,
-)
+from utils.metrics import confusion as metrics
+from utils.metrics.boundary import boundary_f_score, boundary_iou, boundary_iou_counts
+from utils.metrics.confusion import confusion_matrix, scores
 
 NAMES = ["road", "sky", "tree", "pole"]
 

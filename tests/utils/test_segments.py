@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.utils.test_trimap import blocky
-from utils.metrics import confusion_matrix
-from utils.segments import SEGMENT_SIDES, segment_counts
+from utils.metrics.confusion import confusion_matrix
+from utils.metrics.segments import SEGMENT_SIDES, segment_counts
 
 IGNORE = 255
 

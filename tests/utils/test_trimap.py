@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.trimap import TRIMAP_WIDTHS, trimap_counts
+from utils.metrics.trimap import TRIMAP_WIDTHS, trimap_counts
 
 IGNORE = 255
 

@@ -7,9 +7,9 @@ import cv2
 import numpy as np
 import pytest
 
+from engine.demo.video_files import VideoReader, VideoWriter
 from tests.conftest import launch
 from utils.errors import DataError, EnvironmentFault
-from utils.video import VideoReader, VideoWriter
 
 
 def write_video(path, frames: int = 12, size=(48, 64), rate: float = 12.5, codec: str = "mp4v"):
@@ -110,7 +110,7 @@ import resource, sys
 import numpy as np
 from pathlib import Path
 from utils.errors import EnvironmentFault
-from utils.video import VideoWriter
+from engine.demo.video_files import VideoWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 rng = np.random.default_rng(0)
 try:

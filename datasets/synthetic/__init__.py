@@ -1,0 +1,1 @@
+"""Synthetic street scenes, drawn by seed: every sample comes from its number alone."""

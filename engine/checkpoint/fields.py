@@ -1,0 +1,135 @@
+"""What a snapshot's fields hold, checked once when it is read: its digests only say that it is as it was written."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engine.checkpoint.run_state import RunState
+from utils.errors import CheckpointError
+
+
+def check_fields(snapshot: Mapping, path: object) -> None:
+    """Raise `CheckpointError` unless every known field of a snapshot has the type and range that its readers expect.
+
+    Fields may be missing where a reader can do without them; unknown ones are left alone.
+    """
+    try:
+        _need(_is_state(snapshot.get("model")), "model", "tensors by name")
+        _need(_is_none_or(snapshot.get("average"), _is_state), "average", "tensors by name, or None")
+        _need(("config" in snapshot) == ("classes" in snapshot), "config and classes", "there both or neither")
+        if "config" in snapshot:
+            _check_classes(snapshot["classes"])
+            _check_config(snapshot["config"], len(snapshot["classes"]["names"]))
+        _need(_is_names(snapshot.get("score", {})), "score", "figures by name")
+        if "training" in snapshot:
+            _check_training(snapshot["training"])
+    except ValueError as error:
+        raise CheckpointError(f"{path}: not a snapshot for this version: {error}; take another one") from error
+
+
+def _check_config(config: Any, num_classes: int) -> None:
+    _need(_is_names(config), "config", "a dict")
+    _need(isinstance(config.get("arch"), str), "config/arch", "a name")
+    _need(_is_whole(config.get("num_classes"), 1), "config/num_classes", "a positive number")
+    _need(config["num_classes"] == num_classes, "config/num_classes", f"the number of its classes, {num_classes}")
+    _need(_is_names(config.get("options")), "config/options", "a dict")
+
+
+def _check_classes(classes: Any) -> None:
+    _need(_is_names(classes), "classes", "a dict")
+    _need(isinstance(classes.get("dataset"), str), "classes/dataset", "a name")
+    names, palette, ids = (classes.get(key) for key in ("names", "palette", "label_ids"))
+    _need(_is_list(names, lambda x: isinstance(x, str)) and 0 < len(names) <= 255, "classes/names", "1 to 255 names")
+    colors = _is_list(palette, lambda color: _is_list(color, _is_byte) and len(color) == 3)
+    _need(colors and len(palette) == len(names), "classes/palette", "a colour for each class")
+    _need(_is_list(ids, _is_byte) and len(ids) == len(names), "classes/label_ids", "an id for each class")
+    table = classes.get("id_to_train")
+    numbers = _is_names(table) and all(key.isdecimal() and _is_byte(int(key[:4])) for key in table)
+    _need(numbers and all(map(_is_byte, table.values())), "classes/id_to_train", "train ids by label id")
+
+
+def _check_training(training: Any) -> None:
+    _need(_is_names(training), "training", "a dict")
+    _need(_is_names(training.get("settings")), "training/settings", "a dict")
+    _need(_is_names(training.get("scaler", {})), "training/scaler", "a dict")
+    optimizer = training.get("optimizer")
+    groups = _is_names(optimizer) and _is_list(optimizer.get("param_groups"), _is_names)
+    _need(groups and isinstance(optimizer.get("state"), dict), "training/optimizer", "an optimizer's state")
+    average = training.get("average")
+    whole = _is_names(average) and _is_whole(average.get("updates"), 0) and _is_state(average.get("shadow"))
+    _need(average is None or whole, "training/average", "an average's state, or None")
+    _check_state(training.get("state"))
+
+
+def _check_state(state: Any) -> None:
+    """The fields of `RunState`, those that have been added since left out."""
+    _need(_is_names(state), "training/state", "a dict")
+    defaults = {field.name: getattr(RunState(), field.name) for field in dataclasses.fields(RunState)}
+    for name, value in state.items():
+        _need(name in defaults, f"training/state/{name}", "a field that this version knows")
+        default, place = defaults[name], f"training/state/{name}"
+        if isinstance(default, dict):
+            _need(_is_names(value) and all(map(_is_number, value.values())), place, "numbers by name")
+        elif isinstance(default, int):
+            _need(_is_whole(value, min(default, 0)), place, f"a whole number from {min(default, 0)}")
+        else:
+            _need(_is_number(value), place, "a finite number")
+
+
+def with_options(state: dict, options: list[dict]) -> dict:
+    """An optimizer's state with options of its groups changed, so that its tensors are loaded as these ask: a fused
+    optimizer counts its steps on the device. With another number of groups it stays as it is, which torch refuses.
+    """
+    if len(state["param_groups"]) != len(options):
+        return state
+    groups = [{**saved, **own} for saved, own in zip(state["param_groups"], options, strict=True)]
+    return {**state, "param_groups": groups}
+
+
+def check_optimizer(optimizer: torch.optim.Optimizer, path: object) -> None:
+    """Raise `CheckpointError` if what `optimizer` has just loaded doesn't fit its parameters, which torch lets pass."""
+    for group in optimizer.param_groups:
+        if not _is_number(group.get("lr")):
+            raise CheckpointError(f"{path}: its optimizer's lr is not a number; take another snapshot")
+        for parameter in group["params"]:
+            for name, value in optimizer.state.get(parameter, {}).items():
+                fits = isinstance(value, Tensor) and (value.shape == parameter.shape or value.numel() == 1)
+                if not fits and value is not None:
+                    raise CheckpointError(f"{path}: its optimizer's {name} doesn't fit; take another snapshot")
+
+
+def _need(fits: bool, field: str, expected: str) -> None:
+    if not fits:
+        raise ValueError(f"{field} is not {expected}")
+
+
+def _is_none_or(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return value is None or fits(value)
+
+
+def _is_names(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(key, str) for key in value)
+
+
+def _is_state(value: Any) -> bool:
+    return _is_names(value) and len(value) > 0 and all(isinstance(item, Tensor) for item in value.values())
+
+
+def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(fits, value))
+
+
+def _is_number(value: Any) -> bool:
+    return math.isfinite(value) if type(value) is float else _is_whole(value, -(2**63))
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return type(value) is int and least <= value < 2**63
+
+
+def _is_byte(value: Any) -> bool:
+    return _is_whole(value, 0) and value <= 255

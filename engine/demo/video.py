@@ -1,0 +1,82 @@
+"""Segment a video file and draw the result into another one."""
+
+import time
+from collections import deque
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+
+from engine.demo.drawing import Drawing, Predict
+from engine.demo.legend import add_caption
+from engine.demo.sources import Source
+from engine.demo.video_files import VideoReader, VideoWriter
+from utils.logging import Progress
+from utils.threads import WriteBehind, read_ahead
+
+
+@dataclass(frozen=True)
+class VideoOutput:
+    """What is written of a video.
+
+    Attributes:
+        mask: Also write the class colours, as `color_mask_NAME.mp4`.
+        show_fps: Draw the number of frames processed per second into a corner.
+        max_frames: Frames of each video; None: all.
+    """
+
+    mask: bool = False
+    show_fps: bool = True
+    max_frames: int | None = None
+
+
+class Rate:
+    """Events per second over the last `window` events."""
+
+    def __init__(self, window: int = 30) -> None:
+        self._times: deque[float] = deque(maxlen=window)
+
+    def tick(self) -> float | None:
+        """Count an event now; the rate, or None at the first."""
+        self._times.append(time.perf_counter())
+        seconds = self._times[-1] - self._times[0]
+        return (len(self._times) - 1) / seconds if seconds else None
+
+
+def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Path, output: VideoOutput) -> str | None:
+    """Write `overlay_NAME.mp4` with the video's own frame rate; reading and writing go on beside the prediction.
+
+    Returns:
+        A line if the video seems to be cut off; what there is of it is drawn.
+
+    Raises:
+        DataError: The video can't be read.
+        EnvironmentFault: The result can't be written.
+    """
+    video, rate, frames = VideoReader(source.path), Rate(), 0
+    total = min((number for number in (video.announced, output.max_frames) if number), default=None)
+    progress = Progress(read_ahead(islice(video, output.max_frames)), source.name, True, total=total)
+    with ExitStack() as stack:
+        overlay = stack.enter_context(VideoWriter(save_dir / f"overlay_{source.name}", video.rate))
+        mask = None
+        if output.mask:
+            mask = stack.enter_context(VideoWriter(save_dir / f"color_mask_{source.name}", video.rate))
+        write_behind = stack.enter_context(WriteBehind())  # entered last: all is written before a file is finished
+
+        def write(image: np.ndarray, labels: np.ndarray, text: str) -> None:
+            picture = drawing.overlay(image, labels, steady=True)
+            overlay.write(add_caption(picture, text) if output.show_fps and text else picture)
+            if mask is not None:
+                mask.write(drawing.mask(labels))
+
+        for image in progress:
+            labels, speed = predict(image, f"{source.path}, frame {frames}"), rate.tick()
+            fps = f"{speed:.2f}" if speed else ""
+            progress.show(fps=fps)
+            write_behind(write, image, labels, f"{fps} fps" if fps else "")
+            frames += 1
+    if output.max_frames is None and video.seems_cut_off(frames):
+        return f"{source.path}: ends after {frames} of {video.announced} frames; it may be cut off"
+    return None

@@ -1,0 +1,191 @@
+"""Predictors: normalised images (N,3,H,W) -> class scores (N,C,H,W) at the images' size.
+
+Training's validation, eval.py, demo_folder.py and export share them. Sizes and window placing follow the release's
+evaluation (tests/golden/README.md). One score map of an image is alive at a time, two with several scales, a mirrored
+whole image or `base_size`.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from engine.inference.score_maps import add_resized, resize, softmax_
+from utils.errors import DataError, OptionError
+
+MODES = ("whole", "sliding")
+MERGES = ("prob", "logit", "exp_softmax")
+MAX_PIXELS = 2**26
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std
+
+
+def build_predictor(
+    model: Callable[[Tensor], dict],
+    mode: str = "whole",
+    crop_size: int | None = None,
+    base_size: int | None = None,
+    overlap: float = 1 / 3,
+    scales: Sequence[float] = (1.0,),
+    flip: bool = False,
+    merge: str = "prob",
+    pad_value: Sequence[float] | None = None,
+    window_batch: int = 4,
+    max_pixels: int = MAX_PIXELS,
+) -> Callable[[Tensor], Tensor]:
+    """Build a predictor.
+
+    Args:
+        model: Maps (N,3,h,w) to a dict with `logits` at any stride.
+        mode: `whole` (each scale in one piece) or `sliding` (square windows).
+        crop_size: Side of a window at every scale; None: the short side of the images as they come.
+        base_size: Long side at scale 1; None: the image's own.
+        overlap: Share of a window that its neighbour repeats, in [0, 1).
+        scales: Scales whose scores are merged.
+        flip: Also run each piece mirrored.
+        merge: `prob` (mean softmax), `logit` (mean logits) or `exp_softmax` (the release's).
+        pad_value: Normalised value per channel outside the image; None: black under the mean and std of the model's
+            encoder, or of ImageNet where it has none.
+        window_batch: Windows per forward pass.
+        max_pixels: The predictor raises `DataError` for an image with more, as it comes or at one of the scales.
+
+    Raises:
+        OptionError: A value outside its range; the message names the flag.
+    """
+    if mode not in MODES:
+        raise OptionError(f"--inference_mode {mode}: choose one of {', '.join(MODES)}")
+    if merge not in MERGES:
+        raise OptionError(f"--merge {merge}: choose one of {', '.join(MERGES)}")
+    if not scales or min(scales) <= 0:
+        raise OptionError(f"--scales {tuple(scales)}: give one or more positive numbers")
+    if not 0 <= overlap < 1:
+        raise OptionError(f"--sliding_overlap {overlap}: must be at least 0 and less than 1")
+    sizes = {"crop_size": crop_size, "base_size": base_size, "window_batch": window_batch, "max_pixels": max_pixels}
+    for name, value in sizes.items():
+        if value is not None and value < 1:
+            raise OptionError(f"--{name} {value}: must be at least 1")
+    if mode == "sliding" and crop_size is not None and crop_size**2 > max_pixels:
+        raise OptionError(f"--crop_size {crop_size}: its windows have more pixels than --max_pixels {max_pixels}")
+    pad_value = black_of(model) if pad_value is None else tuple(pad_value)
+    scales = tuple(scales)
+    return Predictor(
+        model, mode, crop_size, base_size, overlap, scales, flip, merge, pad_value, window_batch, max_pixels
+    )
+
+
+def black_of(model: Callable[[Tensor], dict]) -> tuple[float, ...]:
+    """Black per channel, normalised as `model`'s encoder takes its images; ImageNet's mean and std if it has none."""
+    encoder = getattr(model, "encoder", None)
+    mean, std = (getattr(encoder, name, value) for name, value in zip(("mean", "std"), IMAGENET, strict=True))
+    return tuple(-m / s for m, s in zip(mean, std, strict=True))
+
+
+@dataclass
+class Predictor:
+    """See `build_predictor`."""
+
+    model: Callable[[Tensor], dict] = field(repr=False)
+    mode: str
+    crop_size: int | None
+    base_size: int | None
+    overlap: float
+    scales: tuple[float, ...]
+    flip: bool
+    merge: str
+    pad_value: tuple[float, ...]
+    window_batch: int
+    max_pixels: int
+
+    @torch.inference_mode()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Normalised images (N,3,H,W) -> scores (N,C,H,W), higher is likelier; the mean over scales.
+
+        Raises:
+            DataError: The images have more than `max_pixels` pixels, as they come or at one of the scales.
+        """
+        size = images.shape[-2:]
+        sizes = [scaled_size(size, self.base_size, scale) for scale in self.scales]
+        self._check_pixels(size, sizes)
+        total, crop = None, self.crop_size or min(size)
+        for scaled in sizes:
+            x = resize(images, scaled)
+            # no name for this scale's scores: it would keep them alive during the next one
+            total = add_resized(total, self._whole(x) if self.mode == "whole" else self._sliding(x, crop), size)
+        return total.div_(len(sizes))
+
+    def _check_pixels(self, size: Sequence[int], sizes: Sequence[Sequence[int]]) -> None:
+        height, width = max([size, *sizes], key=math.prod)
+        if height * width > self.max_pixels:
+            raise DataError(
+                f"image of {size[1]}x{size[0]} pixels, {width}x{height} at its largest scale: more than --max_pixels"
+                f" {self.max_pixels}; raise that if there is the memory, or shrink the image or the scale"
+            )
+
+    def _whole(self, x: Tensor) -> Tensor:
+        return self._merge(self._runs(x), x.shape[-2:])
+
+    def _runs(self, x: Tensor) -> Iterator[Tensor]:
+        """Logits of `x` (N,3,h,w) at the head's stride; with flip first those of its mirror image, mirrored back."""
+        if self.flip:
+            yield self.model(x.flip(-1))["logits"].flip(-1)
+        yield self.model(x)["logits"]
+
+    def _merge(self, runs: Iterable[Tensor], size: Sequence[int]) -> Tensor:
+        """Scores (N,C,*size) of a piece from the logits of its runs, in a new tensor."""
+        total, count = None, 0
+        for logits in runs:
+            if logits.dtype in (torch.bfloat16, torch.float16):
+                logits = logits.float()
+            scores = add_resized(None, logits, size)
+            if scores is logits:
+                scores = logits.clone()  # they may be the model's input, or a buffer that it uses again
+            if self.merge != "logit":
+                scores = softmax_(scores)
+            total = scores if total is None else total.add_(scores)
+            count += 1
+        return total.exp_() if self.merge == "exp_softmax" else total.div_(count)
+
+    def _sliding(self, images: Tensor, crop: int) -> Tensor:
+        height, width = images.shape[-2:]
+        rows, columns = (window_starts(length, crop, self.overlap) for length in (height, width))
+        padded = self._pad(images, rows[-1] + crop, columns[-1] + crop)
+        places = [(y, x) for y in rows for x in columns]
+        total = None
+        count = images.new_zeros(1, 1, height, width)
+        for start in range(0, len(places), self.window_batch):
+            group = places[start : start + self.window_batch]
+            runs = self._runs(torch.cat([padded[..., y : y + crop, x : x + crop] for y, x in group]))
+            # one window after the other comes to full size: its scores are large, its logits are not
+            windows = zip(*(logits.split(len(images)) for logits in runs), strict=True)
+            for (y, x), window in zip(group, windows, strict=True):
+                part = self._merge(window, (crop, crop))
+                bottom, right = min(y + crop, height), min(x + crop, width)
+                if total is None:
+                    total = part.new_zeros(len(images), part.shape[1], height, width)
+                total[..., y:bottom, x:right] += part[..., : bottom - y, : right - x]
+                count[..., y:bottom, x:right] += 1
+        return total.div_(count)
+
+    def _pad(self, images: Tensor, height: int, width: int) -> Tensor:
+        n, channels, h, w = images.shape
+        if (h, w) == (height, width):
+            return images
+        canvas = images.new_tensor(self.pad_value).view(1, channels, 1, 1).repeat(n, 1, height, width)
+        canvas[..., :h, :w] = images
+        return canvas
+
+
+def scaled_size(size: Sequence[int], base_size: int | None, scale: float) -> tuple[int, int]:
+    """(height, width) after scaling: the long side is ceil(base_size x scale), the short one keeps the ratio."""
+    height, width = size
+    long, short = max(height, width), min(height, width)
+    new_long = math.ceil((base_size or long) * scale)
+    new_short = max(1, int(new_long * short / long + 0.5))
+    return (new_short, new_long) if height <= width else (new_long, new_short)
+
+
+def window_starts(length: int, crop: int, overlap: float) -> list[int]:
+    """First pixels of the windows along one axis; the last window may overhang."""
+    stride = max(1, int(round(crop * (1 - overlap), 6)))
+    return [i * stride for i in range(max(0, math.ceil((length - crop) / stride)) + 1)]

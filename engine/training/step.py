@@ -1,0 +1,134 @@
+"""One optimizer step and what it needs."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from engine.inference.precision import Precision
+from utils.distributed import gather_objects
+
+Criterion = Callable[[dict, Tensor], dict[str, Tensor]]
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seed torch for one step, so that dropout doesn't depend on what ran before."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def batch_norms(model: nn.Module) -> list[nn.Module]:
+    """The batch norms of a model, plain or synchronised."""
+    return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+
+
+def set_train_mode(model: nn.Module, freeze_norms: bool) -> None:
+    """Training mode; with `freeze_norms` batch norms keep using their saved statistics."""
+    model.train()
+    if freeze_norms:
+        for norm in batch_norms(model):
+            norm.eval()
+
+
+def train_step(
+    model: nn.Module,
+    criterion: Criterion,
+    optimizer: torch.optim.Optimizer,
+    batches: list[dict],
+    precision: Precision,
+    device: torch.device,
+    memory_format: torch.memory_format = torch.contiguous_format,
+    augment: Callable[[dict], dict] | None = None,
+) -> tuple[dict[str, Tensor], Tensor]:
+    """One optimizer step over `batches`, whose gradients are averaged; the host doesn't wait for the device.
+
+    Args:
+        model: In training mode, possibly wrapped in DDP.
+        criterion: Outputs and labels -> named terms with `total`.
+        optimizer: Of `build_optimizer`; holds the learning rate of this step already.
+        batches: One or more (gradient accumulation), with `image` and `label` on the CPU, or what `augment` takes.
+        precision: Mixed precision.
+        device: Where to compute.
+        memory_format: Layout of the images.
+        augment: Makes `image` and `label` on the device; None: they are there already.
+
+    A loss or gradient that isn't finite leaves weights, optimizer and the norms' statistics as they were. All
+    processes decide alike, because a loss that isn't finite makes the gradients that they share not finite.
+
+    Returns:
+        The named terms, detached, averaged over `batches`, and whether the weights were updated, a bool; all on the
+        device.
+    """
+    terms: dict[str, Tensor] = {}
+    statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
+    before = torch._foreach_add(statistics, 0.0) if statistics else []
+    optimizer.zero_grad(set_to_none=True)
+    for i, batch in enumerate(batches):
+        batch = batch if augment is None else augment(batch)
+        images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
+        labels = batch["label"].to(device, non_blocking=True)
+        last = i == len(batches) - 1
+        with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
+            with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
+                losses = criterion(model(images), labels)
+            total = losses["total"] * torch.where(losses["total"].detach().isfinite(), 1.0, math.nan)
+            precision.scaler.scale(total / len(batches)).backward()
+        for name, value in losses.items():
+            terms[name] = terms.get(name, 0) + value.detach() / len(batches)
+    finite = gradients_are_finite(optimizer)
+    if precision.scaler.is_enabled():  # it looks at the gradients itself, and lowers its scale
+        precision.scaler.step(optimizer)
+        precision.scaler.update()
+    else:
+        step_if(finite, optimizer)
+    keep_if(finite, statistics, before)
+    return terms, finite
+
+
+def gradients_are_finite(optimizer: torch.optim.Optimizer) -> Tensor:
+    """False, a bool on the device, if any gradient holds nan or inf."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    return torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all()
+
+
+def step_if(wanted: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """A step of a fused optimizer, without any effect where `wanted`, a bool on the device, is false."""
+    optimizer.grad_scale, optimizer.found_inf = None, (~wanted).float()  # as GradScaler asks for it
+    optimizer.step()
+    del optimizer.grad_scale, optimizer.found_inf
+
+
+def keep_if(wanted: Tensor, values: list[Tensor], former: list[Tensor]) -> None:
+    """Give `values` their `former` ones where `wanted`, a bool on the device, is false."""
+    if not values:
+        return
+    present, past = (torch.cat([tensor.flatten() for tensor in tensors]) for tensors in (values, former))
+    chosen = torch.where(wanted, present, past).split([value.numel() for value in values])
+    torch._foreach_copy_(values, [part.view_as(value) for part, value in zip(chosen, values, strict=True)])
+
+
+def describe_skipped(terms: dict[str, float], samples: list[str]) -> str:
+    """In words, the same on all ranks: whose loss terms and samples a skipped step had.
+
+    Where every loss is finite a gradient wasn't, and all samples may be to blame.
+    """
+    ranks = gather_objects((terms, samples))
+    guilty = [rank for rank, (values, _) in enumerate(ranks) if not all(map(math.isfinite, values.values()))]
+    lines = []
+    for rank in guilty or range(len(ranks)):
+        values, names = ranks[rank]
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        lines.append(f"rank {rank}: {shown}, samples {', '.join(names)}")
+    return "; ".join(lines)
+
+
+def grouped(loader: Iterable[dict], size: int) -> Iterator[list[dict]]:
+    """Lists of `size` batches; an incomplete last list is dropped."""
+    group: list[dict] = []
+    for batch in loader:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []

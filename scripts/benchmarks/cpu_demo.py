@@ -1,0 +1,137 @@
+"""`benchmark.py cpu-demo`: an image in memory -> its labels, on two threads of a CPU.
+
+Arms: `plain` (eager float32 PyTorch, NCHW, nothing folded), `torch` (norms and filters folded, channels_last), `onnx`,
+`openvino` and `openvino_int8` (what scripts/export.py writes). Each takes RGB (H,W,3) uint8 and gives train ids (H,W)
+uint8, normalisation and upsampling included; decoding an image file isn't. `ratio` is that of the best float32 arm.
+
+The gate: `agreement` is the share of labels that are plain's; `max_error` is what the worst float32 arm's lacks to 1.
+Without --snapshot the weights are fresh and the images drawn: times are right, but the int8 arm's labels mean nothing
+and aren't gated. With it, images of the snapshot's data set are taken: int8 is calibrated on `train`, and arms are
+compared and scored (`mean_iou`, images and labels scaled to --size) on `val`.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import datasets
+import network
+from config import data_root
+from datasets.base import IGNORE_LABEL, Split
+from datasets.synthetic.split import SyntheticSplit
+from engine.checkpoint.loading import check_classes, load_model
+from engine.export.formats import quantise, write_onnx, write_openvino
+from engine.export.parity import Label, Parity, compare
+from engine.export.program import export_program
+from engine.inference.exported import load_exported
+from network.folding import ImageToLabels, fold, names_of_filters
+from reference.network import make_plain
+from scripts.export_runtime import MIN_AGREEMENT, resized, split_samples
+from utils.errors import NumericsError
+
+THREADS = 2
+NUM_IMAGES = 32  # of a data set, at most
+NUM_DRAWN = 2
+
+
+def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], dict]) -> dict:
+    """Export the model, check the arms, time them."""
+    torch.set_num_threads(THREADS)
+    size = tuple(options.size)
+    model, (train, val) = load(options)
+    calibration, samples = (split_samples(split, NUM_IMAGES) for split in (train, val))
+    with tempfile.TemporaryDirectory() as folder:
+        arms = build_arms(model, val, size, [image for image, _ in resized(calibration, size)], Path(folder))
+        expected = [arms["plain"](image) for image, _ in resized(samples, size)]
+        names = list(val.classes.names)
+        parities = {
+            name: compare(replay(expected), arms[name], resized(samples, size), names, IGNORE_LABEL)
+            for name in arms
+            if name != "plain"
+        }
+        check(options, parities)
+        image = next(resized(samples, size))[0]
+        rows = time_arms({name: lambda arm=arm: arm(image) for name, arm in arms.items()})
+    for name, parity in parities.items():
+        rows[name]["agreement"] = parity.agreement
+        if options.snapshot:
+            rows[name]["mean_iou"], rows["plain"]["mean_iou"] = parity.exported_mean_iou, parity.mean_iou
+    float32 = parities.keys() - {"openvino_int8"}
+    return {
+        "ratio": max(rows[name]["ratio"] for name in float32),
+        "max_error": max(1 - parities[name].agreement for name in float32),
+        "arms": rows,
+        "sizes": {"size": list(size), "batch": 1, "arch": model.config["arch"], "images_compared": len(samples)},
+        "weights": "snapshot" if options.snapshot else "fresh",
+        "data": val.dataset,
+    }
+
+
+def load(options: argparse.Namespace) -> tuple[nn.Module, tuple[Split, Split]]:
+    """The model, and the splits for calibration and for comparison."""
+    if options.snapshot is None:
+        splits = tuple(SyntheticSplit(name, 0, NUM_DRAWN, *options.size) for name in ("train", "val"))
+        return network.build_model(options.arch, splits[0].classes.num_classes, aux=False).eval(), splits
+    model, header, _ = load_model(options.snapshot, network.build_model)
+    dataset = header["classes"]["dataset"]
+    root = data_root(dataset, options.data_root)
+    splits = tuple(datasets.build_split(dataset, root, name) for name in ("train", "val"))
+    check_classes(header, splits[0].classes.names, options.snapshot)
+    return model, splits
+
+
+def build_arms(
+    model: nn.Module, split: Split, size: tuple[int, int], calibration: list[np.ndarray], folder: Path
+) -> dict[str, Label]:
+    """Functions RGB (H,W,3) uint8 -> train ids (H,W) uint8, by name of the arm."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.encoder.mean, model.encoder.std))
+    folded = ImageToLabels(fold(model)).eval()
+    header = {"config": model.config, "classes": split.classes.describe(split.dataset), "size": list(size)}
+    header |= {"mean": list(model.encoder.mean), "std": list(model.encoder.std)}
+    write_onnx(export_program(folded, size, False), folder / "float32.onnx", header)
+    write_openvino(folder / "float32.onnx", folder / "float32.xml", header)
+    quantise(folder / "float32.onnx", folder / "int8.onnx", calibration, names_of_filters(model))
+    write_openvino(folder / "int8.onnx", folder / "int8.xml", header)
+    reference = make_plain(model)
+    folded = folded.to(memory_format=torch.channels_last)
+
+    @torch.inference_mode()
+    def plain(image: np.ndarray) -> np.ndarray:
+        x = torch.from_numpy(image).permute(2, 0, 1).contiguous()
+        logits = reference(((x / 255 - mean) / std)[None])["logits"]
+        return F.interpolate(logits, size, mode="bilinear", align_corners=True).argmax(1)[0].to(torch.uint8).numpy()
+
+    @torch.inference_mode()
+    def ours(image: np.ndarray) -> np.ndarray:
+        return folded(torch.from_numpy(image)[None])[0].numpy()
+
+    return {
+        "plain": plain,
+        "torch": ours,
+        "onnx": load_exported(folder / "float32.onnx", "onnx"),
+        "openvino": load_exported(folder / "float32.xml", "openvino"),
+        "openvino_int8": load_exported(folder / "int8.xml", "openvino"),
+    }
+
+
+def replay(labels: list[np.ndarray]) -> Label:
+    """A model that gives these labels one after the other."""
+    left = iter(labels)
+    return lambda image: next(left)
+
+
+def check(options: argparse.Namespace, parities: dict[str, Parity]) -> None:
+    """Raises `NumericsError` if an arm's labels are not plain's."""
+    for name, parity in parities.items():
+        int8 = name == "openvino_int8"
+        if int8 and options.snapshot is None:
+            continue
+        least = MIN_AGREEMENT["int8"] if int8 else 1 - (options.tolerance or 1e-3)
+        if parity.agreement < least:
+            raise NumericsError(f"cpu-demo: {name} gives other labels than plain: {parity}; at least {least} is asked")

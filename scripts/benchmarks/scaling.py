@@ -1,0 +1,114 @@
+"""`benchmark.py scaling`: what a second process brings. Training steps of one gloo process alone, and of two under DDP.
+
+Both processes have one thread and live through all rounds. In a round the first one makes a step alone while the
+second sleeps, then both make a step together, each with as many crops as before. Efficiency is the time of the first
+kind over that of the second: 1 if sharing gradients cost nothing. `max_error`: the gradients of both together against
+the mean of what each finds alone, relative.
+"""
+
+import argparse
+import copy
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing
+from torch import Tensor, nn
+
+import network
+from engine.inference.precision import Precision
+from engine.training.parallel import wrap_parallel
+from engine.training.step import train_step
+from loss import OhemCrossEntropy, SegmentationLoss
+from optimizer import build_optimizer, set_lr
+from utils.distributed import Process, gather_objects, sum_over_ranks
+from utils.errors import NumericsError
+from utils.files import write_json
+
+PROCESSES, NUM_CLASSES, TOLERANCE = 2, 19, 1e-5
+CPU = torch.device("cpu")
+
+
+def measure_scaling(options: argparse.Namespace) -> dict:
+    """Run the processes and return what goes into the JSON.
+
+    Raises:
+        NumericsError: Together they find other gradients.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results"
+        torch.multiprocessing.spawn(_process, (options, Path(folder) / "store", results), PROCESSES)
+        found = json.loads(results.read_text())
+    if found["error"] > (options.tolerance or TOLERANCE):
+        raise NumericsError(f"scaling: the gradients of two processes are wrong by {found['error']}, relative")
+    one, two = (statistics.median(found[name]) for name in ("one", "two"))
+    arms = {name: {"median": statistics.median(found[name]), "spread": _spread(found[name])} for name in ("one", "two")}
+    arms["one"]["ratio"], arms["two"]["ratio"] = 1.0, PROCESSES * one / two
+    return {
+        "efficiency": one / two,
+        "ratio": PROCESSES * one / two,
+        "max_error": found["error"],
+        "arms": arms,
+        "sizes": {"size": list(options.size), "batch": options.batch, "arch": options.arch, "amp": options.amp},
+        "processes": PROCESSES,
+        "threads_per_process": 1,
+    }
+
+
+def _process(rank: int, options: argparse.Namespace, store: Path, results: Path) -> None:
+    """One of the processes; the first leaves seconds per round and the error in `results`."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=PROCESSES)
+    torch.manual_seed(0)
+    model = network.build_model(options.arch, NUM_CLASSES, dropout=0.0).to(memory_format=torch.channels_last)
+    own = copy.deepcopy(model)
+    parallel = wrap_parallel(model, Process(rank, PROCESSES, CPU), static_graph=True)
+    torch.manual_seed(1 + rank)
+    labels = torch.randint(0, NUM_CLASSES, (options.batch, *options.size))
+    batch = {"image": torch.randn(options.batch, 3, *options.size), "label": labels}
+    alone, together = (_step(net, batch, options.amp) for net in (own, parallel))
+    alone()
+    together()
+    expected = sum_over_ranks(_gradient(own)) / PROCESSES
+    error = float((_gradient(model) - expected).abs().max() / expected.abs().max())
+    seconds: dict[str, list[float]] = {"one": [], "two": []}
+    for turn in range(options.warmup + options.rounds):
+        for name, step, computes in (("one", alone, rank == 0), ("two", together, True)):
+            dist.barrier()  # who waits here sleeps
+            start = time.perf_counter()
+            if computes:
+                step()
+            if turn >= options.warmup:
+                seconds[name].append(time.perf_counter() - start)
+    slowest = [max(both) for both in zip(*gather_objects(seconds["two"]), strict=True)]
+    if rank == 0:
+        write_json(results, {"one": seconds["one"], "two": slowest, "error": error})
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _step(model: nn.Module, batch: dict, amp: str) -> Callable[[], None]:
+    """A training step as train.py makes it; its learning rate leaves the weights as they are."""
+    optimizer = build_optimizer(model, "sgd", 1e-6)
+    set_lr(optimizer, 0.0)
+    precision, criterion = Precision.build(amp, CPU), SegmentationLoss(OhemCrossEntropy())
+
+    def step() -> None:
+        train_step(model.train(), criterion, optimizer, [batch], precision, CPU, torch.channels_last)
+
+    return step
+
+
+def _gradient(model: nn.Module) -> Tensor:
+    return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+
+def _spread(values: list[float]) -> float:
+    """Interquartile range."""
+    quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
+    return quartiles[2] - quartiles[0]

@@ -1,1 +1,0 @@
-"""Fuzzing: mutated files and random command lines only lead to what is documented. `python -m tests.fuzz --help`."""
