@@ -25,7 +25,7 @@ from engine.inference.exported import load_exported
 from engine.inference.precision import AUTOCAST
 from engine.inference.predictor import build_predictor
 from engine.inference.score_maps import predict_labels
-from network.folding import fold
+from network.fusing import fuse_for_inference
 from transforms import build_eval_transform
 from utils import distributed
 from utils.cli import run_main
@@ -85,7 +85,7 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
         classes = ClassTable.from_description(header["classes"])
-    model = fold(model).to(device, memory_format=torch.channels_last)
+    model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
     if options.compile:
         model = CompiledModel(model, options.amp != "off")
     alone = options.inference_mode == "whole" and len(options.scales) == 1 and not options.flip

@@ -18,10 +18,10 @@ from datasets.loader import build_eval_loader
 from datasets.sampling.sampler import evaluation_indices
 from engine.checkpoint.loading import check_classes, load_model
 from engine.evaluation.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
-from engine.evaluation.journal import PartialResults, fingerprint
-from engine.evaluation.per_image import ImageResult, Measure
+from engine.evaluation.journal import EvaluationJournal, fingerprint
+from engine.evaluation.per_image import ImageResult, PerImageMetric
 from engine.evaluation.prediction_files import PredictionWriter
-from engine.evaluation.score_files import describe, put_aside, summarise, write_per_image
+from engine.evaluation.score_files import archive_previous, describe, summarise, write_per_image
 from engine.evaluation.scoring import Evaluation, check_labelled, evaluate
 from engine.evaluation.submission import prepare_submission, write_submission
 from engine.inference.compiled import CompiledModel
@@ -29,7 +29,7 @@ from engine.inference.exported import load_exported
 from engine.inference.precision import AUTOCAST
 from engine.inference.predictor import build_predictor
 from engine.report import Sample, resampler, segment_measure, trimap_measure, write_report
-from network.folding import fold
+from network.fusing import fuse_for_inference
 from transforms import build_eval_transform, denormalize
 from utils import distributed
 from utils.cli import run_main
@@ -62,10 +62,10 @@ def run(argv: Sequence[str]) -> None:
 
 def put_earlier_aside(options: EvalOptions) -> list[Path]:
     """Move scores and zip of an earlier evaluation away, so that none looks like this one's; returns where they are."""
-    moved = put_aside(options.scores_folder)
+    moved = archive_previous(options.scores_folder)
     if options.submission:
         zipped = Path(options.submission)
-        moved += put_aside(zipped.parent, [zipped.name])
+        moved += archive_previous(zipped.parent, [zipped.name])
     return moved
 
 
@@ -80,7 +80,7 @@ def evaluate_snapshot(options: EvalOptions, process: Process, folder: Path) -> N
     )
     if options.submission and process.is_main:
         prepare_submission(options.submission, folder / "pred", split)
-    partial = PartialResults(
+    partial = EvaluationJournal(
         folder / "partial",
         fingerprint(snapshot=digest, data=split.fingerprint(), options=options.settings(), device=process.device.type),
         lambda index, name: (*split.files(index), *(writer.files(name, split.has_labels) if writes else ())),
@@ -129,7 +129,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
     if split is None:
         split = build_split(options, header["classes"]["dataset"])
         check_classes(header, split.classes.names, options.snapshot)
-    model = fold(model).to(process.device, memory_format=torch.channels_last)
+    model = fuse_for_inference(model).to(process.device, memory_format=torch.channels_last)
     if options.compile:
         model = CompiledModel(model, options.amp != "off")
     return build_predictor(model, **options.predictor()), split, model.encoder.mean, model.encoder.std
@@ -178,7 +178,7 @@ def build_loader(
     return build_eval_loader(EvaluationDataset(split, transform), indices, options.batch_size, options.num_workers)
 
 
-def build_measures(options: EvalOptions, num_classes: int) -> list[Measure]:
+def build_measures(options: EvalOptions, num_classes: int) -> list[PerImageMetric]:
     """What is measured besides the confusion matrix."""
     measures = []
     if options.boundary:

@@ -28,8 +28,8 @@ from datasets.loader import build_eval_loader, collate
 from datasets.sampling.sampler import evaluation_indices
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.digests import weights_sha256
-from engine.checkpoint.loading import adopt_encoder, load_model, load_weights
-from engine.checkpoint.snapshot import load_snapshot, newest_snapshot, tidy_folder
+from engine.checkpoint.loading import load_model, load_weights, restore_normalization
+from engine.checkpoint.snapshot import load_snapshot, newest_snapshot, prepare_run_folder
 from engine.evaluation.boundary import evaluate_boundaries
 from engine.evaluation.score_files import summarise
 from engine.evaluation.scoring import Evaluation, evaluate
@@ -39,17 +39,17 @@ from engine.report import resampler, trimap_measure, write_report
 from engine.training.compile import CompiledStep
 from engine.training.lock import RunLock
 from engine.training.parallel import choose_norm, import_apex, wrap_parallel
-from engine.training.plan import RunPlan
+from engine.training.plan import TrainSchedule
 from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from loss import build_loss
-from network.folding import fold
+from network.fusing import fuse_for_inference
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
 from transforms import (
+    CropWindow,
     DeviceAugment,
-    RandomAugmentation,
+    RandomAugment,
     TrainTransform,
-    WindowTransform,
     build_eval_transform,
     denormalize,
 )
@@ -106,7 +106,7 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     compare_ranks(config, trainer)
 
     def take_over() -> None:
-        tidy_folder(config.folder, resumed[1] if resumed else None)
+        prepare_run_folder(config.folder, resumed[1] if resumed else None)
         write_json(config.folder / "config.json", resolved_options(config, trainer))
 
     distributed.on_main_rank(take_over)
@@ -292,7 +292,7 @@ def build_model(
     if fresh:
         load_start(config, model)
     if resumed is not None:
-        adopt_encoder(model, resumed.get("config", {}))  # now, because the data's scale depends on it
+        restore_normalization(model, resumed.get("config", {}))  # now, because the data's scale depends on it
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
     norm = norm_of(config, process)
@@ -301,7 +301,7 @@ def build_model(
             layer.requires_grad_(False)
     if norm == "sync":
         by_apex = config.run.ddp_backend == "apex"
-        model = import_apex().convert_syncbn_model(model) if by_apex else network.synchronise_norms(model)
+        model = import_apex().convert_syncbn_model(model) if by_apex else network.convert_sync_batchnorm(model)
     elif options.syncbn and options.norm is None:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
@@ -364,10 +364,10 @@ def build_rate(config: TrainConfig, optimizer: torch.optim.Optimizer) -> Callabl
     return set_rate
 
 
-def build_plan(config: TrainConfig, steps_per_epoch: int) -> RunPlan:
+def build_plan(config: TrainConfig, steps_per_epoch: int) -> TrainSchedule:
     """Length and rhythm of the run."""
     run, optim = config.run, config.optim
-    return RunPlan(
+    return TrainSchedule(
         max_epoch=min(optim.max_epoch, 2) if run.test_mode else optim.max_epoch,
         steps_per_epoch=steps_per_epoch,
         seed=run.seed,
@@ -389,7 +389,7 @@ def build_epochs(
 ) -> tuple[TrainingEpochs, DeviceAugment | None]:
     """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
     data, run, options = config.data, config.run, config.augment
-    choices = RandomAugmentation(
+    choices = RandomAugment(
         crop_size=options.crop_size,
         pre_size=options.pre_size,
         scale_min=options.scale_min,
@@ -398,7 +398,7 @@ def build_epochs(
         blur=options.blur,
     )
     if options.augment == "device":
-        transform, augment = WindowTransform(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
+        transform, augment = CropWindow(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
     else:
         transform, augment = TrainTransform(choices, encoder.mean, encoder.std), None
     cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
@@ -450,7 +450,7 @@ def build_validation(
     count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
 
     def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
-        return build_predictor(fold(model), base_size=run.base_size, max_pixels=run.max_pixels)
+        return build_predictor(fuse_for_inference(model), base_size=run.base_size, max_pixels=run.max_pixels)
 
     def validate(model: nn.Module, stopped: Callable[[], bool]) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
@@ -509,7 +509,9 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
-        build_predictor(fold(model).to(process.device), base_size=run.base_size, max_pixels=run.max_pixels),
+        build_predictor(
+            fuse_for_inference(model).to(process.device), base_size=run.base_size, max_pixels=run.max_pixels
+        ),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,

@@ -7,7 +7,7 @@ from torch.utils.data import Dataset
 
 from datasets.base import Split
 from datasets.pixel_file import PixelFile
-from datasets.sampling.class_uniform import Draw
+from datasets.sampling.class_uniform import CropSample
 from utils.errors import DataError, OptionError
 
 Transform = Callable[[dict, np.random.Generator], dict]
@@ -35,7 +35,7 @@ class TrainingDataset(Dataset):
     def __len__(self) -> int:
         return len(self.split)
 
-    def __getitem__(self, draw: Draw) -> dict:
+    def __getitem__(self, draw: CropSample) -> dict:
         """What the transform makes of it, such as `image` float32 (3,H,W), `label` int64 (H,W) with 255 where
         ignored, `name`.
 

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from datasets.dataset import TrainingDataset
-from datasets.loader import FaultLoader, TrainLoader
+from datasets.loader import SafeDataLoader, TrainLoader
 from datasets.sampling.audit import audit_epoch, describe_audit, wanted_histogram, write_audit
-from datasets.sampling.class_uniform import Draw, epoch_plan, load_centroids
+from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler
 from utils.distributed import Process, from_first_rank
 from utils.logging import get_logger
@@ -59,13 +59,13 @@ class TrainingEpochs:
             self.centroids = dataset.split.select_centroids(centroids)
         self.batches = len(self._sampler(self.plan(0), 0))
 
-    def plan(self, epoch: int) -> list[Draw]:
+    def plan(self, epoch: int) -> list[CropSample]:
         """The draws of an epoch, over all ranks."""
         length = self.dataset.split.epoch_length
-        draws = epoch_plan(length, self.centroids, self._share(epoch), self.dataset.seed, epoch)
+        draws = sample_epoch(length, self.centroids, self._share(epoch), self.dataset.seed, epoch)
         return draws if self.limit is None else draws[: self.limit * self.batch_size * self.process.world_size]
 
-    def __call__(self, epoch: int, start: int) -> FaultLoader:
+    def __call__(self, epoch: int, start: int) -> SafeDataLoader:
         """See the class; at the start of an epoch the log says what is drawn."""
         draws = self._trained(epoch)
         if start == 0 and self.process.is_main:
@@ -93,9 +93,9 @@ class TrainingEpochs:
     def _share(self, epoch: int) -> float:
         return self.class_uniform_pct if epoch <= self.max_cu_epoch else 0.0
 
-    def _trained(self, epoch: int) -> list[Draw]:
+    def _trained(self, epoch: int) -> list[CropSample]:
         """The draws without the incomplete last batch, which is dropped."""
         return self.plan(epoch)[: self.batches * self.batch_size * self.process.world_size]
 
-    def _sampler(self, draws: list[Draw], start: int) -> EpochSampler:
+    def _sampler(self, draws: list[CropSample], start: int) -> EpochSampler:
         return EpochSampler(draws, self.process.rank, self.process.world_size, self.batch_size, start)

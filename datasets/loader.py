@@ -22,7 +22,7 @@ LOST_WORKER = ("DataLoader worker (pid", "DataLoader timed out")  # how PyTorch 
 WORKER_TIMEOUT = 300.0  # seconds without a batch after which a worker counts as stuck
 
 
-class FaultLoader(DataLoader):
+class SafeDataLoader(DataLoader):
     """A `DataLoader` that raises a worker's fault in the main process as it was, without the worker's traceback.
 
     Faults travel as values: the data set returns them, the collate function passes the first on, the iterator
@@ -39,7 +39,7 @@ class FaultLoader(DataLoader):
         generator = torch.Generator().manual_seed(0)
         options |= {"timeout": timeout if options["num_workers"] else 0}
         options |= {"collate_fn": collate, "worker_init_fn": _init_worker, "generator": generator}
-        super().__init__(_Caught(dataset), **options)
+        super().__init__(_CatchErrors(dataset), **options)
 
     def __iter__(self) -> Iterator[dict]:
         """Collated batches.
@@ -91,7 +91,7 @@ class TrainLoader:
         self, dataset: TrainingDataset, num_workers: int = 0, pin_memory: bool = False, timeout: float = WORKER_TIMEOUT
     ) -> None:
         self._batches = _Batches()
-        self._loader = FaultLoader(
+        self._loader = SafeDataLoader(
             dataset,
             batch_sampler=self._batches,
             num_workers=num_workers,
@@ -100,7 +100,7 @@ class TrainLoader:
             timeout=timeout,
         )
 
-    def epoch(self, sampler: EpochSampler) -> FaultLoader:
+    def epoch(self, sampler: EpochSampler) -> SafeDataLoader:
         """One epoch, or the rest of one; the loader of the epoch before is not to be used any more.
 
         Batches: what `collate` makes of the data set's samples.
@@ -123,7 +123,7 @@ class _Batches:
 
 def build_train_loader(
     dataset: TrainingDataset, sampler: EpochSampler, num_workers: int = 0, pin_memory: bool = False
-) -> FaultLoader:
+) -> SafeDataLoader:
     """Loader of one epoch, or the rest of one. Batches as of `TrainLoader.epoch`."""
     return TrainLoader(dataset, num_workers, pin_memory).epoch(sampler)
 
@@ -134,17 +134,17 @@ def build_eval_loader(
     batch_size: int = 1,
     num_workers: int = 0,
     pin_memory: bool = False,
-) -> FaultLoader:
+) -> SafeDataLoader:
     """Loader of the samples `indices`, in this order, the last batch as small as it comes.
 
     Batches: `image` float32 (B,3,H,W), `label` int64 (B,H,W) if there are labels, `name` list of str, `index` int64
     (B,). Images of different sizes in one batch raise `OptionError` while iterating: use `batch_size` 1 there.
     """
     batches = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
-    return FaultLoader(dataset, batch_sampler=batches, num_workers=num_workers, pin_memory=pin_memory)
+    return SafeDataLoader(dataset, batch_sampler=batches, num_workers=num_workers, pin_memory=pin_memory)
 
 
-class _Caught(Dataset):
+class _CatchErrors(Dataset):
     """A data set that returns its faults as values."""
 
     def __init__(self, dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from datasets.base import FileSplit, Split
 
 
-class SplitPart(Split):
+class SubsetSplit(Split):
     """The samples `indices` of a split, in this order.
 
     Args:

@@ -1,8 +1,8 @@
 """Models and their registry."""
 
-from network.checkpointing import checkpoint_activations
-from network.foreign import synchronise_norms
+from network.foreign import convert_sync_batchnorm
 from network.kernels import use_kernels
+from network.recompute import checkpoint_activations
 from network.registry import build_model, list_models, release_key_map, resolve_arch
 
 __all__ = [
@@ -11,6 +11,6 @@ __all__ = [
     "list_models",
     "release_key_map",
     "resolve_arch",
-    "synchronise_norms",
+    "convert_sync_batchnorm",
     "use_kernels",
 ]

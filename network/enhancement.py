@@ -18,7 +18,7 @@ FILTER_WEIGHTS = ("trainable", "frozen", "zero_sum")
 class FeatureFilter(nn.Module):
     """Trainable depthwise filter D, initially the mean: (N,C,H,W) -> x - D(x), or D(x) when `smooth`.
 
-    The subtraction is folded into the kernel, which costs one convolution and no extra pass over the map. With zero
+    The subtraction is fused into the kernel, which costs one convolution and no extra pass over the map. With zero
     padding (as released) the high-pass answers at image borders; `reflect` doesn't.
 
     Args:
@@ -58,7 +58,7 @@ class FeatureFilter(nn.Module):
         return self.weight + (1 - self.weight.sum(dim=(2, 3), keepdim=True)) / area
 
     def kernel(self) -> Tensor:
-        """The folded kernel (C,1,k,k): the identity minus D, or D."""
+        """The fused kernel (C,1,k,k): the identity minus D, or D."""
         smoothing = self.smoothing()
         if self.smooth:
             return smoothing

@@ -5,11 +5,11 @@ Source: Liu, Zhang, Guo, Boosting Semantic Segmentation via Feature Enhancement,
 
 from torch import Tensor, nn
 
-from network.checkpointing import Unit
 from network.enhancement import FEMD, FEMS
 from network.heads import BoundaryHead, auxiliary_head
 from network.layers import NormLayer, PyramidPooling, conv_bn_relu
-from network.levels import LevelConv
+from network.levels import PyramidConv
+from network.recompute import Unit
 from network.release_keys import encoder_rules, map_keys
 from network.resnet import DeepStemResNet
 
@@ -71,7 +71,7 @@ class FENet(nn.Module):
             FEMS(channels, norm_layer, smooth=smooth, **filters) for _ in range(3 if fem_s else 0)
         )
         self.head = nn.Sequential(
-            LevelConv(STRIDES, channels, channels),
+            PyramidConv(STRIDES, channels, channels),
             norm_layer(channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, num_classes, 1),

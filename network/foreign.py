@@ -31,7 +31,7 @@ def freeze_unused(model: nn.Module) -> list[str]:
     return unused
 
 
-def synchronise_norms(model: nn.Module) -> nn.Module:
+def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
     """`model` with synchronised batch norms; timm's, which hold an activation too, keep it."""
     if any(type(module).__module__.startswith("timm.") for module in model.modules()):
         return import_extra("timm.layers", "--backbone").convert_sync_batchnorm(model)

@@ -11,7 +11,7 @@ from network.layers import up
 COARSE = 4  # times the finest level's stride
 
 
-class LevelConv(nn.Conv2d):
+class PyramidConv(nn.Conv2d):
     """3x3 convolution over levels (N,C,h,w) of a pyramid, finest first, as large as the finest: -> (N,out,H,W).
 
     In float32 on a CPU the coarse levels are convolved before they are enlarged, with the same result; see

@@ -11,7 +11,7 @@ from network.foreign import freeze_unused
 from network.layers import NormLayer, group_norm
 from network.resnet import BasicBlock, Bottleneck, DeepStemResNet
 from network.sfnet import SFNet, SFNetLite
-from network.smp_models import DECODERS, PeerModel
+from network.smp_models import DECODERS, SmpModel
 from network.timm_encoder import DEFAULT_BACKBONE, TimmEncoder
 from utils.errors import OptionError, first_line
 
@@ -62,7 +62,7 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
     "fenet": partial(_build_on_timm, FENet),
     "sfnet": partial(_build_on_timm, SFNet),
     "sfnet_lite": partial(_build_on_timm, SFNetLite),
-    **{f"smp_{decoder}": partial(PeerModel, decoder) for decoder in DECODERS},
+    **{f"smp_{decoder}": partial(SmpModel, decoder) for decoder in DECODERS},
 }
 EXTRAS = {
     **dict.fromkeys(("fenet", "sfnet", "sfnet_lite"), "timm"),

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.checkpointing import Unit, blocks
 from network.layers import NormLayer
+from network.recompute import Unit, blocks
 
 STAGE_DILATION = (1, 1, 2, 4)
 

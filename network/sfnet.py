@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from network.alignment import FlowAlignment, GatedDualFlowAlignment
-from network.checkpointing import Unit
 from network.heads import auxiliary_head
 from network.layers import NormLayer, adaptive_average, conv_bn_relu, up
-from network.levels import LevelConv
+from network.levels import PyramidConv
+from network.recompute import Unit
 from network.release_keys import encoder_rules, map_keys
 from network.resnet import DeepStemResNet
 
@@ -79,7 +79,7 @@ class _SFNetBase(nn.Module):
             nn.Sequential(nn.Conv2d(widths[i], channels, 1), norm_layer(channels), nn.ReLU(inplace=True))
             for i in self.lateral_stages
         )
-        fuse = LevelConv(self.strides, channels, channels, bias=False)
+        fuse = PyramidConv(self.strides, channels, channels, bias=False)
         self.head = nn.Sequential(
             nn.Sequential(fuse, norm_layer(channels), nn.ReLU(inplace=True)), nn.Conv2d(channels, num_classes, 1)
         )

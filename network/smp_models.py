@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from network.timm_encoder import DEFAULT_BACKBONE, cut_size, pad_to_multiple, plan_backbone
+from network.timm_encoder import DEFAULT_BACKBONE, feature_size, inspect_encoder, pad_to_multiple
 from utils.errors import OptionError, first_line
 from utils.optional import import_extra
 
@@ -19,7 +19,7 @@ MULTIPLE = 32  # sides that every encoder and decoder of the package takes
 LEAST = {"pan": 128}  # its attention halves the coarsest map three times
 
 
-class PeerModel(nn.Module):
+class SmpModel(nn.Module):
     """(N,3,H,W) normalised images -> dict with `logits` (N,num_classes,ceil(H/s),ceil(W/s)) at its head's stride s.
 
     Encoder, decoder and head are the package's, with its defaults; only its last upsampling is left to the caller. That
@@ -51,7 +51,7 @@ class PeerModel(nn.Module):
         if aux:
             raise ValueError("it has no auxiliary heads; leave --aux out")
         smp = import_extra("segmentation_models_pytorch", f"--arch smp_{decoder}")
-        plan = plan_backbone(backbone)
+        plan = inspect_encoder(backbone)
         try:
             peer = smp.create_model(
                 decoder, encoder_name=f"tu-{backbone}", encoder_weights=None, classes=num_classes, **plan.options
@@ -70,5 +70,5 @@ class PeerModel(nn.Module):
         """See the class."""
         padded = pad_to_multiple(x, MULTIPLE, self.least)
         logits = self.head(self.decoder(self.encoder(padded)))
-        height, width = cut_size(x.shape[-2:], padded.shape[-1] // logits.shape[-1])
+        height, width = feature_size(x.shape[-2:], padded.shape[-1] // logits.shape[-1])
         return {"logits": logits[..., :height, :width]}

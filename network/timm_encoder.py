@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.checkpointing import Unit, blocks
+from network.recompute import Unit, blocks
 from utils.errors import OptionError, first_line
 from utils.optional import import_extra
 
@@ -21,7 +21,7 @@ ANY_SIZE = {"strict_img_size": False}  # what Swin Transformers need to take ima
 
 
 @dataclass(frozen=True)
-class BackbonePlan:
+class EncoderInfo:
     """How a timm encoder is built and fed.
 
     Attributes:
@@ -39,7 +39,7 @@ class BackbonePlan:
 
 
 @functools.cache
-def plan_backbone(name: str) -> BackbonePlan:
+def inspect_encoder(name: str) -> EncoderInfo:
     """Find out, on the meta device and so without arithmetic, how encoder `name` fits the decoders.
 
     Raises:
@@ -64,7 +64,7 @@ def plan_backbone(name: str) -> BackbonePlan:
     indices = tuple(len(offered) - 1 - offered[::-1].index(stride) for stride in STRIDES)
     options, multiple = _fit_sizes(name, indices)
     mean, std = (tuple(config.mean), tuple(config.std)) if config is not None else IMAGENET
-    return BackbonePlan(indices, multiple, mean, std, options)
+    return EncoderInfo(indices, multiple, mean, std, options)
 
 
 def _fit_sizes(name: str, indices: tuple[int, ...]) -> tuple[dict, int]:
@@ -99,7 +99,8 @@ def _maps_fit(model: nn.Module, size: tuple[int, int]) -> bool:
     """True if an image of (height, width) gives maps of ceil(side / stride) and the channels that are announced."""
     maps = channels_first(model, model(torch.empty(1, 3, *size, device="meta")))
     expected = [
-        (width, *cut_size(size, stride)) for width, stride in zip(model.feature_info.channels(), STRIDES, strict=True)
+        (width, *feature_size(size, stride))
+        for width, stride in zip(model.feature_info.channels(), STRIDES, strict=True)
     ]
     return [tuple(x.shape[1:]) for x in maps] == expected
 
@@ -111,7 +112,7 @@ def channels_first(model: nn.Module, maps: Sequence[Tensor]) -> list[Tensor]:
     return list(maps)
 
 
-def cut_size(size: Sequence[int], stride: int) -> tuple[int, int]:
+def feature_size(size: Sequence[int], stride: int) -> tuple[int, int]:
     """(height, width) of an image -> that of its map at `stride`, rounded up."""
     return tuple(-(-side // stride) for side in size)
 
@@ -137,7 +138,7 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, backbone: str, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
         super().__init__()
-        plan = plan_backbone(backbone)
+        plan = inspect_encoder(backbone)
         timm = import_extra("timm", "--backbone")
         self.backbone, self.multiple = backbone, plan.multiple
         self.mean, self.std = tuple(mean or plan.mean), tuple(std or plan.std)
@@ -148,7 +149,7 @@ class TimmEncoder(nn.Module):
         """See the class."""
         size = x.shape[-2:]
         maps = channels_first(self.model, self.model(pad_to_multiple(x, self.multiple)))
-        sizes = [cut_size(size, stride) for stride in STRIDES]
+        sizes = [feature_size(size, stride) for stride in STRIDES]
         return [f[..., :height, :width] for f, (height, width) in zip(maps, sizes, strict=True)]
 
     def checkpoint_units(self) -> list[Unit]:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.enhancement import FeatureFilter
-from network.levels import LevelConv
+from network.levels import PyramidConv
 
 
 def plain_filter(layer: FeatureFilter, x: Tensor) -> Tensor:
@@ -20,6 +20,6 @@ def make_plain(model: nn.Module) -> nn.Module:
     for module in model.modules():
         if isinstance(module, FeatureFilter):
             module.forward = types.MethodType(plain_filter, module)
-        if isinstance(module, LevelConv):
+        if isinstance(module, PyramidConv):
             module.coarse_first = False
     return model

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 
-from transforms.parameters import Augmentation
+from transforms.parameters import AugmentParams
 from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Triple
 
 IGNORE_LABEL = 255
@@ -30,7 +30,7 @@ def load_plain(image_path: Path, label_path: Path, id_to_train: Mapping[int, int
 
 
 def augment_plain(
-    sample: dict, augmentation: Augmentation, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD
+    sample: dict, augmentation: AugmentParams, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD
 ) -> dict:
     """Carries out `augmentation`, each step on the whole picture.
 
@@ -59,7 +59,7 @@ def augment_plain(
     return sample | {"image": (values - mean) / std, "label": torch.from_numpy(np.array(label)).long()}
 
 
-def _cut(picture: Image.Image, augmentation: Augmentation, fill: int | tuple[int, int, int]) -> Image.Image:
+def _cut(picture: Image.Image, augmentation: AugmentParams, fill: int | tuple[int, int, int]) -> Image.Image:
     """The crop out of the scaled picture, padded where it reaches beyond."""
     crop = Image.new(picture.mode, augmentation.crop[::-1], fill)
     crop.paste(picture, (-augmentation.corner[1], -augmentation.corner[0]))

@@ -38,7 +38,7 @@ from engine.training.compile import CompiledStep
 from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss, build_loss
 from network.enhancement import FeatureFilter
-from network.folding import fold
+from network.fusing import fuse_for_inference
 from optimizer import build_optimizer
 from reference.inference import predict_plain
 from reference.loss import PlainOhemCrossEntropy
@@ -107,7 +107,7 @@ def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
 
     arms = {
         "plain": arm(plain, torch.contiguous_format, True),
-        "folded": arm(layer, LAST, True),
+        "fused": arm(layer, LAST, True),
         "plain_forward": arm(plain, torch.contiguous_format, False),
         "folded_forward": arm(layer, LAST, False),
     }
@@ -122,7 +122,7 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     images = torch.randn(options.batch, 3, *options.size, device=device)
     model = network.build_model(options.arch, 19).to(device).eval()
     reference = make_plain(copy.deepcopy(model))
-    folded = fold(model).to(memory_format=LAST)
+    fused = fuse_for_inference(model).to(memory_format=LAST)
     dtype = Precision.build(options.amp, device).dtype
 
     @torch.no_grad()
@@ -139,8 +139,8 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
 
         return run
 
-    arms = {"plain": plain, "ours": arm(folded)}
-    return arms | {"compiled": arm(CompiledModel(folded, dtype is not None))} if device.type == "cuda" else arms
+    arms = {"plain": plain, "ours": arm(fused)}
+    return arms | {"compiled": arm(CompiledModel(fused, dtype is not None))} if device.type == "cuda" else arms
 
 
 def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
@@ -149,7 +149,9 @@ def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     model = network.build_model(options.arch, 19).to(device).eval()
     reference = make_plain(copy.deepcopy(model))
     crop = min(options.size)
-    predictor = build_predictor(fold(model).to(memory_format=LAST), "sliding", crop, scales=EVAL_SCALES, flip=True)
+    predictor = build_predictor(
+        fuse_for_inference(model).to(memory_format=LAST), "sliding", crop, scales=EVAL_SCALES, flip=True
+    )
     dtype = Precision.build(options.amp, device).dtype
 
     def ours() -> torch.Tensor:

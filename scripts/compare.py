@@ -16,14 +16,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from engine.evaluation.score_files import load_per_image  # noqa: E402
-from engine.evaluation.scoring import Evaluation  # noqa: E402
-from utils.cli import run_main  # noqa: E402
-from utils.errors import DataError, OptionError  # noqa: E402
-from utils.files import write_json  # noqa: E402
-from utils.metrics.bootstrap import LEVEL, SEED, difference_intervals  # noqa: E402
-from utils.metrics.confusion import scores  # noqa: E402
-from utils.options import Parser  # noqa: E402
+from engine.evaluation.score_files import load_per_image
+from engine.evaluation.scoring import Evaluation
+from utils.cli import run_main
+from utils.errors import DataError, OptionError
+from utils.files import write_json
+from utils.metrics.bootstrap import LEVEL, SEED, difference_intervals
+from utils.metrics.confusion import compute_metrics
+from utils.options import Parser
 
 SAME = ("dataset", "split")
 
@@ -74,7 +74,7 @@ def compare(first: Evaluation, second: Evaluation, classes: Sequence[str], resam
     """Mean IoU and IoU per class of both, `difference` (second - first) and its interval, as plain data."""
     counts = [np.stack([image.iou_counts for image in evaluation.images]) for evaluation in (first, second)]
     per_class, mean = difference_intervals(*counts, resamples)
-    a, b = (scores(evaluation.confusion, classes) for evaluation in (first, second))
+    a, b = (compute_metrics(evaluation.confusion, classes) for evaluation in (first, second))
     rows = zip(classes, per_class, strict=True)
     return {
         "mean_iou": _row(a["mean_iou"], b["mean_iou"], mean),

@@ -22,7 +22,7 @@ from engine.export.parity import Label, Parity, check, compare
 from engine.export.program import export_program
 from engine.inference.exported import load_exported
 from engine.inference.predictor import build_predictor
-from network.folding import ImageToLabels, fold, names_of_filters
+from network.fusing import ImageToLabels, fuse_for_inference, names_of_filters
 from transforms import build_eval_transform
 from utils.errors import DataError, OptionError
 from utils.files import file_sha256, make_folder, sync_folder, write_json
@@ -152,7 +152,7 @@ def write_files(options: argparse.Namespace, model: torch.nn.Module, description
     """Write the files of the format into `stage`; returns the first one, ready to run."""
     size = description["size"]
     file = stage / FILES[options.format][0]
-    program = export_program(ImageToLabels(fold(model)).eval(), size or TRACED_SIZE, size is None)
+    program = export_program(ImageToLabels(fuse_for_inference(model)).eval(), size or TRACED_SIZE, size is None)
     if options.format == "torch-export":
         write_torch_export(program, file, description)
         run = torch.export.load(file).module()

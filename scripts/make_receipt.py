@@ -26,19 +26,19 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import datasets  # noqa: E402
-import eval as evaluation  # noqa: E402
-from config import IGNORE_LABEL, data_root  # noqa: E402
-from datasets.base import Split  # noqa: E402
-from datasets.reading import read_label  # noqa: E402
-from engine.evaluation.score_files import COUNTS, load_per_image  # noqa: E402
-from scripts.receipts.command import ROOT, Command, parse_command  # noqa: E402
-from scripts.receipts.store import CURVES, RESULTS, recount  # noqa: E402
-from utils.cli import run_main  # noqa: E402
-from utils.errors import DataError, OptionError  # noqa: E402
-from utils.files import file_sha256, make_folder, write_atomically, write_json  # noqa: E402
-from utils.metrics.confusion import confusion_matrix  # noqa: E402
-from utils.options import Parser, finite  # noqa: E402
+import datasets
+import eval as evaluation
+from config import IGNORE_LABEL, data_root
+from datasets.base import Split
+from datasets.reading import read_label
+from engine.evaluation.score_files import COUNTS, load_per_image
+from scripts.receipts.command import ROOT, Command, parse_command
+from scripts.receipts.store import CURVES, RESULTS, recount
+from utils.cli import run_main
+from utils.errors import DataError, OptionError
+from utils.files import file_sha256, make_folder, write_atomically, write_json
+from utils.metrics.confusion import confusion_matrix
+from utils.options import Parser, finite
 
 DESCRIBE = ["git", "describe", "--always", "--exclude", "*", "--abbrev=40", "--dirty"]
 CURVE_KEYS = ("epoch", "step", "lr", "train_loss", "val_loss", "mean_iou", "pixel_accuracy")

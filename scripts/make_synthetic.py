@@ -13,12 +13,12 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from anywhere, without installation
 
-from datasets.synthetic.scene import draw_scene, instance_to_label  # noqa: E402
-from datasets.synthetic.split import MIN_SIZE, SPLITS, stream  # noqa: E402
-from utils.cli import run_main  # noqa: E402
-from utils.errors import OptionError  # noqa: E402
-from utils.files import make_folder, write_atomically  # noqa: E402
-from utils.options import Parser  # noqa: E402
+from datasets.synthetic.scene import draw_scene, instance_to_label
+from datasets.synthetic.split import MIN_SIZE, SPLITS, stream
+from utils.cli import run_main
+from utils.errors import OptionError
+from utils.files import make_folder, write_atomically
+from utils.options import Parser
 
 CITIES = {
     "train": ("ahornstadt", "birkenau", "eichfurt"),

@@ -14,16 +14,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import datasets  # noqa: E402
-from config import data_root  # noqa: E402
-from scripts.make_receipt import hash_split, present_revision, read_json, require_empty  # noqa: E402
-from scripts.receipts.command import ROOT, Command, parse_command  # noqa: E402
-from scripts.receipts.pages import render  # noqa: E402
-from scripts.receipts.store import RESULTS, check_results, find_receipt, load_results  # noqa: E402
-from utils.cli import run_main  # noqa: E402
-from utils.errors import CheckpointError, DataError, NumericsError, OptionError  # noqa: E402
-from utils.files import file_sha256, write_atomically  # noqa: E402
-from utils.options import Parser  # noqa: E402
+import datasets
+from config import data_root
+from scripts.make_receipt import hash_split, present_revision, read_json, require_empty
+from scripts.receipts.command import ROOT, Command, parse_command
+from scripts.receipts.pages import render
+from scripts.receipts.store import RESULTS, check_results, find_receipt, load_results
+from utils.cli import run_main
+from utils.errors import CheckpointError, DataError, NumericsError, OptionError
+from utils.files import file_sha256, write_atomically
+from utils.options import Parser
 
 SAME_WEIGHTS = 0.001  # how far the mean IoU of the same weights may be off: another machine rounds otherwise
 TEMPORARY = "runs/reproduce"

@@ -25,8 +25,8 @@ from datasets.base import Split
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
-from datasets.part import SplitPart
-from datasets.sampling.class_uniform import Draw
+from datasets.part import SubsetSplit
+from datasets.sampling.class_uniform import CropSample
 from transforms import DeviceAugment, denormalize
 from utils.cli import run_main
 from utils.distributed import Process
@@ -57,10 +57,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     return own, parse_train(rest if named else [*SYNTHETIC, *rest])
 
 
-class CentroidSplit(SplitPart):
+class CentroidSplit(SubsetSplit):
     """A split whose labels are 1 around a given point and 0 elsewhere: transformed, they show where it has gone."""
 
-    def __init__(self, whole: Split, draw: Draw) -> None:
+    def __init__(self, whole: Split, draw: CropSample) -> None:
         super().__init__(whole, range(len(whole)))
         self.centroid = draw.centroid
 
@@ -70,14 +70,16 @@ class CentroidSplit(SplitPart):
         return cv2.circle(label, self.centroid, max(4, min(label.shape) // 64), 1, cv2.FILLED)
 
 
-def augmented(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[torch.Tensor, np.ndarray]:
+def augmented(
+    dataset: TrainingDataset, draw: CropSample, augment: DeviceAugment | None
+) -> tuple[torch.Tensor, np.ndarray]:
     """Image (3,H,W) and labels (H,W) uint8 of a draw, by the data set alone or with `--augment device` by `augment`."""
     batch = collate([dataset[draw]])
     batch = batch if augment is None else augment(batch)
     return batch["image"][0], batch["label"][0].numpy().astype(np.uint8)
 
 
-def find_centroid(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None) -> tuple[int, int] | None:
+def find_centroid(dataset: TrainingDataset, draw: CropSample, augment: DeviceAugment | None) -> tuple[int, int] | None:
     """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one."""
     if draw.centroid is None:
         return None
@@ -87,7 +89,7 @@ def find_centroid(dataset: TrainingDataset, draw: Draw, augment: DeviceAugment |
 
 
 def draw_sample(
-    dataset: TrainingDataset, draw: Draw, augment: DeviceAugment | None, mean: tuple, std: tuple
+    dataset: TrainingDataset, draw: CropSample, augment: DeviceAugment | None, mean: tuple, std: tuple
 ) -> tuple[Panel, np.ndarray]:
     """The panel of one sample, and its labels (H,W) uint8."""
     image, label = augmented(dataset, draw, augment)

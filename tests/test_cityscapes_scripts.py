@@ -11,7 +11,7 @@ from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
 from engine.evaluation.prediction_files import PredictionWriter
 from engine.evaluation.scoring import evaluate
-from utils.metrics.confusion import confusion_matrix, scores
+from utils.metrics.confusion import compute_metrics, confusion_matrix
 
 official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")
 IDS = list(CLASSES.label_ids)
@@ -73,7 +73,7 @@ def test_dumped_predictions_score_the_same(tmp_path):
     matrix = np.array(result["confMatrix"])
     assert matrix.sum() == IMAGES * HEIGHT * WIDTH
     assert matrix[np.ix_(IDS, IDS)].tolist() == found.confusion.tolist()
-    ours = scores(found.confusion, CLASSES.names)
+    ours = compute_metrics(found.confusion, CLASSES.names)
     assert ours["mean_iou"] == pytest.approx(result["averageScoreClasses"], abs=1e-12)
     for name, row in ours["per_class"].items():
         assert row["iou"] == pytest.approx(result["classScores"][name], abs=1e-15)

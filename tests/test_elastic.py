@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import config
 import eval as evaluation
 import train
-from datasets.sampling.class_uniform import Draw
+from datasets.sampling.class_uniform import CropSample
 from datasets.sampling.sampler import EpochSampler
 from engine.checkpoint.snapshot import load_snapshot
 from tests.conftest import launch, make_scenes, train_args
@@ -37,7 +37,7 @@ def steps(draws: list, global_batch: int, bs_mult: int, processes: int, first: i
     left_over=st.integers(0, 7),
 )
 def test_processes_that_come_and_go_see_the_same_samples(phases, left_over):
-    draws = [Draw(image, None, None, 0, image) for image in range(8 * 2 * len(phases) + left_over)]
+    draws = [CropSample(image, None, None, 0, image) for image in range(8 * 2 * len(phases) + left_over)]
     alone = steps(draws, 8, 8, 1, 0, 2 * len(phases))
     assert sum(alone, []) == list(range(16 * len(phases)))
     changing = [steps(draws, 8, b, n, 2 * i, 2 * i + 2) for i, (n, b) in enumerate(phases)]

@@ -173,14 +173,14 @@ def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path
 
 KILLED = """
 import os, signal, sys
-from engine.evaluation.journal import PartialResults
+from engine.evaluation.journal import EvaluationJournal
 import eval as evaluation
-add = PartialResults.add
+add = EvaluationJournal.add
 def killed(self, result):
     add(self, result)
     if result.index == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-PartialResults.add = killed
+EvaluationJournal.add = killed
 sys.exit(evaluation.main(sys.argv[1:]))
 """
 

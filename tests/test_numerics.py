@@ -17,7 +17,7 @@ from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.precision import Precision
 from engine.training.meters import LossMeter
 from engine.training.step import train_step
-from engine.training.step_outcome import StepOutcome
+from engine.training.step_outcome import StepMetrics
 from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
 from loss.pixelwise import masked_mean
 from optimizer import ModelAverage, build_optimizer, list_optimizers
@@ -144,7 +144,7 @@ def test_a_step_waits_for_nothing_that_the_device_computes():
             terms, applied = train_step(model, criterion, optimizer, [batch], Precision.build("off", device), device)
             average.update(model, applied)
             meter.add(terms, applied)
-            outcome = StepOutcome(1, 0.1, ["a", "b"], terms, applied)
+            outcome = StepMetrics(1, 0.1, ["a", "b"], terms, applied)
         with pytest.raises(DataDependentOutputException):
             outcome.read()
 
@@ -158,9 +158,9 @@ def test_choosing_hard_pixels_waits_for_nothing():
 
 def test_a_step_is_looked_at_while_the_next_one_is_under_way(scenes, tmp_path, monkeypatch):
     events = []
-    step, read = engine.training.trainer.train_step, StepOutcome.read
+    step, read = engine.training.trainer.train_step, StepMetrics.read
     monkeypatch.setattr(engine.training.trainer, "train_step", lambda *args: (events.append("step"), step(*args))[1])
-    monkeypatch.setattr(StepOutcome, "read", lambda self: (events.append(self.step), read(self))[1])
+    monkeypatch.setattr(StepMetrics, "read", lambda self: (events.append(self.step), read(self))[1])
     assert train.main(train_args(scenes, tmp_path)) == 0
     first_epoch, second_epoch = (
         ["step", "step", 1, "step", 2, "step", 3, 4],

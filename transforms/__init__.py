@@ -1,20 +1,20 @@
-"""Augmentation: drawn as an `Augmentation`, carried out on the CPU or in batches on the device."""
+"""Augmentation: sampled as an `AugmentParams`, carried out on the CPU or in batches on the device."""
 
 import numpy as np
 
 from transforms.color import change_colors
 from transforms.device import DeviceAugment, source_window
 from transforms.geometry import move_pixels
-from transforms.parameters import RandomAugmentation
+from transforms.parameters import RandomAugment
 from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Normalize, Triple, denormalize
 
 __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "DeviceAugment",
-    "RandomAugmentation",
+    "RandomAugment",
     "TrainTransform",
-    "WindowTransform",
+    "CropWindow",
     "build_eval_transform",
     "build_train_transform",
     "denormalize",
@@ -24,7 +24,7 @@ __all__ = [
 class TrainTransform:
     """(sample, rng) -> augmented sample of tensors, made on the CPU."""
 
-    def __init__(self, choices: RandomAugmentation, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> None:
+    def __init__(self, choices: RandomAugment, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> None:
         self.choices, self.normalize = choices, Normalize(mean, std)
 
     def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
@@ -36,10 +36,10 @@ class TrainTransform:
         return self.normalize(sample | {"image": change_colors(sample["image"], augmentation)})
 
 
-class WindowTransform:
+class CropWindow:
     """(sample, rng) -> what `DeviceAugment` needs of it: the window that is shown, as it is, and the random choices."""
 
-    def __init__(self, choices: RandomAugmentation) -> None:
+    def __init__(self, choices: RandomAugment) -> None:
         self.choices = choices
 
     def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
@@ -64,12 +64,12 @@ class EvalTransform:
 
 
 def build_train_transform(*, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD, **choices) -> TrainTransform:
-    """The training recipe on the CPU; `choices` are the options of `RandomAugmentation`.
+    """The training recipe on the CPU; `choices` are the options of `RandomAugment`.
 
     Raises:
         OptionError: A value is out of range; the message names the flag.
     """
-    return TrainTransform(RandomAugmentation(**choices), mean, std)
+    return TrainTransform(RandomAugment(**choices), mean, std)
 
 
 def build_eval_transform(mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> EvalTransform:

@@ -5,7 +5,7 @@ import math
 import cv2
 import numpy as np
 
-from transforms.parameters import Augmentation
+from transforms.parameters import AugmentParams
 
 RGB = np.ndarray  # uint8 (H,W,3)
 # Pillow cuts levels off where OpenCV rounds; the rest is for values that float32 leaves just below a whole number
@@ -79,7 +79,7 @@ ADJUST = {
 BLUR = {"gaussian": blur_gaussian, "bilateral": blur_bilateral, "off": lambda image, sigma: image}
 
 
-def change_colors(image: RGB, augmentation: Augmentation) -> RGB:
+def change_colors(image: RGB, augmentation: AugmentParams) -> RGB:
     """Colour jitter in its order, then blur; the image given is left as it was."""
     for name, amount in augmentation.jitter:
         image = ADJUST[name](image, amount)

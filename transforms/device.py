@@ -1,7 +1,7 @@
 """Augmentation in batches on the device: loaders hand over the raw window of each sample and what is to be done to it.
 
 The steps are those of the CPU, with the same rounding between them, so that a sample differs from the CPU's by rounding
-only. All of it depends on the sample's own `Augmentation`, never on the batch.
+only. All of it depends on the sample's own `AugmentParams`, never on the batch.
 """
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from transforms.color import gaussian_radius, hue_steps
-from transforms.parameters import GAUSSIAN_SIGMAS, Augmentation
+from transforms.parameters import GAUSSIAN_SIGMAS, AugmentParams
 from transforms.resampling import bicubic_matrix, bicubic_source, nearest_indices
 from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Triple
 
@@ -18,7 +18,7 @@ IGNORE_LABEL = 255
 GRAY = (19595 / 65536, 38470 / 65536, 7471 / 65536)  # Pillow's weights of R, G and B
 
 
-def source_window(augmentation: Augmentation) -> tuple[slice, slice]:
+def source_window(augmentation: AugmentParams) -> tuple[slice, slice]:
     """The rows and columns of the image that a sample is made from."""
     axes = zip(augmentation.size, augmentation.scaled, augmentation.window, strict=True)
     rows, columns = (bicubic_source(*axis) for axis in axes)
@@ -52,7 +52,7 @@ class DeviceAugment:
         return rest | {"image": (levels / 255 - self.mean) / self.std, "label": torch.stack(labels).long()}
 
 
-def _image(window: Tensor, step: Augmentation) -> Tensor:
+def _image(window: Tensor, step: AugmentParams) -> Tensor:
     """Window uint8 (h,w,3) -> levels float32 (3,H,W): scaled, cropped, flipped, jittered."""
     axes = zip(step.size, step.scaled, step.window, strict=True)
     by_rows, by_columns = (bicubic_matrix(*axis, window.device) for axis in axes)
@@ -65,7 +65,7 @@ def _image(window: Tensor, step: Augmentation) -> Tensor:
     return levels
 
 
-def _label(window: Tensor, step: Augmentation) -> Tensor:
+def _label(window: Tensor, step: AugmentParams) -> Tensor:
     """Window uint8 (h,w) -> label uint8 (H,W): scaled, cropped, flipped."""
     axes = zip(step.size, step.scaled, step.window, source_window(step), strict=True)
     rows, columns = (
@@ -76,7 +76,7 @@ def _label(window: Tensor, step: Augmentation) -> Tensor:
     return label.flip(-1) if step.flip else label
 
 
-def _padded(seen: Tensor, step: Augmentation, fill: int) -> Tensor:
+def _padded(seen: Tensor, step: AugmentParams, fill: int) -> Tensor:
     if seen.shape[-2:] == step.crop:
         return seen
     crop = seen.new_full((*seen.shape[:-2], *step.crop), fill)
@@ -131,7 +131,7 @@ def _hue(levels: Tensor, shift: float) -> Tensor:
 _JITTER = {"brightness": _brightness, "contrast": _contrast, "saturation": _saturation, "hue": _hue}
 
 
-def _blur(levels: Tensor, steps: list[Augmentation]) -> Tensor:
+def _blur(levels: Tensor, steps: list[AugmentParams]) -> Tensor:
     """Gaussian blur of levels (B,3,H,W), each image with its own sigma."""
     if all(step.blur == "off" for step in steps):
         return levels

@@ -3,14 +3,14 @@
 import cv2
 import numpy as np
 
-from transforms.parameters import Augmentation
+from transforms.parameters import AugmentParams
 from transforms.resampling import nearest_window, resize_window
 
 IGNORE_LABEL = 255
 PAD_COLOR = 0  # black
 
 
-def move_pixels(sample: dict, augmentation: Augmentation) -> dict:
+def move_pixels(sample: dict, augmentation: AugmentParams) -> dict:
     """Scales, crops and flips; image bicubic (antialiased), label nearest, outside black and ignored.
 
     Args:
@@ -28,7 +28,7 @@ def move_pixels(sample: dict, augmentation: Augmentation) -> dict:
     return sample | {"image": image, "label": label}
 
 
-def _pad(seen: np.ndarray, augmentation: Augmentation, fill: int) -> np.ndarray:
+def _pad(seen: np.ndarray, augmentation: AugmentParams, fill: int) -> np.ndarray:
     """The whole crop, with what is `seen` of the image in its place."""
     if seen.shape[:2] == augmentation.crop:
         return seen

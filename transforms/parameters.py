@@ -12,7 +12,7 @@ BLURS = {"gaussian": GAUSSIAN_SIGMAS, "bilateral": BILATERAL_SIGMAS, "off": None
 
 
 @dataclass(frozen=True)
-class Augmentation:
+class AugmentParams:
     """The random choices of one sample; sizes and places are (y, x).
 
     Args:
@@ -51,7 +51,7 @@ class Augmentation:
         return rows, columns
 
 
-class RandomAugmentation:
+class RandomAugment:
     """Draws scale, place, flip, colours and blur, in this order, so that equal generators give equal samples.
 
     A crop with a `centroid` contains it, at random around it but shifted to stay inside the image; otherwise the place
@@ -93,7 +93,7 @@ class RandomAugmentation:
             raise OptionError(f"blur {blur!r} is not known; use one of {known} (--gblur, --bblur, --no-gblur)")
         self.pre_size, self.scales, self.color_aug, self.blur = pre_size, (scale_min, scale_max), color_aug, blur
 
-    def draw(self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator) -> Augmentation:
+    def draw(self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator) -> AugmentParams:
         """The choices for an image of `size` (height, width); `centroid` is (x, y) in its pixels."""
         scale = rng.uniform(*self.scales)
         if self.pre_size is not None:
@@ -108,7 +108,7 @@ class RandomAugmentation:
         flip = bool(rng.random() >= 0.5)
         jitter = self._draw_jitter(rng) if self.color_aug else ()
         sigma = float(rng.uniform(*BLURS[self.blur])) if BLURS[self.blur] else 0.0
-        return Augmentation(tuple(size), scaled, self.crop, corner, flip, jitter, self.blur, sigma)
+        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, self.blur, sigma)
 
     def _draw_jitter(self, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
         strength, turn = self.color_aug, min(self.color_aug, 0.5)

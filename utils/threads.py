@@ -23,7 +23,7 @@ def read_ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:
             yield item
 
 
-class WriteBehind:
+class BackgroundWriter:
     """Runs the calls it is given in order on another thread; leaving its context waits for them.
 
     An exception of a call is raised by a later call, or at the end of the context.
@@ -42,7 +42,7 @@ class WriteBehind:
             self._pending.popleft().result()
         self._pending.append(self._pool.submit(work, *args))
 
-    def __enter__(self) -> "WriteBehind":
+    def __enter__(self) -> "BackgroundWriter":
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:

@@ -4,12 +4,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.sampling.class_uniform import Centroids, Draw, realised_histogram
+from datasets.sampling.class_uniform import Centroids, CropSample, crops_per_class
 from utils.files import write_atomically
 
 
 def audit_epoch(
-    epoch: int, plan: Sequence[Draw], num_images: int, seen: set[int], wanted: dict[str, float], names: Sequence[str]
+    epoch: int,
+    plan: Sequence[CropSample],
+    num_images: int,
+    seen: set[int],
+    wanted: dict[str, float],
+    names: Sequence[str],
 ) -> dict:
     """Plain data about one epoch's draws over all processes.
 
@@ -29,7 +34,7 @@ def audit_epoch(
         "epoch": epoch,
         "crops": len(plan),
         "class_crops_wanted": wanted,
-        "class_crops": dict(zip(names, realised_histogram(plan, len(names)).tolist(), strict=True)),
+        "class_crops": dict(zip(names, crops_per_class(plan, len(names)).tolist(), strict=True)),
         "images_drawn": _share({draw.image for draw in plan}, num_images),
         "images_drawn_so_far": _share(seen, num_images),
     }

@@ -22,7 +22,7 @@ Centroids = list[np.ndarray]
 
 
 @dataclass(frozen=True)
-class Draw:
+class CropSample:
     """One training sample to be made.
 
     Args:
@@ -114,9 +114,9 @@ def load_centroids(split: Split, tile: int, cache_path: Path | None = None, prog
     return centroids
 
 
-def epoch_plan(
+def sample_epoch(
     num_images: int, centroids: Centroids | None, class_uniform_pct: float, seed: int, epoch: int
-) -> list[Draw]:
+) -> list[CropSample]:
     """The draws of one epoch, as many as there are images; the same on every rank.
 
     Args:
@@ -142,7 +142,7 @@ def epoch_plan(
             picks.append((image, (x, y), class_id))
     picks += [(image, None, None) for image in _cycled(rng, num_images, num_images - num_uniform).tolist()]
     order = rng.permutation(len(picks)).tolist()
-    return [Draw(*picks[pick], epoch=epoch, index=index) for index, pick in enumerate(order)]
+    return [CropSample(*picks[pick], epoch=epoch, index=index) for index, pick in enumerate(order)]
 
 
 def _even_shares(rng: np.random.Generator, total: int, parts: int) -> list[int]:
@@ -158,6 +158,6 @@ def _cycled(rng: np.random.Generator, size: int, count: int) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int64), *rounds])[:count].astype(np.int64)
 
 
-def realised_histogram(plan: Sequence[Draw], num_classes: int) -> np.ndarray:
+def crops_per_class(plan: Sequence[CropSample], num_classes: int) -> np.ndarray:
     """How many draws of a plan are centred on each class: int64 (num_classes,)."""
     return np.bincount([draw.class_id for draw in plan if draw.class_id is not None], minlength=num_classes)

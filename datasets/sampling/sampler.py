@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 
 from torch.utils.data import Sampler
 
-from datasets.sampling.class_uniform import Draw
+from datasets.sampling.class_uniform import CropSample
 from utils.errors import OptionError
 
 
-class EpochSampler(Sampler[list[Draw]]):
+class EpochSampler(Sampler[list[CropSample]]):
     """Batches of one process from a plan that all processes share.
 
     Global batch k is `plan[k * G : (k + 1) * G]` with G = `batch_size` x `world_size`; rank r takes its r-th slice. An
@@ -25,7 +25,9 @@ class EpochSampler(Sampler[list[Draw]]):
         OptionError: The plan does not fill a single global batch.
     """
 
-    def __init__(self, plan: Sequence[Draw], rank: int, world_size: int, batch_size: int, start_step: int = 0) -> None:
+    def __init__(
+        self, plan: Sequence[CropSample], rank: int, world_size: int, batch_size: int, start_step: int = 0
+    ) -> None:
         assert 0 <= rank < world_size and batch_size > 0 and start_step >= 0
         self.plan, self.rank, self.batch_size, self.start_step = plan, rank, batch_size, start_step
         self.global_batch = batch_size * world_size
@@ -38,7 +40,7 @@ class EpochSampler(Sampler[list[Draw]]):
     def __len__(self) -> int:
         return max(0, len(self.plan) // self.global_batch - self.start_step)
 
-    def __iter__(self) -> Iterator[list[Draw]]:
+    def __iter__(self) -> Iterator[list[CropSample]]:
         for step in range(self.start_step, len(self.plan) // self.global_batch):
             first = step * self.global_batch + self.rank * self.batch_size
             yield list(self.plan[first : first + self.batch_size])

@@ -28,11 +28,11 @@ def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> L
     weights = find_weights(content, path)
     report = fit_weights(model, _own_keys(model, weights), str(path), partial)
     if is_snapshot(content):
-        adopt_encoder(model, content.get("config", {}))
+        restore_normalization(model, content.get("config", {}))
     return report
 
 
-def adopt_encoder(model: nn.Module, config: dict) -> None:
+def restore_normalization(model: nn.Module, config: dict) -> None:
     """Take over what a snapshot's `config` knows of its encoder's weights, if `model` has the same encoder.
 
     That is their provenance, and the mean and std of the images that they are used to.
@@ -83,7 +83,7 @@ def load_model(
         _check_scale(header["config"], weights, build_model, path)
     model = _build_like(header.get("config"), build_model, arch, len(classes or ()))
     report = fit_weights(model, _own_keys(model, weights), str(path), partial)
-    adopt_encoder(model, header.get("config", {}))
+    restore_normalization(model, header.get("config", {}))
     return model.eval(), header, report
 
 

@@ -133,7 +133,7 @@ def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Pa
     return None
 
 
-def tidy_folder(folder: Path, resumed: Path | None) -> None:
+def prepare_run_folder(folder: Path, resumed: Path | None) -> None:
     """Before a run writes: sweep what a killed one left, and move aside the snapshots that it won't go on from.
 
     Args:

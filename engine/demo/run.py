@@ -12,7 +12,7 @@ from engine.demo.video import VideoOutput, draw_video
 from utils.drawing import save_png
 from utils.errors import DataError
 from utils.logging import Progress
-from utils.threads import WriteBehind, read_ahead
+from utils.threads import BackgroundWriter, read_ahead
 
 Read = Callable[[Path], np.ndarray]
 
@@ -58,7 +58,7 @@ def _draw_images(
     sources: list[Source], read: Read, predict: Predict, drawing: Drawing, save_dir: Path, label_ids: bool
 ) -> Iterator[str]:
     """Yields a line for each image that is skipped; the next is read and the last written meanwhile."""
-    with WriteBehind() as write_behind:
+    with BackgroundWriter() as write_behind:
         for source, image in Progress(read_ahead(_load(sources, read)), "demo", bool(sources), total=len(sources)):
             try:
                 if isinstance(image, DataError):

@@ -14,7 +14,7 @@ from engine.demo.legend import add_caption
 from engine.demo.sources import Source
 from engine.demo.video_files import VideoReader, VideoWriter
 from utils.logging import Progress
-from utils.threads import WriteBehind, read_ahead
+from utils.threads import BackgroundWriter, read_ahead
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Pat
         mask = None
         if output.mask:
             mask = stack.enter_context(VideoWriter(save_dir / f"color_mask_{source.name}", video.rate))
-        write_behind = stack.enter_context(WriteBehind())  # entered last: all is written before a file is finished
+        write_behind = stack.enter_context(BackgroundWriter())  # entered last: all is written before a file is finished
 
         def write(image: np.ndarray, labels: np.ndarray, text: str) -> None:
             picture = drawing.overlay(image, labels, steady=True)

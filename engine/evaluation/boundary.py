@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.evaluation.per_image import Measure
+from engine.evaluation.per_image import PerImageMetric
 from engine.evaluation.scoring import Evaluation, evaluate
 from utils.metrics.boundary import boundary_f_scores, boundary_iou_counts
 
 
-def f_score_measure(num_classes: int, ignore_label: int, thresholds: Sequence[float]) -> Measure:
+def f_score_measure(num_classes: int, ignore_label: int, thresholds: Sequence[float]) -> PerImageMetric:
     """Measures `boundary_f_sum` (T,C) float64 and, of the images that have the class, `boundary_f_images` (T,C) int64.
 
     Args:
@@ -27,7 +27,7 @@ def f_score_measure(num_classes: int, ignore_label: int, thresholds: Sequence[fl
     return measure
 
 
-def iou_measure(num_classes: int, ignore_label: int) -> Measure:
+def iou_measure(num_classes: int, ignore_label: int) -> PerImageMetric:
     """Measures `boundary_iou` (C,2) int64: pixels of the bands' intersection and union."""
 
     def measure(prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:

@@ -26,7 +26,7 @@ Files = Callable[[int, str], Iterable[Path]]
 """Index and name of an image -> the files that it is read from, and those that hold its predictions."""
 
 
-class PartialResults:
+class EvaluationJournal:
     """A folder with subfolders for the parts of a split, in them a file per process and a line per finished image.
 
     A line starts with a SHA-256 over the fingerprint, the bytes of the image's files and the rest of the line. So a
@@ -124,13 +124,13 @@ def _encode(result: ImageResult) -> bytes:
         name: {"dtype": value.dtype.str, "shape": value.shape, "values": value.ravel().tolist()}
         for name, value in result.measures.items()
     }
-    fields = vars(result) | {"cells": result.cells.tolist(), "counts": result.counts.tolist(), "measures": measures}
+    fields = vars(result) | {"indices": result.indices.tolist(), "counts": result.counts.tolist(), "measures": measures}
     return json.dumps(fields).encode()
 
 
 def _decode(text: bytes) -> ImageResult:
     fields = json.loads(text)
-    fields["cells"], fields["counts"] = np.array(fields["cells"], np.int32), np.array(fields["counts"], np.int64)
+    fields["indices"], fields["counts"] = np.array(fields["indices"], np.int32), np.array(fields["counts"], np.int64)
     fields["measures"] = {
         name: np.array(value["values"], value["dtype"]).reshape(value["shape"])
         for name, value in fields["measures"].items()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-Measure = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
+PerImageMetric = Callable[[np.ndarray, np.ndarray], dict[str, np.ndarray]]
 """Predicted and true train ids (H,W) uint8 (ignored pixels hold the ignore label) of one image -> named arrays, of a
 fixed shape and dtype (int64 counts or float64), that add up over images."""
 
@@ -18,7 +18,7 @@ class ImageResult:
         index: The image's place in the split.
         name: Its name.
         num_classes: C.
-        cells: (K,) int32, the cells of the confusion matrix that are not 0: row x C + column, ascending.
+        indices: (K,) int32, the indices of the confusion matrix that are not 0: row x C + column, ascending.
         counts: (K,) int64, their pixels.
         nll: Sum over the labelled pixels of the negative log-likelihood of the true class, natural log.
         measures: What the measures gave, by name.
@@ -27,7 +27,7 @@ class ImageResult:
     index: int
     name: str
     num_classes: int
-    cells: np.ndarray
+    indices: np.ndarray
     counts: np.ndarray
     nll: float
     measures: dict[str, np.ndarray] = field(default_factory=dict)
@@ -36,14 +36,14 @@ class ImageResult:
     def from_matrix(cls, index: int, name: str, confusion: np.ndarray, nll: float, measures: dict) -> "ImageResult":
         """The result of an image with this confusion matrix (C,C) int64, rows = truth."""
         flat = confusion.ravel()
-        cells = np.flatnonzero(flat)
-        return cls(index, name, len(confusion), cells.astype(np.int32), flat[cells], nll, measures)
+        indices = np.flatnonzero(flat)
+        return cls(index, name, len(confusion), indices.astype(np.int32), flat[indices], nll, measures)
 
     @property
     def confusion(self) -> np.ndarray:
         """Confusion matrix (C,C) int64, rows = truth; made anew at each call."""
         matrix = np.zeros(self.num_classes**2, np.int64)
-        matrix[self.cells] = self.counts
+        matrix[self.indices] = self.counts
         return matrix.reshape(self.num_classes, self.num_classes)
 
     @property

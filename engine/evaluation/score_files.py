@@ -14,13 +14,13 @@ from engine.evaluation.scoring import Evaluation
 from utils.errors import DataError, first_line
 from utils.files import make_folder, write_atomically
 from utils.metrics.bootstrap import LEVEL, SEED, accuracy_intervals, iou_intervals
-from utils.metrics.confusion import scores
+from utils.metrics.confusion import compute_metrics
 
 SCORES = METRICS, TABLE, COUNTS, REPORT = "metrics.json", "per_image.csv", "per_image.npz", "report.html"
 EARLIER = "earlier"  # subfolder
 
 
-def put_aside(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
+def archive_previous(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
     """Move what an earlier evaluation left into the subfolder `earlier`, in the place of those that are there.
 
     So whatever becomes of the new evaluation, what lies in `folder` is its own.
@@ -53,7 +53,7 @@ def summarise(evaluation: Evaluation, names: Sequence[str], resamples: int) -> d
         names: Class names.
         resamples: Resamples of the bootstrap over images; 0: no intervals.
     """
-    result = scores(evaluation.confusion, names)
+    result = compute_metrics(evaluation.confusion, names)
     counts = np.stack([image.iou_counts for image in evaluation.images])
     classes, result["interval"] = iou_intervals(counts, resamples)
     for row, interval in zip(result["per_class"].values(), classes, strict=True):
@@ -110,7 +110,7 @@ def _table(evaluation: Evaluation, names: Sequence[str]) -> bytes:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["name", "labelled_pixels", "pixel_accuracy", "mean_iou", "loss", *(f"iou {c}" for c in names)])
     for image in evaluation.images:
-        row, labelled = scores(image.confusion, names), image.labelled
+        row, labelled = compute_metrics(image.confusion, names), image.labelled
         ious = [line["iou"] for line in row["per_class"].values()]
         loss = _finite(image.nll / labelled) if labelled else None
         writer.writerow([image.name, labelled, row["pixel_accuracy"], row["mean_iou"], loss, *ious])
@@ -124,8 +124,8 @@ def _counts(evaluation: Evaluation) -> dict[str, np.ndarray]:
         "index": np.array([image.index for image in images], np.int64),
         "name": np.array([image.name for image in images]),
         "nll": np.array([image.nll for image in images], np.float64),
-        "end": np.cumsum([len(image.cells) for image in images], dtype=np.int64),
-        "cells": np.concatenate([image.cells for image in images]),
+        "end": np.cumsum([len(image.indices) for image in images], dtype=np.int64),
+        "cells": np.concatenate([image.indices for image in images]),
         "counts": np.concatenate([image.counts for image in images]),
     }
 

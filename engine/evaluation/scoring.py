@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.evaluation.per_image import ImageResult, Measure
+from engine.evaluation.per_image import ImageResult, PerImageMetric
 from engine.inference.batch import predict_batch
 from engine.inference.score_maps import predict_labels
 from utils.distributed import gather_objects, note
@@ -45,7 +45,7 @@ class Evaluation:
         """Confusion matrix (C,C) int64 on the CPU, rows = truth."""
         matrix = np.zeros(self.num_classes**2, np.int64)
         for image in self.images:
-            matrix[image.cells] += image.counts
+            matrix[image.indices] += image.counts
         return torch.from_numpy(matrix.reshape(self.num_classes, self.num_classes))
 
     @property
@@ -67,7 +67,7 @@ def evaluate(
     device: torch.device,
     *,
     amp: torch.dtype | None = None,
-    measures: Sequence[Measure] = (),
+    measures: Sequence[PerImageMetric] = (),
     on_batch: Callable[[dict, Tensor], None] | None = None,
     on_result: Callable[[ImageResult], None] | None = None,
     finished: Sequence[ImageResult] = (),
@@ -148,7 +148,7 @@ def _count(
     return matrices.cpu().numpy(), _log_likelihoods(scores, label, ignore_label, logits)
 
 
-def _measure(measures: Sequence[Measure], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
+def _measure(measures: Sequence[PerImageMetric], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
     """What the measures give on one image's maps (H,W) int64."""
     maps = [values.numpy().astype(np.uint8) for values in (prediction, label)]
     return {name: value for measure in measures for name, value in measure(*maps).items()}

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from utils.errors import CheckpointError
-from utils.metrics.confusion import confusion_matrix, scores
+from utils.metrics.confusion import compute_metrics, confusion_matrix
 
 Label = Callable[[np.ndarray], np.ndarray]
 
@@ -66,7 +66,7 @@ def compare(
                 matrix + confusion_matrix(prediction, truth, len(names), ignore_label)
                 for matrix, prediction in zip(matrices, predictions, strict=True)
             ]
-    mean_ious = [scores(matrix, names)["mean_iou"] for matrix in matrices] if labelled else [None, None]
+    mean_ious = [compute_metrics(matrix, names)["mean_iou"] for matrix in matrices] if labelled else [None, None]
     return Parity(images, same / pixels, *mean_ious)
 
 

@@ -16,7 +16,7 @@ from engine.inference.score_maps import predict_labels
 from engine.report.html import Markup, element, join, percent
 from engine.report.tables import swatch
 from utils.drawing import WRONG, error_map
-from utils.metrics.confusion import scores
+from utils.metrics.confusion import compute_metrics
 
 LONG_SIDE = 960  # of an embedded picture, pixels
 Sample = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
@@ -39,7 +39,7 @@ def image_section(
     images: Sequence[ImageResult], names: Sequence[str], palette: Sequence, sample: Sample, ignore_label: int, most: int
 ) -> Markup:
     """Legend, and up to `most` of the worst and of the best images by the mean IoU of their own confusion matrix."""
-    scored = [(scores(image.confusion, names), image) for image in images if image.labelled]
+    scored = [(compute_metrics(image.confusion, names), image) for image in images if image.labelled]
     ranked = sorted(scored, key=lambda pair: (pair[0]["mean_iou"], pair[1].index))
     worst = ranked[: min(most, (len(ranked) + 1) // 2)]
     best = ranked[::-1][: min(most, len(ranked) // 2)]

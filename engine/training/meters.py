@@ -14,7 +14,7 @@ from utils.errors import NumericsError
 T = TypeVar("T")
 
 
-class WaitMeter:
+class DataTimer:
     """Seconds that a loop waits for its next item: time in which a device has nothing new to do."""
 
     def __init__(self, seconds: float = 0.0) -> None:

@@ -20,7 +20,7 @@ JOB_SETTINGS = {
 
 
 @dataclass(frozen=True)
-class RunPlan:
+class TrainSchedule:
     """How long a run is and what happens when; steps are optimizer steps."""
 
     max_epoch: int
@@ -48,7 +48,7 @@ class RunPlan:
         return last or (epoch >= self.eval_epoch and (epoch + 1) % self.val_every == 0)
 
 
-def check_settings(saved: dict, present: dict, path: Path, override: bool) -> list[str]:
+def check_resumable(saved: dict, present: dict, path: Path, override: bool) -> list[str]:
     """Compare the settings of a snapshot with those of the run that wants to go on from it.
 
     Returns:

@@ -82,8 +82,8 @@ def train_step(
         precision.scaler.step(optimizer)
         precision.scaler.update()
     else:
-        step_if(finite, optimizer)
-    keep_if(finite, statistics, before)
+        step_if_finite(finite, optimizer)
+    restore_unless(finite, statistics, before)
     return terms, finite
 
 
@@ -93,14 +93,14 @@ def gradients_are_finite(optimizer: torch.optim.Optimizer) -> Tensor:
     return torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all()
 
 
-def step_if(wanted: Tensor, optimizer: torch.optim.Optimizer) -> None:
+def step_if_finite(wanted: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """A step of a fused optimizer, without any effect where `wanted`, a bool on the device, is false."""
     optimizer.grad_scale, optimizer.found_inf = None, (~wanted).float()  # as GradScaler asks for it
     optimizer.step()
     del optimizer.grad_scale, optimizer.found_inf
 
 
-def keep_if(wanted: Tensor, values: list[Tensor], former: list[Tensor]) -> None:
+def restore_unless(wanted: Tensor, values: list[Tensor], former: list[Tensor]) -> None:
     """Give `values` their `former` ones where `wanted`, a bool on the device, is false."""
     if not values:
         return

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 
-class StepOutcome:
+class StepMetrics:
     """Loss terms of a step and whether it changed the weights, on their way from the device.
 
     Args:

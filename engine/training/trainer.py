@@ -19,16 +19,16 @@ from engine.evaluation.scoring import Evaluation, EvaluationStopped
 from engine.inference.precision import Precision
 from engine.report import update_curves
 from engine.training.compile import CompiledStep
-from engine.training.meters import LossMeter, WaitMeter
-from engine.training.plan import RunPlan, check_settings
+from engine.training.meters import DataTimer, LossMeter
+from engine.training.plan import TrainSchedule, check_resumable
 from engine.training.recorder import Recorder
 from engine.training.step import Criterion, describe_skipped, grouped, seed_step, set_train_mode, train_step
-from engine.training.step_outcome import StepOutcome
+from engine.training.step_outcome import StepMetrics
 from utils.distributed import Process, any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.drawing import save_png
 from utils.errors import CheckpointError, NumericsError
 from utils.logging import Progress, get_logger
-from utils.metrics.confusion import scores
+from utils.metrics.confusion import compute_metrics
 from utils.signals import StopRequest
 
 
@@ -69,7 +69,7 @@ class Trainer:
         average,
         precision: Precision,
         process: Process,
-        plan: RunPlan,
+        plan: TrainSchedule,
         header: dict,
         folder: Path,
         tensorboard: Path,
@@ -87,7 +87,7 @@ class Trainer:
         self.make_loader, self.validate, self.draw = make_loader, validate, draw
         self.write_report, self.settings, self.augment, self.compiled = report, settings, augment, compiled
         self.state = RunState()
-        self.outcomes: deque[StepOutcome] = deque()  # of steps that nobody looked at yet
+        self.outcomes: deque[StepMetrics] = deque()  # of steps that nobody looked at yet
         self.log = get_logger()
 
     def run(self, stop: StopRequest) -> None:
@@ -115,7 +115,7 @@ class Trainer:
         set_train_mode(self.model, plan.freeze_norms)
         self.meter = LossMeter(state.loss_sums, state.step_in_epoch - state.skipped_in_epoch)
         loader = self.make_loader(state.epoch, state.step_in_epoch * plan.accumulate)
-        waiting = WaitMeter(state.waited_in_epoch)
+        waiting = DataTimer(state.waited_in_epoch)
         bar = Progress(
             waiting.watch(grouped(loader, plan.accumulate)),
             f"epoch {state.epoch}",
@@ -129,19 +129,19 @@ class Trainer:
         for batches in bar:
             self.step(batches)
             state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
-            self.look_back(bar, but=1)
+            self.flush_metrics(bar, but=1)
             if any_rank(stop.asked) or self._at_max_steps():
-                self.look_back(bar)
+                self.flush_metrics(bar)
                 return False
             if plan.save_every and state.step % plan.save_every == 0:
-                self.look_back(bar)
+                self.flush_metrics(bar)
                 self.save()
             note(f"loading the batch after step {state.step}", bounded=True)
-        self.look_back(bar)
+        self.flush_metrics(bar)
         return True
 
     def step(self, batches: list[dict]) -> None:
-        """One optimizer step; `look_back` says what came of it."""
+        """One optimizer step; `flush_metrics` says what came of it."""
         state, plan = self.state, self.plan
         if self.compiled is not None and not self.compiled.started:
             self.parallel = self.compiled.start(self.parallel, batches[0])
@@ -164,9 +164,9 @@ class Trainer:
             self.average.update(self.model, applied)
         self.meter.add(terms, applied)
         samples = [name for batch in batches for name in batch["name"]]
-        self.outcomes.append(StepOutcome(state.step, rate, samples, terms, applied))
+        self.outcomes.append(StepMetrics(state.step, rate, samples, terms, applied))
 
-    def look_back(self, bar: Progress, but: int = 0) -> None:
+    def flush_metrics(self, bar: Progress, but: int = 0) -> None:
         """Count the steps since the last look but for the latest `but`, and report those that are to be logged.
 
         With one left the device is still busy while the host looks at the step before.
@@ -181,7 +181,7 @@ class Trainer:
             if outcome.step % self.plan.log_every == 0:
                 self.report(bar, outcome, terms)
 
-    def skip(self, outcome: StepOutcome, terms: dict[str, float]) -> None:
+    def skip(self, outcome: StepMetrics, terms: dict[str, float]) -> None:
         """Count a step whose loss or gradient was not finite.
 
         Raises:
@@ -199,7 +199,7 @@ class Trainer:
         if self.process.is_main:
             self.log.warning(f"{message}; skipped, {state.skipped_in_row} in a row")
 
-    def report(self, bar: Progress, outcome: StepOutcome, terms: dict[str, float]) -> None:
+    def report(self, bar: Progress, outcome: StepMetrics, terms: dict[str, float]) -> None:
         """Figures of a step, to the bar, the log and TensorBoard."""
         step, rate = outcome.step, outcome.rate
         means = LossMeter(terms, 1).means(self.process.world_size, f"step {step}")
@@ -244,7 +244,7 @@ class Trainer:
         self.recorder.epoch(figures)
         self.save()
         if self.process.is_main and self.write_report is not None:
-            with self.survived("curves"):
+            with self.best_effort("curves"):
                 update_curves(self.folder / "report.html", self.recorder.path)
         return True
 
@@ -261,14 +261,14 @@ class Trainer:
             evaluation = self.validate(self.model, lambda: stop.asked)
         except NumericsError as error:
             raise NumericsError(f"validation of epoch {state.epoch}: {error}; or lower --lr and train anew") from error
-        result = scores(evaluation.confusion, names)
+        result = compute_metrics(evaluation.confusion, names)
         iou = result["mean_iou"]
         self.log.info(f"epoch {state.epoch} mIoU {_percent(iou)} pixel accuracy {_percent(result['pixel_accuracy'])}")
         for name, row in result["per_class"].items():
             self.log.info(f"    {name:<20} {_percent(row['iou'])}")
         if iou is not None and iou > state.best_iou:
             state.best_iou, state.best_epoch = iou, state.epoch
-            on_main_rank(lambda: self.keep_best(evaluation, iou))
+            on_main_rank(lambda: self.save_best(evaluation, iou))
         return {
             "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
             "mean_iou": iou,
@@ -276,24 +276,24 @@ class Trainer:
             "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
         }
 
-    def keep_best(self, evaluation: Evaluation, iou: float) -> None:
+    def save_best(self, evaluation: Evaluation, iou: float) -> None:
         """Write the present weights as `best.pth`, and what they see."""
         best = {**self.header, "model": self.model.state_dict(), "average": None}
         save_snapshot(self.folder / "best.pth", best | {"score": {"mean_iou": iou, "epoch": self.state.epoch}})
-        self.show_best(evaluation)
+        self.visualize_best(evaluation)
 
-    def show_best(self, evaluation: Evaluation) -> None:
+    def visualize_best(self, evaluation: Evaluation) -> None:
         """Draw what the best weights see, into `pictures/` and TensorBoard, and write `report.html`."""
-        with self.survived("pictures"):
+        with self.best_effort("pictures"):
             for name, picture in self.draw(self.model).items():
                 save_png(self.folder / "pictures" / f"{name}.png", picture)
                 self.recorder.picture(name, picture, self.state.step)
         if self.write_report is not None:
-            with self.survived("report"):
+            with self.best_effort("report"):
                 self.write_report(self.model, evaluation, self.state.epoch)
 
     @contextmanager
-    def survived(self, what: str) -> Iterator[None]:
+    def best_effort(self, what: str) -> Iterator[None]:
         """A block whose faults are said, and cost the run `what` only."""
         try:
             yield
@@ -340,7 +340,7 @@ class Trainer:
         training = snapshot.get("training")
         if training is None:
             raise CheckpointError(f"{path}: holds weights only, nothing to go on from; start from it with --snapshot")
-        if changes := check_settings(training["settings"], self.settings, path, override):
+        if changes := check_resumable(training["settings"], self.settings, path, override):
             self.log.info(f"since that snapshot: {', '.join(changes)}")
         kept = ("params", "lr")  # the present rate is the snapshot's; the base rate, initial_lr, is this run's
         wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]

@@ -1,6 +1,6 @@
 """`benchmark.py cpu-demo`: an image in memory -> its labels, on two threads of a CPU.
 
-Arms: `plain` (eager float32 PyTorch, NCHW, nothing folded), `torch` (norms and filters folded, channels_last), `onnx`,
+Arms: `plain` (eager float32 PyTorch, NCHW, nothing fused), `torch` (norms and filters fused, channels_last), `onnx`,
 `openvino` and `openvino_int8` (what scripts/export.py writes). Each takes RGB (H,W,3) uint8 and gives train ids (H,W)
 uint8, normalisation and upsampling included; decoding an image file isn't. `ratio` is that of the best float32 arm.
 
@@ -30,7 +30,7 @@ from engine.export.formats import quantise, write_onnx, write_openvino
 from engine.export.parity import Label, Parity, compare
 from engine.export.program import export_program
 from engine.inference.exported import load_exported
-from network.folding import ImageToLabels, fold, names_of_filters
+from network.fusing import ImageToLabels, fuse_for_inference, names_of_filters
 from reference.network import make_plain
 from scripts.export_runtime import MIN_AGREEMENT, resized, split_samples
 from utils.errors import NumericsError
@@ -91,15 +91,15 @@ def build_arms(
 ) -> dict[str, Label]:
     """Functions RGB (H,W,3) uint8 -> train ids (H,W) uint8, by name of the arm."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.encoder.mean, model.encoder.std))
-    folded = ImageToLabels(fold(model)).eval()
+    fused = ImageToLabels(fuse_for_inference(model)).eval()
     header = {"config": model.config, "classes": split.classes.describe(split.dataset), "size": list(size)}
     header |= {"mean": list(model.encoder.mean), "std": list(model.encoder.std)}
-    write_onnx(export_program(folded, size, False), folder / "float32.onnx", header)
+    write_onnx(export_program(fused, size, False), folder / "float32.onnx", header)
     write_openvino(folder / "float32.onnx", folder / "float32.xml", header)
     quantise(folder / "float32.onnx", folder / "int8.onnx", calibration, names_of_filters(model))
     write_openvino(folder / "int8.onnx", folder / "int8.xml", header)
     reference = make_plain(model)
-    folded = folded.to(memory_format=torch.channels_last)
+    fused = fused.to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def plain(image: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ def build_arms(
 
     @torch.inference_mode()
     def ours(image: np.ndarray) -> np.ndarray:
-        return folded(torch.from_numpy(image)[None])[0].numpy()
+        return fused(torch.from_numpy(image)[None])[0].numpy()
 
     return {
         "plain": plain,

@@ -26,15 +26,15 @@ from datasets.cityscapes import CLASSES
 from datasets.dataset import TrainingDataset, sample_rng
 from datasets.loader import collate
 from datasets.reading import pyspng
-from datasets.sampling.class_uniform import Draw, tile_centroids
+from datasets.sampling.class_uniform import CropSample, tile_centroids
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from reference.transforms import augment_plain, load_plain
-from transforms import IMAGENET_STD, DeviceAugment, RandomAugmentation, TrainTransform, WindowTransform
+from transforms import IMAGENET_STD, CropWindow, DeviceAugment, RandomAugment, TrainTransform
 from utils.errors import NumericsError
 from utils.machine import keep_freed_memory
 
 SCENES, SHARPNESS = 4, 0.7  # sigma, pixels, of the blur that a camera's optics would make
-Arm = Callable[[Draw], dict]
+Arm = Callable[[CropSample], dict]
 
 
 def measure_data(options: argparse.Namespace, device: torch.device) -> dict:
@@ -77,13 +77,13 @@ def write_scenes(folder: Path, height: int, width: int) -> FileSplit:
 
 def build_arms(split: FileSplit, crop: int, folder: Path, device: torch.device) -> tuple[dict[str, Arm], Arm]:
     """Each arm makes a sample of a draw; the function beside them makes the device's into what the others are."""
-    choices, cache = RandomAugmentation(crop), open_cache(split, "disk", folder)
+    choices, cache = RandomAugment(crop), open_cache(split, "disk", folder)
     exact = TrainingDataset(split, TrainTransform(choices), 0)
     cached = TrainingDataset(split, TrainTransform(choices), 0, cache)
-    windows = TrainingDataset(split, WindowTransform(choices), 0, cache)
+    windows = TrainingDataset(split, CropWindow(choices), 0, cache)
     augment = DeviceAugment(device)
 
-    def plain(draw: Draw) -> dict:
+    def plain(draw: CropSample) -> dict:
         item = split.items[draw.image]
         sample = load_plain(item.image, item.label, CLASSES.id_to_train)
         rng = sample_rng(0, draw.epoch, draw.index)
@@ -101,18 +101,18 @@ def build_arms(split: FileSplit, crop: int, folder: Path, device: torch.device) 
     return arms, finish
 
 
-def draws_of(split: FileSplit, epoch: int) -> list[Draw]:
+def draws_of(split: FileSplit, epoch: int) -> list[CropSample]:
     """Two draws of each image, one of them centred on a class."""
     draws = []
     for image in range(len(split)):
         found = tile_centroids(split.load_label(image), 1024)
         class_id, x, y = found[epoch % len(found)]
-        draws.append(Draw(image, None, None, epoch, 2 * image))
-        draws.append(Draw(image, (x, y), class_id, epoch, 2 * image + 1))
+        draws.append(CropSample(image, None, None, epoch, 2 * image))
+        draws.append(CropSample(image, (x, y), class_id, epoch, 2 * image + 1))
     return draws
 
 
-def check(arms: dict[str, Arm], finish: Arm, draws: list[Draw]) -> dict[str, dict]:
+def check(arms: dict[str, Arm], finish: Arm, draws: list[CropSample]) -> dict[str, dict]:
     """Shares of values and labels, over all draws, that are not plain's, and the largest difference in levels."""
     scale = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)
     errors = {name: {"levels_off": [], "labels_off": [], "max_levels": []} for name in arms if name != "plain"}
@@ -151,7 +151,7 @@ def time_arms(arms: dict[str, Arm], split: FileSplit, rounds: int, warmup: int) 
     return rows
 
 
-def time_device(arm: Arm, finish: Arm, draws: list[Draw], device: torch.device) -> float:
+def time_device(arm: Arm, finish: Arm, draws: list[CropSample], device: torch.device) -> float:
     """Wall seconds a sample of the augmentation on the device and the way back of its result."""
     batches = [arm(draw) for draw in draws]
     finish(batches[0])

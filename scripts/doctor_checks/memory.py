@@ -9,7 +9,7 @@ from torch import Tensor, nn
 import train
 from config import TrainConfig
 from engine.inference.precision import AUTOCAST
-from network.levels import LevelConv
+from network.levels import PyramidConv
 from utils.distributed import Process
 
 PROBE_SIDES = (64, 128)
@@ -76,7 +76,7 @@ def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
     config = replace(config, optim=replace(config.optim, bs_mult=PROBE_BATCH))  # a batch of 1 is refused
     model = train.build_model(config, num_classes, Process(0, 1, torch.device("cpu")), fresh=False)
     for module in model.modules():
-        if isinstance(module, LevelConv):
+        if isinstance(module, PyramidConv):
             module.coarse_first = False  # as on a GPU, which takes more
     return StepMemory(model.train(), train.build_criterion(config, num_classes), num_classes, config)
 

@@ -11,7 +11,7 @@ import network
 import train
 from config import TrainConfig
 from datasets.base import Split
-from datasets.part import SplitPart
+from datasets.part import SubsetSplit
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
 from engine.checkpoint.snapshot import load_snapshot
@@ -59,7 +59,7 @@ def _healthy_part(visit: Visit, name: str, count: int) -> Split | None:
         for facts in visit.facts.get(name, [])
         if facts.ids is not None and not facts.faults and class_pixels(facts.ids, whole.classes).any()
     ]
-    return SplitPart(whole, (healthy * count)[:count]) if healthy else None
+    return SubsetSplit(whole, (healthy * count)[:count]) if healthy else None
 
 
 def small_config(config: TrainConfig, folder: str) -> TrainConfig:

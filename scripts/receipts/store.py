@@ -11,7 +11,7 @@ from scripts.compare import compare, load_pair
 from scripts.receipts.command import ROOT, parse_command
 from utils.errors import DataError, OptionError
 from utils.metrics.bootstrap import iou_intervals
-from utils.metrics.confusion import scores
+from utils.metrics.confusion import compute_metrics
 
 RESULTS = ROOT / "docs" / "results"
 CURVES = "metrics.jsonl"
@@ -86,7 +86,7 @@ def recount(folder: Path) -> dict:
     """`mean_iou`, `interval` and `metrics` (scores) from the counts of each image. Raises `DataError`."""
     evaluation, classes = load_per_image(folder)
     counts = np.stack([image.iou_counts for image in evaluation.images])
-    result = scores(evaluation.confusion, classes)
+    result = compute_metrics(evaluation.confusion, classes)
     return {"mean_iou": result["mean_iou"], "interval": iou_intervals(counts, RESAMPLES)[1], "metrics": result}
 
 

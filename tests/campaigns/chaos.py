@@ -23,15 +23,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from engine.checkpoint.snapshot import load_snapshot  # noqa: E402
-from engine.report.facts import versions  # noqa: E402
-from scripts.make_receipt import describe_machine  # noqa: E402
-from scripts.make_synthetic import main as make_synthetic  # noqa: E402
-from tests.campaigns.supervised import LAUNCHER, LOADER, STEP, Hung, Job, answers_signals  # noqa: E402
-from utils.cli import run_main  # noqa: E402
-from utils.errors import OptionError  # noqa: E402
-from utils.files import make_folder, write_json  # noqa: E402
-from utils.options import Parser  # noqa: E402
+from engine.checkpoint.snapshot import load_snapshot
+from engine.report.facts import versions
+from scripts.make_receipt import describe_machine
+from scripts.make_synthetic import main as make_synthetic
+from tests.campaigns.supervised import LAUNCHER, LOADER, STEP, Hung, Job, answers_signals
+from utils.cli import run_main
+from utils.errors import OptionError
+from utils.files import make_folder, write_json
+from utils.options import Parser
 
 PROCESSES, TRAIN_IMAGES, VAL_IMAGES, SAVE_EVERY = 2, 40, 6, 4
 STEPS_PER_EPOCH = TRAIN_IMAGES // (2 * PROCESSES)

@@ -15,7 +15,7 @@ import torch
 from datasets import camvid, cityscapes
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.loader import TrainLoader, build_eval_loader, build_train_loader
-from datasets.sampling.class_uniform import Draw, epoch_plan, load_centroids
+from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from tests.datasets import trees
 from transforms import build_eval_transform, build_train_transform
@@ -34,7 +34,7 @@ def split(tmp_path):
 
 
 def train_batches(split, num_workers=0, seed=0, **options):
-    plan = epoch_plan(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=0)
+    plan = sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=0)
     dataset = TrainingDataset(split, build_train_transform(crop_size=16), seed)
     return build_train_loader(dataset, EpochSampler(plan, 0, 1, 2, **options), num_workers)
 
@@ -66,8 +66,8 @@ def test_samples_are_the_same_with_and_without_workers_and_after_a_late_start(sp
 
 def test_a_sample_depends_on_seed_epoch_and_index(split):
     dataset = TrainingDataset(split, build_train_transform(crop_size=16), 0)
-    base = Draw(0, None, None, epoch=0, index=0)
-    sums = {dataset[Draw(0, None, None, epoch=e, index=i)]["image"].sum().item() for e in (0, 1) for i in (0, 1)}
+    base = CropSample(0, None, None, epoch=0, index=0)
+    sums = {dataset[CropSample(0, None, None, epoch=e, index=i)]["image"].sum().item() for e in (0, 1) for i in (0, 1)}
     assert len(sums) == 4
     assert torch.equal(dataset[base]["image"], dataset[base]["image"])
 
@@ -154,7 +154,7 @@ class Hanging:
 
 
 def test_a_worker_that_hangs_is_reported_in_time_and_killed(split):
-    plan = epoch_plan(len(split), None, 0, seed=0, epoch=0)
+    plan = sample_epoch(len(split), None, 0, seed=0, epoch=0)
     loader = TrainLoader(TrainingDataset(split, Hanging(), 0), num_workers=2, timeout=1)
     started = time.monotonic()
     with pytest.raises(EnvironmentFault, match="no batch for 1 s.*--num_workers.*--worker_timeout"):
@@ -171,7 +171,7 @@ class Where:
 
 
 def test_workers_live_as_long_as_the_run_and_start_where_told(split):
-    plan = epoch_plan(len(split), None, 0, seed=0, epoch=0)
+    plan = sample_epoch(len(split), None, 0, seed=0, epoch=0)
     loader = TrainLoader(TrainingDataset(split, Where(), 0), num_workers=1, timeout=60)
     names = [[name for batch in loader.epoch(EpochSampler(plan, 0, 1, 2, first)) for name in batch["name"]]
              for first in (0, 3, 0)]  # fmt: skip
@@ -179,7 +179,7 @@ def test_workers_live_as_long_as_the_run_and_start_where_told(split):
 
 
 def test_epochs_of_one_loader_are_those_of_new_ones(split):
-    plans = [epoch_plan(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
+    plans = [sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
     dataset = TrainingDataset(split, build_train_transform(crop_size=16), 0)
     loader = TrainLoader(dataset, num_workers=2)
     iterator = iter(loader.epoch(EpochSampler(plans[0], 0, 1, 2)))

@@ -8,7 +8,7 @@ import pytest
 from datasets import camvid, cityscapes
 from datasets.checks.inspection import choose_samples, inspect_sample, inspect_samples
 from datasets.pairing import unpaired_left_out
-from datasets.part import SplitPart
+from datasets.part import SubsetSplit
 from datasets.synthetic import split as synthetic
 from tests.datasets import trees
 from utils.errors import DataError
@@ -90,9 +90,9 @@ def test_damaged_pairs_are_left_out_on_request_only(tmp_path):
 
 def test_a_part_of_a_split(tmp_path):
     whole = camvid.build_split(trees.make_camvid(tmp_path), "train")
-    part = SplitPart(whole, [2, 0, 2])
+    part = SubsetSplit(whole, [2, 0, 2])
     assert part.names == ["seq0_002", "seq0_000", "seq0_002"] and len(part) == 3 and part.has_labels
     assert (part.load_label(0) == 2).all() and (part.load_image(1) == 0).all()
     assert part.describe(0) == whole.describe(2)
-    assert len({split.fingerprint() for split in (whole, part, SplitPart(whole, [0, 2]))}) == 3
-    assert len({SplitPart(synthetic.build_split(None, "val"), [i]).fingerprint() for i in range(2)}) == 2
+    assert len({split.fingerprint() for split in (whole, part, SubsetSplit(whole, [0, 2]))}) == 3
+    assert len({SubsetSplit(synthetic.build_split(None, "val"), [i]).fingerprint() for i in range(2)}) == 2

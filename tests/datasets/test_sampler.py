@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from datasets.sampling.class_uniform import epoch_plan
+from datasets.sampling.class_uniform import sample_epoch
 from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from utils.errors import OptionError
 
@@ -15,7 +15,7 @@ sizes = st.tuples(st.integers(0, 200), st.integers(1, 9), st.integers(1, 7))
 @given(sizes, st.integers(0, 30))
 def test_ranks_share_the_plan_in_order_and_nobody_gets_a_sample_twice(size, start_step):
     num_images, world_size, batch_size = size
-    plan = epoch_plan(num_images, None, 0.0, seed=0, epoch=0)
+    plan = sample_epoch(num_images, None, 0.0, seed=0, epoch=0)
     group = world_size * batch_size
     if num_images < group:
         with pytest.raises(OptionError, match="--bs_mult"):
@@ -30,7 +30,7 @@ def test_ranks_share_the_plan_in_order_and_nobody_gets_a_sample_twice(size, star
 
 
 def test_a_late_start_is_the_tail_of_the_undisturbed_epoch():
-    plan = epoch_plan(50, None, 0.0, seed=0, epoch=0)
+    plan = sample_epoch(50, None, 0.0, seed=0, epoch=0)
     whole = list(EpochSampler(plan, 1, 2, 3))
     assert len(whole) == 8
     assert list(EpochSampler(plan, 1, 2, 3, start_step=5)) == whole[5:]
@@ -38,7 +38,7 @@ def test_a_late_start_is_the_tail_of_the_undisturbed_epoch():
 
 
 def test_the_split_over_processes_does_not_change_the_global_batch():
-    plan = epoch_plan(64, None, 0.0, seed=0, epoch=0)
+    plan = sample_epoch(64, None, 0.0, seed=0, epoch=0)
     alone = [set(batch) for batch in EpochSampler(plan, 0, 1, 8)]
     shared = [{*a, *b} for a, b in zip(EpochSampler(plan, 0, 2, 4), EpochSampler(plan, 1, 2, 4), strict=True)]
     assert alone == shared

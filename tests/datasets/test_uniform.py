@@ -8,7 +8,7 @@ import pytest
 
 from datasets import camvid
 from datasets.base import ClassTable, Split
-from datasets.sampling.class_uniform import Draw, epoch_plan, load_centroids, realised_histogram, tile_centroids
+from datasets.sampling.class_uniform import CropSample, crops_per_class, load_centroids, sample_epoch, tile_centroids
 from tests.datasets import trees
 from utils.errors import OptionError
 
@@ -69,8 +69,8 @@ def test_half_of_the_draws_are_shared_out_evenly_over_the_classes_that_exist():
     split = random_split()
     centroids = load_centroids(split, 16)
     for num_images, pct in ((12, 0.5), (101, 0.5), (100, 1.0), (37, 0.3)):
-        plan = epoch_plan(num_images, centroids, pct, seed=1, epoch=0)
-        counts = realised_histogram(plan, 3)
+        plan = sample_epoch(num_images, centroids, pct, seed=1, epoch=0)
+        counts = crops_per_class(plan, 3)
         assert len(plan) == num_images and counts.sum() == round(pct * num_images)
         assert counts[1] == 0 and abs(counts[0] - counts[2]) <= 1
         assert [draw.index for draw in plan] == list(range(num_images))
@@ -78,23 +78,23 @@ def test_half_of_the_draws_are_shared_out_evenly_over_the_classes_that_exist():
 
 def test_a_draw_s_centroid_is_one_of_its_class_in_its_image():
     split = random_split()
-    for draw in epoch_plan(len(split), load_centroids(split, 16), 1.0, seed=0, epoch=3):
+    for draw in sample_epoch(len(split), load_centroids(split, 16), 1.0, seed=0, epoch=3):
         assert (draw.class_id, *draw.centroid) in tile_centroids(split.labels[draw.image], 16)
         assert draw.epoch == 3
 
 
 def test_images_and_centroids_come_round_once_before_any_repeats():
     centroids = [np.array([[i, i, i] for i in range(5)]), np.empty((0, 3), np.int64), np.array([[7, 1, 1]])]
-    plan = epoch_plan(24, centroids, 0.5, seed=0, epoch=0)
+    plan = sample_epoch(24, centroids, 0.5, seed=0, epoch=0)
     plain = [draw.image for draw in plan if draw.class_id is None]
     assert len(set(plain)) == len(plain) == 12
     times = Counter(draw.image for draw in plan if draw.class_id == 0)
     assert set(times) == set(range(5)) and max(times.values()) - min(times.values()) <= 1
-    assert realised_histogram(plan, 3).tolist() == [6, 0, 6]
+    assert crops_per_class(plan, 3).tolist() == [6, 0, 6]
 
 
 def test_both_kinds_of_draws_are_mixed():
-    plan = epoch_plan(200, load_centroids(random_split(), 16), 0.5, seed=0, epoch=0)
+    plan = sample_epoch(200, load_centroids(random_split(), 16), 0.5, seed=0, epoch=0)
     for quarter in range(4):
         uniform_draws = sum(draw.class_id is not None for draw in plan[50 * quarter : 50 * quarter + 50])
         assert 10 < uniform_draws < 40
@@ -103,7 +103,7 @@ def test_both_kinds_of_draws_are_mixed():
 def test_share_zero_and_no_class_at_all_give_a_permutation():
     empty = [np.empty((0, 3), np.int64)] * 3
     for centroids, pct in ((None, 0.0), (load_centroids(random_split(), 16), 0.0), (empty, 0.5)):
-        plan = epoch_plan(30, centroids, pct, seed=0, epoch=0)
+        plan = sample_epoch(30, centroids, pct, seed=0, epoch=0)
         assert sorted(draw.image for draw in plan) == list(range(30))
         assert all(draw.centroid is None for draw in plan)
         assert [draw.image for draw in plan] != list(range(30))
@@ -111,25 +111,25 @@ def test_share_zero_and_no_class_at_all_give_a_permutation():
 
 def test_a_plan_depends_on_seed_and_epoch_only():
     centroids = load_centroids(random_split(), 16)
-    plans = {(s, e): epoch_plan(60, centroids, 0.5, s, e) for s in (0, 1) for e in (0, 1)}
+    plans = {(s, e): sample_epoch(60, centroids, 0.5, s, e) for s in (0, 1) for e in (0, 1)}
     images = {key: tuple(draw.image for draw in plan) for key, plan in plans.items()}
     assert len(set(images.values())) == 4
     np.random.seed(123)
-    assert epoch_plan(60, centroids, 0.5, 1, 1) == plans[1, 1]
+    assert sample_epoch(60, centroids, 0.5, 1, 1) == plans[1, 1]
 
 
 def test_plan_and_first_sample_have_different_random_streams(monkeypatch):
     seen = []
     real = np.random.SeedSequence
     monkeypatch.setattr(np.random, "SeedSequence", lambda *a, **k: seen.append(real(*a, **k)) or seen[-1])
-    epoch_plan(3, None, 0.0, seed=5, epoch=2)
+    sample_epoch(3, None, 0.0, seed=5, epoch=2)
     assert seen[0].generate_state(4).tolist() != real([5, 2, 0]).generate_state(4).tolist()
 
 
 @pytest.mark.parametrize("pct", [-0.1, 1.5, float("nan")])
 def test_a_share_out_of_range_names_the_flag(pct):
     with pytest.raises(OptionError, match="--class_uniform_pct"):
-        epoch_plan(10, None, pct, 0, 0)
+        sample_epoch(10, None, pct, 0, 0)
 
 
 def test_a_tile_out_of_range_names_the_flag():
@@ -224,7 +224,7 @@ def test_camvid_s_rare_classes_get_their_share():
     from datasets.camvid import build_split
 
     split = build_split(trees.REAL_CAMVID, "val")
-    plan = epoch_plan(len(split), load_centroids(split, 300), 0.5, seed=0, epoch=0)
-    counts = realised_histogram(plan, 11)
+    plan = sample_epoch(len(split), load_centroids(split, 300), 0.5, seed=0, epoch=0)
+    counts = crops_per_class(plan, 11)
     assert counts.sum() == 50 and counts.max() - counts.min() <= 1
-    assert all(isinstance(draw, Draw) and 0 <= draw.image < 101 for draw in plan)
+    assert all(isinstance(draw, CropSample) and 0 <= draw.image < 101 for draw in plan)

@@ -8,7 +8,7 @@ import torch
 from engine.inference import compiled as compiled_model
 from engine.inference.compiled import CompiledModel
 from engine.inference.predictor import build_predictor
-from network.folding import fold
+from network.fusing import fuse_for_inference
 from tests.conftest import untrained
 from utils.errors import EnvironmentFault
 from utils.logging import get_logger
@@ -16,7 +16,7 @@ from utils.logging import get_logger
 
 @pytest.fixture
 def model():
-    return fold(untrained("fenet_tiny", 5, channels=8))
+    return fuse_for_inference(untrained("fenet_tiny", 5, channels=8))
 
 
 @pytest.fixture

@@ -145,7 +145,7 @@ def test_many_classes_stay_small():
     matrix = np.zeros((1000, 1000), np.int64)
     matrix[7, 999], matrix[0, 0] = 2**40, 3
     image = ImageResult.from_matrix(0, "n", matrix, 0.0, {})
-    assert image.cells.nbytes + image.counts.nbytes == 24
+    assert image.indices.nbytes + image.counts.nbytes == 24
     assert np.array_equal(image.confusion, matrix)
     assert Evaluation([image] * 3, 1000).confusion[7, 999] == 3 * 2**40
 

@@ -14,7 +14,7 @@ from torch import nn
 from engine.export.formats import quantise, write_onnx, write_openvino, write_torch_export
 from engine.export.program import export_program
 from engine.inference.exported import load_exported, openvino_core
-from network.folding import ImageToLabels
+from network.fusing import ImageToLabels
 from tests.conftest import ROOT
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint.snapshot import previous_path, save_snapshot, tidy_folder
-from engine.training.plan import RunPlan, check_settings
+from engine.checkpoint.snapshot import prepare_run_folder, previous_path, save_snapshot
+from engine.training.plan import TrainSchedule, check_resumable
 from utils.errors import CheckpointError, OptionError
 
 PATH = Path("last.pth")
@@ -11,17 +11,17 @@ PATH = Path("last.pth")
 
 def test_changed_settings_are_refused_with_old_and_new_value():
     old = {"lr": "0.1", "arch": "a"}
-    check_settings(old, dict(old), PATH, override=False)
+    check_resumable(old, dict(old), PATH, override=False)
     with pytest.raises(OptionError, match=r"last.pth.*lr was 0.1, is 0.2.*--resume_override"):
-        check_settings(old, {"lr": "0.2", "arch": "a"}, PATH, override=False)
-    check_settings(old, {"lr": "0.2", "arch": "a"}, PATH, override=True)
+        check_resumable(old, {"lr": "0.2", "arch": "a"}, PATH, override=False)
+    check_resumable(old, {"lr": "0.2", "arch": "a"}, PATH, override=True)
     for override in (False, True):
         with pytest.raises(CheckpointError, match=r"arch was a, is b"):
-            check_settings(old, {"lr": "0.2", "arch": "b"}, PATH, override)
+            check_resumable(old, {"lr": "0.2", "arch": "b"}, PATH, override)
 
 
 def test_when_it_validates():
-    plan = RunPlan(max_epoch=10, steps_per_epoch=3, seed=0, eval_epoch=2, val_every=3)
+    plan = TrainSchedule(max_epoch=10, steps_per_epoch=3, seed=0, eval_epoch=2, val_every=3)
     assert [epoch for epoch in range(10) if plan.validates(epoch)] == [2, 5, 8, 9]
     assert plan.total_steps == 30
 
@@ -29,7 +29,7 @@ def test_when_it_validates():
 def test_a_fresh_start_moves_old_snapshots_aside_and_sweeps(tmp_path):
     for name in ("last.pth", "last_previous.pth", "best.pth", ".last.pth.x.tmp"):
         (tmp_path / name).write_text(name)
-    tidy_folder(tmp_path, None)
+    prepare_run_folder(tmp_path, None)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["replaced_1"]
     assert (tmp_path / "replaced_1" / "best.pth").read_text() == "best.pth"
 
@@ -40,8 +40,8 @@ def test_a_damaged_last_never_replaces_the_good_previous(tmp_path):
         save_snapshot(last, {"step": step}, keep_previous=True)
     last.write_bytes(b"damaged")
     good = previous_path(last).read_bytes()
-    tidy_folder(tmp_path, previous_path(last))
+    prepare_run_folder(tmp_path, previous_path(last))
     save_snapshot(last, {"step": 3}, keep_previous=True)
     assert previous_path(last).read_bytes() == good and (tmp_path / "replaced_1" / "last.pth").exists()
-    tidy_folder(tmp_path, last)
+    prepare_run_folder(tmp_path, last)
     assert last.exists() and not (tmp_path / "replaced_2").exists()

@@ -20,7 +20,7 @@ from engine.report.matrix import confusion_picture
 from engine.report.tables import boundary_scores
 from tests.utils.test_trimap import blocky
 from utils.metrics.bootstrap import accuracy_intervals
-from utils.metrics.confusion import confusion_matrix, scores
+from utils.metrics.confusion import compute_metrics, confusion_matrix
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- end of curves -->"
 NAMES = ["sky", HOSTILE, "car", "never seen"]
@@ -54,7 +54,7 @@ def evaluated(count: int, measured: bool = True) -> Evaluation:
 
 
 def nothing_scored() -> dict:
-    result = scores(np.zeros((4, 4), np.int64), NAMES) | {"interval": None, "num_images": 0}
+    result = compute_metrics(np.zeros((4, 4), np.int64), NAMES) | {"interval": None, "num_images": 0}
     result["intervals"] = accuracy_intervals(np.zeros((0, 4, 3), np.int64), 50)
     for row in result["per_class"].values():
         row["interval"] = None
@@ -108,7 +108,7 @@ class Reader(HTMLParser):
 def test_scores_of_the_classes(tmp_path):
     page = Reader(write(tmp_path / "report.html"))
     matrix = evaluated(5).confusion.numpy()
-    result = scores(matrix, NAMES)["per_class"]
+    result = compute_metrics(matrix, NAMES)["per_class"]
     rows = {row[0]: row[1:] for row in page.rows[:5]}
     for name in NAMES[:3]:
         values = [f"{100 * result[name][key]:.2f}" for key in ("iou", "precision", "recall")]
@@ -163,7 +163,7 @@ def test_page_without_measures_or_images(tmp_path):
 
 def test_boundary_and_size_tables_agree_with_the_scores(tmp_path):
     rows = Reader(write(tmp_path / "report.html")).rows
-    result = scores(evaluated(5).confusion, NAMES)
+    result = compute_metrics(evaluated(5).confusion, NAMES)
     whole = next(row for row in rows if row[0] == "all")
     assert whole == ["all", "100.00", f"{100 * result['mean_iou']:.2f}", f"{100 * result['pixel_accuracy']:.2f}"]
     sizes = [row for row in rows if len(row) == 5 and "²" in row[0]]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint.snapshot import newest_snapshot, previous_path, save_snapshot, tidy_folder
+from engine.checkpoint.snapshot import newest_snapshot, prepare_run_folder, previous_path, save_snapshot
 from utils.errors import EnvironmentFault
 
 CALLS = ("link", "replace", "fsync", "chmod", "open", "unlink", "close")
@@ -101,7 +101,7 @@ def check(folder: Path, saved: bool) -> None:
     step = content["training"]["state"]["step"]
     assert step == 3 if saved else step in (2, 3)
     assert (content["model"]["w"] == step).all()
-    tidy_folder(folder, path)
+    prepare_run_folder(folder, path)
     assert sorted(item.name for item in folder.iterdir()) == ["last.pth", "last_previous.pth"]
     save(folder, 4)
     assert newest_snapshot(folder, warnings.append)[1]["training"]["state"]["step"] == 4

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from engine.inference.precision import Precision
-from engine.training.meters import WaitMeter
+from engine.training.meters import DataTimer
 from engine.training.step import train_step
 from optimizer import build_optimizer
 
@@ -19,14 +19,14 @@ def slow(count, seconds):
 
 
 def test_only_the_wait_for_the_next_item_is_counted():
-    meter = WaitMeter(10.0)
+    meter = DataTimer(10.0)
     for _ in meter.watch(slow(5, 0.02)):
         time.sleep(0.02)
     assert 10.1 <= meter.seconds < 10.19
 
 
 def test_items_and_faults_pass_through():
-    meter = WaitMeter()
+    meter = DataTimer()
     assert list(meter.watch([1, 2, 3])) == [1, 2, 3] and list(meter.watch([])) == []
 
     def broken():

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import network
-from network.checkpointing import Unit, checkpoint_activations
+from network.recompute import Unit, checkpoint_activations
 from scripts.doctor_checks.memory import saved_bytes
 from utils.errors import OptionError
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from network.levels import LevelConv, concatenate
+from network.levels import PyramidConv, concatenate
 from reference.network import make_plain
 
 
@@ -14,7 +14,7 @@ def build_levels(strides: tuple[int, ...], size: tuple[int, int]) -> list[torch.
     return [torch.randn(2, 5, *side, requires_grad=True) for side in sides]
 
 
-def enlarged_first(layer: LevelConv, levels: list[torch.Tensor]) -> torch.Tensor:
+def enlarged_first(layer: PyramidConv, levels: list[torch.Tensor]) -> torch.Tensor:
     """The definition."""
     return F.conv2d(concatenate(levels), layer.weight, layer.bias, padding=1)
 
@@ -23,7 +23,7 @@ def enlarged_first(layer: LevelConv, levels: list[torch.Tensor]) -> torch.Tensor
 @pytest.mark.parametrize("size", [(16, 24), (17, 23), (9, 40), (2, 3), (1, 1)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_result_and_gradients_are_those_of_the_convolution_of_enlarged_levels(strides, size, bias):
-    layer, levels = LevelConv(strides, 5, 6, bias), build_levels(strides, size)
+    layer, levels = PyramidConv(strides, 5, 6, bias), build_levels(strides, size)
     wanted = [*levels, *layer.parameters()]
     results = [layer(levels), enlarged_first(layer, levels)]
     direction = torch.randn_like(results[0])
@@ -33,7 +33,7 @@ def test_result_and_gradients_are_those_of_the_convolution_of_enlarged_levels(st
 
 
 def test_layout_and_large_maps():
-    layer = LevelConv((4, 8, 16, 32), 5, 6).to(memory_format=torch.channels_last)
+    layer = PyramidConv((4, 8, 16, 32), 5, 6).to(memory_format=torch.channels_last)
     levels = [x.to(memory_format=torch.channels_last) for x in build_levels((4, 8, 16, 32), (131, 517))]
     with torch.no_grad():
         result = layer(levels)
@@ -43,7 +43,7 @@ def test_layout_and_large_maps():
 
 def test_coarse_levels_are_convolved_as_they_are():
     """The result alone wouldn't tell whether anything is saved: no convolution sees all the enlarged levels."""
-    layer, levels = LevelConv((4, 8, 16, 32), 5, 6), build_levels((4, 8, 16, 32), (16, 24))
+    layer, levels = PyramidConv((4, 8, 16, 32), 5, 6), build_levels((4, 8, 16, 32), (16, 24))
     widths = []
 
     class Watch(torch.overrides.TorchFunctionMode):
@@ -58,7 +58,7 @@ def test_coarse_levels_are_convolved_as_they_are():
 
 
 def test_reduced_precision_and_plain_models_take_the_definition():
-    layer, levels = LevelConv((4, 16), 5, 6), build_levels((4, 16), (16, 24))
+    layer, levels = PyramidConv((4, 16), 5, 6), build_levels((4, 16), (16, 24))
     plain = make_plain(copy.deepcopy(layer))
     assert torch.equal(plain(levels), enlarged_first(layer, levels))
     with torch.autocast("cpu", torch.bfloat16), torch.no_grad():

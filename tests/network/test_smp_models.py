@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import network
-from network.smp_models import DECODERS, PeerModel
+from network.smp_models import DECODERS, SmpModel
 from utils.errors import EnvironmentFault, OptionError
 from utils.optional import import_torchvision
 
@@ -94,4 +94,4 @@ def test_nothing_is_downloaded(monkeypatch):
         raise AssertionError("a download")
 
     monkeypatch.setattr("socket.socket.connect", refuse)
-    PeerModel("fpn", num_classes=2, backbone="test_resnet")
+    SmpModel("fpn", num_classes=2, backbone="test_resnet")

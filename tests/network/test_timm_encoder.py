@@ -8,7 +8,7 @@ from torch import nn
 
 import network
 from network.foreign import freeze_unused
-from network.timm_encoder import STRIDES, TimmEncoder, plan_backbone
+from network.timm_encoder import STRIDES, TimmEncoder, inspect_encoder
 from utils.errors import EnvironmentFault, OptionError
 from utils.optional import import_torchvision
 
@@ -87,9 +87,9 @@ def test_input_scale_follows_the_encoder():
 
 
 def test_swin_takes_images_of_any_size():
-    plan = plan_backbone("swin_tiny_patch4_window7_224")
+    plan = inspect_encoder("swin_tiny_patch4_window7_224")
     assert plan.multiple == 32 and plan.options
-    assert plan_backbone("vgg11").indices == (2, 3, 4, 5)
+    assert inspect_encoder("vgg11").indices == (2, 3, 4, 5)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_backbone_of_a_model_with_its_own_encoder():
 
 def test_without_timm(monkeypatch):
     monkeypatch.setitem(sys.modules, "timm", None)
-    plan_backbone.cache_clear()
+    inspect_encoder.cache_clear()
     assert "fenet" not in network.list_models() and "fenet_r18" in network.list_models()
     with pytest.raises(EnvironmentFault, match=r"timm.*pip install -r requirements-extras.txt"):
         network.build_model("fenet", 3, backbone="test_resnet")
@@ -131,7 +131,7 @@ def test_synchronised_norms_keep_timms_activations():
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         before = model(x)["logits"]
-        model = network.synchronise_norms(model)
+        model = network.convert_sync_batchnorm(model)
         assert not any(type(module) is nn.BatchNorm2d for module in model.modules())
         assert any(isinstance(module, nn.SyncBatchNorm) for module in model.encoder.modules())
         torch.testing.assert_close(model(x)["logits"], before)

@@ -24,7 +24,7 @@ def test_writes_checked_figures(what, tmp_path, monkeypatch):
     assert benchmark.main([*argv, "--device", "cpu", "--batch", "2"]) == 0
     result = json.loads(out.read_text())
     assert result["max_error"] < 1e-4 and result["arms"]["plain"]["ratio"] == 1
-    assert result["ratio"] == max(row["ratio"] for name, row in result["arms"].items() if name in ("ours", "folded"))
+    assert result["ratio"] == max(row["ratio"] for name, row in result["arms"].items() if name in ("ours", "fused"))
 
 
 def test_data_arms_make_the_plain_samples(tmp_path):

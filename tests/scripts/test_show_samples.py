@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from datasets.dataset import TrainingDataset
-from datasets.sampling.class_uniform import Draw
+from datasets.sampling.class_uniform import CropSample
 from datasets.synthetic.split import SyntheticSplit
 from scripts import show_samples
 from tests.conftest import make_scenes
@@ -47,12 +47,12 @@ def test_the_cross_is_where_the_centroid_has_gone(place):
     transform = build_train_transform(crop_size=48, color_aug=0, blur="off")
     dataset = TrainingDataset(split, transform, seed=1)
     for index in range(6):
-        draw = Draw(0, place, 3, epoch=0, index=index)
+        draw = CropSample(0, place, 3, epoch=0, index=index)
         x, y = show_samples.find_centroid(dataset, draw, None)
         seen = dataset[draw]["image"][0].numpy()
         rows, columns = np.nonzero(seen > 0)
         assert abs(x - columns.mean()) < 4 and abs(y - rows.mean()) < 4
-    assert show_samples.find_centroid(dataset, Draw(0, None, None, 0, 0), None) is None
+    assert show_samples.find_centroid(dataset, CropSample(0, None, None, 0, 0), None) is None
 
 
 def test_captions_and_legend_fit():

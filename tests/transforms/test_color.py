@@ -8,7 +8,7 @@ from PIL import Image, ImageEnhance
 from reference.transforms import adjust_hue as pillow_hue
 from reference.transforms import gaussian
 from transforms import color
-from transforms.parameters import Augmentation
+from transforms.parameters import AugmentParams
 
 
 @pytest.fixture(scope="module")
@@ -71,10 +71,10 @@ def test_the_bilateral_blur_smooths_noise_and_keeps_edges():
 def test_steps_are_done_in_their_order_and_leave_the_image_alone(image):
     before, steps = image.copy(), (("brightness", 1.4), ("hue", 0.2), ("contrast", 0.7), ("saturation", 1.3))
     sizes = {"size": (80, 100), "scaled": (80, 100), "crop": (80, 100), "corner": (0, 0)}
-    out = color.change_colors(image, Augmentation(**sizes, jitter=steps, blur="gaussian", sigma=0.8))
+    out = color.change_colors(image, AugmentParams(**sizes, jitter=steps, blur="gaussian", sigma=0.8))
     expected = image
     for name, amount in steps:
         expected = getattr(color, f"adjust_{name}")(expected, amount)
     assert np.array_equal(out, color.blur_gaussian(expected, 0.8))
-    assert not np.array_equal(out, color.change_colors(image, Augmentation(**sizes, jitter=steps[::-1])))
+    assert not np.array_equal(out, color.change_colors(image, AugmentParams(**sizes, jitter=steps[::-1])))
     assert np.array_equal(image, before)

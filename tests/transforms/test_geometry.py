@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from transforms.geometry import move_pixels
-from transforms.parameters import RandomAugmentation
+from transforms.parameters import RandomAugment
 
 
 def generator(seed=0):
@@ -16,7 +16,7 @@ def generator(seed=0):
 
 def scale_crop(crop, scale_min=0.5, scale_max=2.0, **options):
     """(sample, rng) -> the sample scaled and cropped, not flipped."""
-    choices = RandomAugmentation(crop, scale_min=scale_min, scale_max=scale_max, color_aug=0, blur="off", **options)
+    choices = RandomAugment(crop, scale_min=scale_min, scale_max=scale_max, color_aug=0, blur="off", **options)
 
     def call(sample, rng):
         sample = dict(sample)
@@ -133,7 +133,7 @@ def test_an_extreme_shape_still_gives_a_crop():
 
 def test_a_flip_mirrors_image_and_label():
     sample = make_sample()
-    drawn = RandomAugmentation(30).draw((40, 60), None, generator())
+    drawn = RandomAugment(30).draw((40, 60), None, generator())
     straight, mirrored = (move_pixels(sample, replace(drawn, flip=flip)) for flip in (False, True))
     assert np.array_equal(mirrored["label"], straight["label"][:, ::-1])
     assert np.array_equal(mirrored["image"], straight["image"][:, ::-1])
@@ -145,5 +145,5 @@ def test_the_sample_given_may_be_read_only_and_stays():
     for array in (sample["image"], sample["label"]):
         array.flags.writeable = False
     for scale in (0.7, 1.0):
-        move_pixels(sample, RandomAugmentation(20, scale_min=scale, scale_max=scale).draw((40, 60), None, generator()))
+        move_pixels(sample, RandomAugment(20, scale_min=scale, scale_max=scale).draw((40, 60), None, generator()))
     assert all(np.array_equal(before[key], sample[key]) for key in before)

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 
-from transforms.parameters import RandomAugmentation
+from transforms.parameters import RandomAugment
 from utils.errors import OptionError
 
 SIZE = (100, 200)
 
 
 def drawn(count=600, centroid=None, **options):
-    choices = RandomAugmentation(**({"crop_size": 40} | options))
+    choices = RandomAugment(**({"crop_size": 40} | options))
     return [choices.draw(SIZE, centroid, np.random.default_rng(seed)) for seed in range(count)]
 
 
@@ -71,4 +71,4 @@ def test_strong_jitter_keeps_factors_from_zero_and_hue_within_half_a_turn():
 )
 def test_values_out_of_range_name_the_flag(options, flag):
     with pytest.raises(OptionError, match=flag):
-        RandomAugmentation(**({"crop_size": 8} | options))
+        RandomAugment(**({"crop_size": 8} | options))

@@ -9,9 +9,9 @@ import torch
 
 from datasets.synthetic.scene import draw_scene
 from reference.transforms import augment_plain
-from transforms import IMAGENET_STD, DeviceAugment, RandomAugmentation, TrainTransform, WindowTransform
+from transforms import IMAGENET_STD, CropWindow, DeviceAugment, RandomAugment, TrainTransform
 from transforms.device import source_window
-from transforms.parameters import Augmentation
+from transforms.parameters import AugmentParams
 
 SCALE = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ class Fixed:
 
 def windows(scene, augmentations):
     """A batch for `DeviceAugment`."""
-    samples = [WindowTransform(Fixed(step))(scene, None) for step in augmentations]
+    samples = [CropWindow(Fixed(step))(scene, None) for step in augmentations]
     arrays = [array for sample in samples for array in sample["windows"]]
     flat = torch.from_numpy(np.concatenate([array.ravel() for array in arrays]))
     return {"windows": flat, "shapes": [a.shape for a in arrays], "augmentation": list(augmentations), "name": ["x"]}
@@ -58,7 +58,7 @@ def compare(scene, step):
 
 @pytest.mark.parametrize("crop", [(96, 112), (300, 40), (17, 401)])
 def test_samples_are_within_two_levels_and_labels_equal(scene, crop):
-    choices = RandomAugmentation(crop)
+    choices = RandomAugment(crop)
     off = []
     for seed in range(12):
         centroid = (int(200 * seed / 12), 60) if seed % 2 else None
@@ -71,7 +71,7 @@ def test_samples_are_within_two_levels_and_labels_equal(scene, crop):
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
 def test_scales_that_hit_pixels_exactly(scene, scale):
     scaled = (int(128 * scale), int(256 * scale))
-    step = Augmentation((128, 256), scaled, (64, 64), (0, scaled[1] - 64), flip=True)
+    step = AugmentParams((128, 256), scaled, (64, 64), (0, scaled[1] - 64), flip=True)
     for levels, labels in compare(scene, step):
         assert levels == 0 and labels < 1e-4
 
@@ -79,12 +79,12 @@ def test_scales_that_hit_pixels_exactly(scene, scale):
 @pytest.mark.parametrize("name", ["brightness", "contrast", "saturation", "hue"])
 def test_each_step_of_the_jitter(scene, name):
     for amount in (-0.2, 0.03, 0.2) if name == "hue" else (0.0, 0.75, 1.25):
-        step = Augmentation((128, 256), (128, 256), (128, 256), (0, 0), jitter=((name, amount),))
+        step = AugmentParams((128, 256), (128, 256), (128, 256), (0, 0), jitter=((name, amount),))
         assert all(levels < 1e-4 for levels, _ in compare(scene, step))
 
 
 def test_a_device_s_sample_does_not_depend_on_its_batch(scene):
-    choices = RandomAugmentation(64)
+    choices = RandomAugment(64)
     steps = [choices.draw((128, 256), None, np.random.default_rng(seed)) for seed in range(3)]
     steps.append(replace(steps[0], blur="off", sigma=0.15))
     together = on_device(scene, *steps[:3])
@@ -96,10 +96,10 @@ def test_a_device_s_sample_does_not_depend_on_its_batch(scene):
 
 
 def test_only_the_window_is_handed_over(scene):
-    step = Augmentation((128, 256), (256, 512), (64, 64), (100, 300))
+    step = AugmentParams((128, 256), (256, 512), (64, 64), (100, 300))
     rows, columns = source_window(step)
     assert (rows.stop - rows.start, columns.stop - columns.start) <= (37, 37)
-    sample = WindowTransform(Fixed(step))(scene | {"centroid": (1, 1)}, None)
+    sample = CropWindow(Fixed(step))(scene | {"centroid": (1, 1)}, None)
     assert set(sample) == {"name", "windows", "augmentation"}
     assert all(
         np.shares_memory(window, scene[key]) for window, key in zip(sample["windows"], ("image", "label"), strict=True)
@@ -124,7 +124,7 @@ def statistics(images, labels):
 
 def test_the_device_s_samples_are_distributed_as_the_cpu_s(scene):
     """Whole pipelines from equal generators, each with its own: not sample by sample but as populations."""
-    choices = RandomAugmentation(48)
+    choices = RandomAugment(48)
     count, sets = 60, []
     for first in (0, 1000):
         drawn = [choices.draw((128, 256), None, np.random.default_rng(first + i)) for i in range(count)]

@@ -12,7 +12,7 @@ from tests.golden_vectors import load, vectors
 from utils.errors import DataError
 from utils.metrics import confusion as metrics
 from utils.metrics.boundary import boundary_f_score, boundary_iou, boundary_iou_counts
-from utils.metrics.confusion import confusion_matrix, scores
+from utils.metrics.confusion import compute_metrics, confusion_matrix
 
 NAMES = ["road", "sky", "tree", "pole"]
 
@@ -101,7 +101,7 @@ def test_predictions_where_nothing_counts_are_left_alone():
 
 
 def test_scores_of_a_matrix_worked_out_by_hand():
-    result = scores(np.array([[6, 2, 0, 0], [1, 3, 0, 0], [0, 0, 0, 0], [2, 0, 0, 0]]), NAMES)
+    result = compute_metrics(np.array([[6, 2, 0, 0], [1, 3, 0, 0], [0, 0, 0, 0], [2, 0, 0, 0]]), NAMES)
     per_class = result["per_class"]
     assert per_class["road"] == {"iou": 6 / 11, "precision": 6 / 9, "recall": 6 / 8, "pixels": 8}
     assert per_class["sky"] == {"iou": 3 / 6, "precision": 3 / 5, "recall": 3 / 4, "pixels": 4}
@@ -114,28 +114,28 @@ def test_scores_of_a_matrix_worked_out_by_hand():
 
 
 def test_a_class_only_predicted_counts_in_the_mean_iou_but_not_in_the_mean_accuracy():
-    result = scores(torch.tensor([[3, 1], [0, 0]]), NAMES[:2])
+    result = compute_metrics(torch.tensor([[3, 1], [0, 0]]), NAMES[:2])
     assert (result["mean_iou"], result["mean_accuracy"]) == (0.375, 0.75)
     assert result["per_class"]["sky"] == {"iou": 0.0, "precision": 0.0, "recall": None, "pixels": 0}
 
 
 def test_a_perfect_prediction_scores_one():
     label = vectors.labels(1, 32, 32, 0, classes=4)[0]
-    result = scores(confusion_matrix(np.where(label == 255, 0, label), label, 4, 255), NAMES)
+    result = compute_metrics(confusion_matrix(np.where(label == 255, 0, label), label, 4, 255), NAMES)
     totals = {"mean_iou", "pixel_accuracy", "mean_accuracy", "frequency_weighted_iou"}
     assert {key: result[key] for key in totals} == dict.fromkeys(totals, 1.0)
     assert all(row[key] == 1.0 for row in result["per_class"].values() for key in ("iou", "precision", "recall"))
 
 
 def test_scores_of_nothing_are_none_and_of_huge_counts_exact():
-    empty = scores(np.zeros((4, 4), np.int64), NAMES)
+    empty = compute_metrics(np.zeros((4, 4), np.int64), NAMES)
     assert empty["mean_iou"] is empty["pixel_accuracy"] is empty["frequency_weighted_iou"] is None
     huge = 2**60
-    result = scores(np.array([[huge, 1], [0, huge]]), NAMES[:2])
+    result = compute_metrics(np.array([[huge, 1], [0, huge]]), NAMES[:2])
     assert result["pixel_accuracy"] == (2 * huge) / (2 * huge + 1)
     assert result["per_class"]["sky"]["pixels"] == huge
     with pytest.raises(ValueError, match="4 classes"):
-        scores(np.zeros((3, 3), np.int64), NAMES)
+        compute_metrics(np.zeros((3, 3), np.int64), NAMES)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from utils.threads import WriteBehind, read_ahead
+from utils.threads import BackgroundWriter, read_ahead
 
 
 def test_items_come_in_order_from_another_thread():
@@ -47,7 +47,7 @@ def test_a_fault_comes_where_its_item_would():
 
 def test_writes_are_in_order_and_done_at_the_end():
     written = []
-    with WriteBehind() as write:
+    with BackgroundWriter() as write:
         for i in range(20):
             write(written.append, i)
     assert written == list(range(20))
@@ -60,7 +60,7 @@ def test_few_writes_wait():
         gate.wait(10)
         written.append(i)
 
-    with WriteBehind(depth=2) as write:
+    with BackgroundWriter(depth=2) as write:
         write(slow, 0)
         write(slow, 1)
         blocked = threading.Thread(target=write, args=(slow, 2))
@@ -78,7 +78,7 @@ def test_a_failed_write_is_raised_and_the_others_are_made():
     def fail():
         raise OSError("full")
 
-    with pytest.raises(OSError, match="full"), WriteBehind() as write:
+    with pytest.raises(OSError, match="full"), BackgroundWriter() as write:
         write(written.append, 1)
         write(fail)
         write(written.append, 2)
@@ -87,7 +87,7 @@ def test_a_failed_write_is_raised_and_the_others_are_made():
 
 def test_a_fault_elsewhere_lets_pending_writes_finish():
     written = []
-    with pytest.raises(KeyError), WriteBehind() as write:
+    with pytest.raises(KeyError), BackgroundWriter() as write:
         write(written.append, 1)
         raise KeyError("elsewhere")
     assert written == [1]

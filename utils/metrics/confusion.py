@@ -115,7 +115,7 @@ def _count_on_device(pred: Tensor, label: Tensor, num_classes: int, ignore_label
     return counts[:ignored].view(-1, num_classes, num_classes)
 
 
-def scores(confusion_matrix: np.ndarray | Tensor, names: Sequence[str]) -> dict:
+def compute_metrics(confusion_matrix: np.ndarray | Tensor, names: Sequence[str]) -> dict:
     """Scores of a confusion matrix (rows = truth), as fractions; None where there is nothing to divide by.
 
     Args:

@@ -138,7 +138,7 @@ FAULTS = (
     Fault(
         "the last step of an epoch is never looked at",
         "engine/training/trainer.py",
-        "        self.look_back(bar)\n        return True",
+        "        self.flush_metrics(bar)\n        return True",
         "        return True",
         ("tests/test_numerics.py",),
     ),

@@ -1,4 +1,4 @@
-"""A model for inference only: norms and the filters' subtraction folded into convolutions; image in, labels out."""
+"""A model for inference only: norms and the filters' subtraction fused into convolutions; image in, labels out."""
 
 import copy
 from collections import Counter
@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from network.enhancement import FeatureFilter
-from network.levels import LevelConv
+from network.levels import PyramidConv
 
 TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -38,28 +38,28 @@ class ImageToLabels(nn.Module):
         return logits.argmax(dim=1).to(torch.uint8)
 
 
-def fold(model: nn.Module) -> nn.Module:
+def fuse_for_inference(model: nn.Module) -> nn.Module:
     """A copy of `model` in evaluation mode that computes the same logits with fewer passes over its maps.
 
     A batch norm goes into the convolution that it alone reads from, a `FeatureFilter` becomes a convolution, and heads
     for training are dropped. Norms behind an addition (FEM's) stay. In float32 the logits agree to 1e-4 of the largest.
     """
-    folded = copy.deepcopy(model).eval().requires_grad_(False)
-    if isinstance(getattr(folded, "aux_heads", None), nn.ModuleList):
-        folded.aux_heads = nn.ModuleList()
-    if hasattr(folded, "boundary_head"):
-        folded.boundary_head = None
-    for conv_name, norm_name in find_pairs(folded):
-        norm = folded.get_submodule(norm_name)
-        folded.set_submodule(conv_name, fuse_conv_bn_eval(folded.get_submodule(conv_name), norm))
-        folded.set_submodule(norm_name, nn.Sequential(*norm.children()))  # timm's norms hold their activation
-    for name in names_of_filters(folded):
-        folded.set_submodule(name, _as_convolution(folded.get_submodule(name)))
-    return folded
+    fused = copy.deepcopy(model).eval().requires_grad_(False)
+    if isinstance(getattr(fused, "aux_heads", None), nn.ModuleList):
+        fused.aux_heads = nn.ModuleList()
+    if hasattr(fused, "boundary_head"):
+        fused.boundary_head = None
+    for conv_name, norm_name in find_pairs(fused):
+        norm = fused.get_submodule(norm_name)
+        fused.set_submodule(conv_name, fuse_conv_bn_eval(fused.get_submodule(conv_name), norm))
+        fused.set_submodule(norm_name, nn.Sequential(*norm.children()))  # timm's norms hold their activation
+    for name in names_of_filters(fused):
+        fused.set_submodule(name, _as_convolution(fused.get_submodule(name)))
+    return fused
 
 
 def names_of_filters(model: nn.Module) -> list[str]:
-    """Names of the `FeatureFilter`s of `model`, which `fold` keeps."""
+    """Names of the `FeatureFilter`s of `model`, which `fuse_for_inference` keeps."""
     return [name for name, module in model.named_modules() if isinstance(module, FeatureFilter)]
 
 
@@ -90,7 +90,7 @@ def find_pairs(model: nn.Module) -> list[tuple[str, str]]:
 
     hooks = []
     for name, module in model.named_modules():
-        if type(module) in (nn.Conv2d, LevelConv):  # another subclass may change its weight in its forward
+        if type(module) in (nn.Conv2d, PyramidConv):  # another subclass may change its weight in its forward
             hooks.append(module.register_forward_hook(watch_conv(name)))
         elif isinstance(module, NORMS) and module.running_mean is not None:
             hooks.append(module.register_forward_pre_hook(watch_norm(name)))

@@ -5,27 +5,27 @@ from torch import nn
 import network
 from engine.inference.predictor import build_predictor
 from network.enhancement import FeatureFilter
-from network.folding import ImageToLabels, find_pairs, fold
+from network.fusing import ImageToLabels, find_pairs, fuse_for_inference
 from tests.conftest import shake, untrained
 from transforms import build_eval_transform
 
 
-def difference(model: nn.Module, folded: nn.Module, size: tuple[int, int]) -> float:
+def difference(model: nn.Module, fused: nn.Module, size: tuple[int, int]) -> float:
     """Largest difference of the logits, relative to the largest logit."""
     images = torch.randn(2, 3, *size)
     with torch.no_grad():
-        logits, again = model(images)["logits"], folded(images)["logits"]
+        logits, again = model(images)["logits"], fused(images)["logits"]
     return ((logits - again).abs().max() / logits.abs().max()).item()
 
 
 @pytest.mark.parametrize("arch", [arch for arch in network.list_models() if "101" not in arch])
 def test_every_model_is_the_same_folded(arch):
     model = shake(network.build_model(arch, 3)).eval()
-    folded = fold(model)
-    assert difference(model, folded, (65, 91)) < 1e-4
-    assert difference(model, folded.to(memory_format=torch.channels_last), (64, 96)) < 1e-4
-    assert not any(isinstance(module, FeatureFilter) for module in folded.modules())
-    left = sum(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    fused = fuse_for_inference(model)
+    assert difference(model, fused, (65, 91)) < 1e-4
+    assert difference(model, fused.to(memory_format=torch.channels_last), (64, 96)) < 1e-4
+    assert not any(isinstance(module, FeatureFilter) for module in fused.modules())
+    left = sum(isinstance(module, nn.BatchNorm2d) for module in fused.modules())
     if arch.startswith(("fenet_", "sfnet_")):
         assert left == (6 if arch.startswith("fenet_") else 0)  # FEM's norm stands behind an addition
 
@@ -40,21 +40,21 @@ def test_every_model_is_the_same_folded(arch):
 )
 def test_options_are_folded_too(options):
     model = shake(network.build_model("fenet_tiny", 3, channels=8, **options)).eval()
-    assert difference(model, fold(model), (97, 130)) < 1e-4
+    assert difference(model, fuse_for_inference(model), (97, 130)) < 1e-4
 
 
 def test_the_model_itself_stays():
     model = shake(network.build_model("fenet_tiny", 3, channels=8, boundary=True)).train()
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    folded = fold(model)
-    assert model.training and not folded.training and len(model.aux_heads) == 2
+    fused = fuse_for_inference(model)
+    assert model.training and not fused.training and len(model.aux_heads) == 2
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert not any(name.startswith(("aux_heads", "boundary_head")) for name in folded.state_dict())
-    assert not any(parameter.requires_grad for parameter in folded.parameters())
+    assert not any(name.startswith(("aux_heads", "boundary_head")) for name in fused.state_dict())
+    assert not any(parameter.requires_grad for parameter in fused.parameters())
 
 
 class Branches(nn.Module):
-    """Only `alone` and its norm can be folded: each other norm or convolution has a second use."""
+    """Only `alone` and its norm can be fused: each other norm or convolution has a second use."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class Branches(nn.Module):
 def test_what_has_another_use_is_not_folded():
     model = shake(Branches()).eval()
     assert find_pairs(model) == [("alone", "norm_alone")]
-    assert difference(model, fold(model), (5, 7)) < 1e-5
+    assert difference(model, fuse_for_inference(model), (5, 7)) < 1e-5
 
 
 def test_labels_are_those_of_the_predictor():
@@ -81,7 +81,7 @@ def test_labels_are_those_of_the_predictor():
     transform = build_eval_transform(model.encoder.mean, model.encoder.std)
     normalised = torch.stack([transform({"image": image.numpy()}, None)["image"] for image in images])
     with torch.no_grad():
-        labels = ImageToLabels(fold(model))(images)
+        labels = ImageToLabels(fuse_for_inference(model))(images)
     expected = build_predictor(model, merge="logit")(normalised).argmax(1)
     assert labels.dtype == torch.uint8 and labels.shape == (2, 65, 91) and len(labels.unique()) > 1
     assert (labels != expected).double().mean() < 1e-3
@@ -90,9 +90,9 @@ def test_labels_are_those_of_the_predictor():
 @pytest.mark.parametrize("arch", ["fenet_tiny", "sfnet_lite_r18"])
 def test_a_model_that_recomputes_is_folded_too(arch):
     model = shake(network.build_model(arch, 3)).eval()
-    expected = fold(model)
-    folded = fold(network.checkpoint_activations(model))
+    expected = fuse_for_inference(model)
+    fused = fuse_for_inference(network.checkpoint_activations(model))
     images = torch.randn(1, 3, 64, 96)
     with torch.no_grad():
-        assert torch.equal(folded(images)["logits"], expected(images)["logits"])
-    assert folded.state_dict().keys() == expected.state_dict().keys()
+        assert torch.equal(fused(images)["logits"], expected(images)["logits"])
+    assert fused.state_dict().keys() == expected.state_dict().keys()
