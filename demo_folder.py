@@ -11,7 +11,7 @@ import torch
 
 import datasets
 import network
-from config import DemoOptions, parse_demo, runtime_of
+from config import DemoOptions, parse_demo
 from datasets.base import ClassTable
 from datasets.reading import IMAGE_SUFFIXES, read_image
 from engine.checkpoint.loading import check_classes, load_model
@@ -76,8 +76,8 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
     """A function RGB (H,W,3) uint8 and its name -> train ids (H,W) uint8, and the classes."""
     classes = datasets.class_table(options.dataset) if options.dataset else None
     names = classes.names if classes else None
-    if runtime_of(options) != "torch":
-        exported = load_exported(options.snapshot, runtime_of(options), options.max_pixels)
+    if options.exported:
+        exported = load_exported(options.snapshot, options.runs_on, options.max_pixels)
         if classes is not None:
             check_classes(exported.header, names, options.snapshot)
         table = classes or ClassTable.from_description(exported.header["classes"])

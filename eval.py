@@ -11,10 +11,11 @@ from torch import Tensor
 
 import datasets
 import network
-from config import IGNORE_LABEL, EvalOptions, data_root, parse_eval, runtime_of
-from datasets.base import Split
+from config import EvalOptions, parse_eval
+from datasets.base import IGNORE_LABEL, Split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
+from datasets.options import find_root
 from datasets.sampling.sampler import evaluation_indices
 from engine.checkpoint.loading import check_classes, load_model
 from engine.evaluation.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
@@ -119,8 +120,8 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
     """The predictor, the split, and the mean and std of the encoder's images."""
     split = build_split(options, options.dataset) if options.dataset else None
     names = split.classes.names if split else None
-    if runtime_of(options) != "torch":
-        exported = load_exported(options.snapshot, runtime_of(options), options.max_pixels)
+    if options.exported:
+        exported = load_exported(options.snapshot, options.runs_on, options.max_pixels)
         split = split or build_split(options, exported.header["classes"]["dataset"])
         check_classes(exported.header, split.classes.names, options.snapshot)
         return exported.predictor(), split, exported.header["mean"], exported.header["std"]
@@ -137,7 +138,7 @@ def build(options: EvalOptions, process: Process) -> tuple[Callable[[Tensor], Te
 
 def build_split(options: EvalOptions, dataset: str) -> Split:
     """The split that is evaluated."""
-    return datasets.build_split(dataset, data_root(dataset, options.data_root), options.split, options.cv_split)
+    return datasets.build_split(dataset, find_root(dataset, options.data_root), options.split, options.cv_split)
 
 
 def choose_part(options: EvalOptions, split: Split) -> range:
@@ -192,7 +193,7 @@ def build_measures(options: EvalOptions, num_classes: int) -> list[PerImageMetri
 def write_scores(options: EvalOptions, split: Split, evaluation: Evaluation, folder: Path, digest: str) -> dict:
     """Say the scores and write the files that hold them; returns what is in `metrics.json`."""
     names = split.classes.names
-    if runtime_of(options) != "torch":  # labels alone have no likelihood
+    if options.exported:  # labels alone have no likelihood
         images = [dataclasses.replace(image, nll=math.nan) for image in evaluation.images]
         evaluation = dataclasses.replace(evaluation, images=images)
     result = summarise(evaluation, names, options.bootstrap)

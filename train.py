@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 import datasets
 import network
-from config import IGNORE_LABEL, TrainConfig, data_root, parse_train
-from datasets.base import Split
+from config import TrainConfig, parse_train
+from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.epochs import TrainingEpochs
@@ -44,6 +44,7 @@ from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from loss import build_loss
 from network.fusing import fuse_for_inference
+from network.options import DEFAULT_ARCH
 from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
 from transforms import (
     CropWindow,
@@ -63,7 +64,6 @@ from utils.kernels import check_kernels
 from utils.logging import get_logger, setup_logging
 from utils.signals import StopRequest
 
-DEFAULT_ARCH = "fenet_r18"
 PICTURES = 4  # validation images drawn at each best epoch
 REPORT_IMAGES = 3  # of the worst in the report of the best epoch, and as many of the best
 RESAMPLES = 2000  # of the images, for the report's intervals
@@ -78,15 +78,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train(argv: Sequence[str]) -> None:
     """Parse, build, run."""
     config = parse_train(argv)
-    if config.run.deterministic:
+    if config.compute.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts
-    with StopRequest() as stop, distributed.job(config.run.device, config.run.timeout, stop) as process:
-        make_folder(config.folder, "--ckpt or --exp")
-        setup_logging(process.is_main, config.folder / "log.txt")
+    with StopRequest() as stop, distributed.job(config.compute.device, config.run.timeout, stop) as process:
+        make_folder(config.run.folder, "--ckpt or --exp")
+        setup_logging(process.is_main, config.run.folder / "log.txt")
         if config.run.evaluateF:
             score_boundaries(config, process)
             return
-        with RunLock(config.folder) as lock:
+        with RunLock(config.run.folder) as lock:
             distributed.on_main_rank(lock.acquire)
             prepare(config, process).run(stop)
 
@@ -106,8 +106,8 @@ def prepare(config: TrainConfig, process: Process) -> Trainer:
     compare_ranks(config, trainer)
 
     def take_over() -> None:
-        prepare_run_folder(config.folder, resumed[1] if resumed else None)
-        write_json(config.folder / "config.json", resolved_options(config, trainer))
+        prepare_run_folder(config.run.folder, resumed[1] if resumed else None)
+        write_json(config.run.folder / "config.json", resolved_options(config, trainer))
 
     distributed.on_main_rank(take_over)
     return trainer
@@ -118,7 +118,7 @@ def compare_ranks(config: TrainConfig, trainer: Trainer) -> None:
     if trainer.process.world_size == 1:
         return
     own = ("data_root", "num_workers", "ckpt", "tb_path", "device", "debug", "snapshot", "pretrained", "resume")
-    options = {name: repr(value) for name, value in config.flat().items() if name not in own}
+    options = {name: repr(value) for name, value in config.to_dict().items() if name not in own}
     splits = {split: build_split(config, split) for split in (config.data.train_split, config.data.val_split)}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     weights = {"step": trainer.state.step, "sha256": weights_sha256(trainer.model.state_dict())}
@@ -131,13 +131,13 @@ def compare_ranks(config: TrainConfig, trainer: Trainer) -> None:
 def resolved_options(config: TrainConfig, trainer: Trainer) -> dict:
     """Every option, with what was left open filled in."""
     model, data = trainer.model, config.data
-    return config.flat() | {
+    return config.to_dict() | {
         "arch": model.config["arch"],
         "backbone": model.config["options"].get("backbone"),
         "aux": len(model.aux_heads) > 0,
-        "data_root": str(data_root(data.dataset, data.data_root)),
+        "data_root": str(data.root),
         "device": str(trainer.process.device),
-        "tb_path": str(tensorboard_folder(config)),
+        "tb_path": str(config.run.tensorboard_folder),
         "processes": trainer.process.world_size,
         "job": distributed.job_id(),
         "norm": norm_of(config, trainer.process),
@@ -148,11 +148,11 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
     """The snapshot that --resume asks for, said in the log; None for a fresh start."""
     log, found = get_logger(), None
     if config.run.resume == "auto" or is_own_restart(config):
-        found = newest_snapshot(config.folder, log.warning)
+        found = newest_snapshot(config.run.folder, log.warning)
     elif config.run.resume != "never":
         found = Path(config.run.resume), load_snapshot(config.run.resume)
-    if found is None and config.model.restore_optimizer:
-        found = Path(config.model.snapshot), load_snapshot(config.model.snapshot)
+    if found is None and config.weights.restore_optimizer:
+        found = Path(config.weights.snapshot), load_snapshot(config.weights.snapshot)
     if found is None:
         return None
     path, snapshot = found
@@ -163,7 +163,7 @@ def find_snapshot(config: TrainConfig) -> tuple[dict, Path] | None:
 def is_own_restart(config: TrainConfig) -> bool:
     """True if this job is started again after it began this run: then it goes on, whatever --resume says."""
     try:
-        began = json.loads((config.folder / "config.json").read_text())
+        began = json.loads((config.run.folder / "config.json").read_text())
     except (OSError, ValueError):
         return False
     return distributed.is_restart() and began.get("job") == distributed.job_id()
@@ -185,56 +185,55 @@ def build_trainer(
         splits: To train and to validate on; None: those of the options.
         resumed: The snapshot that the run goes on from; here only what it says of its encoder is read.
     """
-    check_kernels(config.run.kernels, process.device)
-    torch.manual_seed(config.run.seed)
-    torch.use_deterministic_algorithms(config.run.deterministic)
+    check_kernels(config.compute.kernels, process.device)
+    torch.manual_seed(config.compute.seed)
+    torch.use_deterministic_algorithms(config.compute.deterministic)
     train_split, val_split = splits or (build_train_split(config), build_split(config, config.data.val_split))
     warn_of_overlap(train_split, val_split)
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh, resumed)
-    network.use_kernels(model, config.run.kernels)
-    optim = config.optim
+    network.use_kernels(model, config.compute.kernels)
     optimizer = build_optimizer(
         model,
-        optim.optimizer,
-        optim.lr,
-        optim.momentum,
-        optim.weight_decay,
-        optim.amsgrad,
-        no_decay_norm_bias=optim.no_decay_norm_bias,
+        config.optimizer.optimizer,
+        config.optimizer.lr,
+        config.optimizer.momentum,
+        config.optimizer.weight_decay,
+        config.optimizer.amsgrad,
+        no_decay_norm_bias=config.optimizer.no_decay_norm_bias,
     )
     epochs, augment = build_epochs(config, process, train_split, model.encoder)
-    precision = Precision.build(config.run.amp, process.device)
+    precision = Precision.build(config.compute.amp, process.device)
     validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
     criterion = build_criterion(config, classes.num_classes).to(process.device)
-    plan = build_plan(config, epochs.batches // optim.accumulate)
+    plan = build_plan(config, epochs.batches // config.schedule.accumulate)
     compiled = CompiledStep(model, criterion, precision.dtype, process.device, plan.memory_format, augment)
     return Trainer(
         model=model,
         parallel=wrap_parallel(
             model,
             process,
-            config.run.ddp_backend,
-            static_graph=optim.accumulate == 1,
-            compress=config.run.grad_compression == "bf16",
+            config.compute.ddp_backend,
+            static_graph=config.schedule.accumulate == 1,
+            compress=config.compute.grad_compression == "bf16",
         ),
         criterion=criterion,
         optimizer=optimizer,
         set_rate=build_rate(config, optimizer),
-        average=ModelAverage(model, optim.ema) if optim.ema else None,
+        average=ModelAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
         precision=precision,
         process=process,
         plan=plan,
         header={"config": model.config, "classes": classes.describe(config.data.dataset)},
-        folder=config.folder,
-        tensorboard=tensorboard_folder(config),
+        folder=config.run.folder,
+        tensorboard=config.run.tensorboard_folder,
         make_loader=epochs,
         augment=augment,
-        compiled=compiled if config.run.compile else None,
+        compiled=compiled if config.compute.compile else None,
         validate=validate,
         draw=draw,
-        report=report if config.run.report else None,
-        settings=config.settings(process.world_size)
+        report=report if config.validation.report else None,
+        settings=config.reproducibility_key(process.world_size)
         | {
             "arch": model.config["arch"],
             "backbone": model.config["options"].get("backbone"),
@@ -248,7 +247,7 @@ def build_trainer(
 def build_split(config: TrainConfig, split: str) -> Split:
     """One split of the data set."""
     data = config.data
-    return datasets.build_split(data.dataset, data_root(data.dataset, data.data_root), split, data.cv)
+    return datasets.build_split(data.dataset, data.root, split, data.cv)
 
 
 def warn_of_overlap(train_split: Split, val_split: Split) -> None:
@@ -267,13 +266,13 @@ def build_train_split(config: TrainConfig) -> Split:
     data, split = config.data, build_split(config, config.data.train_split)
     if not data.coarse_boost_classes:
         return split
-    root = data_root(data.dataset, data.data_root)
+    root = data.root
     return datasets.add_coarse(data.dataset, root, split, data.coarse_boost_classes)
 
 
 def load_start(config: TrainConfig, model: nn.Module) -> None:
     """The weights that a run starts from, said in the log."""
-    options, log = config.model, get_logger()
+    options, log = config.weights, get_logger()
     if options.pretrained:
         report = distributed.node_by_node(lambda: load_pretrained(model, options.pretrained, options.partial))
         log.info(f"encoder weights: {report}")
@@ -300,20 +299,20 @@ def build_model(
         for layer in batch_norms(model):
             layer.requires_grad_(False)
     if norm == "sync":
-        by_apex = config.run.ddp_backend == "apex"
+        by_apex = config.compute.ddp_backend == "apex"
         model = import_apex().convert_syncbn_model(model) if by_apex else network.convert_sync_batchnorm(model)
     elif options.syncbn and options.norm is None:
         get_logger().info(
             "--syncbn: synchronised norms need CUDA and more than one process; norms are plain in this run"
         )
-    if norm == "plain" and config.optim.bs_mult == 1:
+    if norm == "plain" and config.schedule.bs_mult == 1:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
             " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
         )
-    if config.run.checkpoint_activations:
+    if config.compute.checkpoint_activations:
         model = network.checkpoint_activations(model)
-    layout = torch.channels_last if config.run.channels_last else torch.contiguous_format
+    layout = torch.channels_last if config.compute.channels_last else torch.contiguous_format
     return model.to(process.device, memory_format=layout)
 
 
@@ -338,25 +337,25 @@ def build_criterion(config: TrainConfig, num_classes: int) -> nn.Module:
         hard_name=options.hard_name,
         aux_weight=options.aux_weight,
         boundary_weight=options.boundary_weight,
-        kernels=config.run.kernels,
+        kernels=config.compute.kernels,
     )
 
 
 def build_rate(config: TrainConfig, optimizer: torch.optim.Optimizer) -> Callable[[int, int], float]:
     """(step, total steps) -> learning rate, which the optimizer then has."""
-    optim, off = config.optim, config.loss.rlx_off_epoch
-    switch_off = off / optim.max_epoch if off >= 0 and config.loss.jointwtborder else None
+    off = config.loss.rlx_off_epoch
+    switch_off = off / config.schedule.max_epoch if off >= 0 and config.loss.jointwtborder else None
 
     def set_rate(step: int, total_steps: int) -> float:
         factor = lr_factor(
             step,
             total_steps,
-            schedule=optim.lr_schedule,
-            poly_exp=optim.poly_exp,
-            repoly=optim.repoly,
-            rescale=optim.rescale,
+            schedule=config.optimizer.lr_schedule,
+            poly_exp=config.optimizer.poly_exp,
+            repoly=config.optimizer.repoly,
+            rescale=config.optimizer.rescale,
             switch_off=switch_off,
-            warmup_steps=optim.warmup_steps,
+            warmup_steps=config.optimizer.warmup_steps,
         )
         set_lr(optimizer, factor)
         return optimizer.param_groups[0]["lr"]
@@ -366,21 +365,20 @@ def build_rate(config: TrainConfig, optimizer: torch.optim.Optimizer) -> Callabl
 
 def build_plan(config: TrainConfig, steps_per_epoch: int) -> TrainSchedule:
     """Length and rhythm of the run."""
-    run, optim = config.run, config.optim
     return TrainSchedule(
-        max_epoch=min(optim.max_epoch, 2) if run.test_mode else optim.max_epoch,
+        max_epoch=min(config.schedule.max_epoch, 2) if config.run.test_mode else config.schedule.max_epoch,
         steps_per_epoch=steps_per_epoch,
-        seed=run.seed,
-        accumulate=optim.accumulate,
-        max_steps=run.max_steps,
-        save_every=run.save_every,
-        log_every=run.log_every,
-        eval_epoch=0 if run.test_mode else run.eval_epoch,
-        val_every=run.val_every,
-        max_skipped_steps=run.max_skipped_steps,
+        seed=config.compute.seed,
+        accumulate=config.schedule.accumulate,
+        max_steps=config.schedule.max_steps,
+        save_every=config.schedule.save_every,
+        log_every=config.schedule.log_every,
+        eval_epoch=0 if config.run.test_mode else config.validation.eval_epoch,
+        val_every=config.validation.val_every,
+        max_skipped_steps=config.schedule.max_skipped_steps,
         freeze_norms=config.model.freeze_norms,
-        memory_format=torch.channels_last if run.channels_last else torch.contiguous_format,
-        batch_images=optim.bs_mult,
+        memory_format=torch.channels_last if config.compute.channels_last else torch.contiguous_format,
+        batch_images=config.schedule.bs_mult,
     )
 
 
@@ -388,7 +386,7 @@ def build_epochs(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module
 ) -> tuple[TrainingEpochs, DeviceAugment | None]:
     """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
-    data, run, options = config.data, config.run, config.augment
+    data, options = config.data, config.augment
     choices = RandomAugment(
         crop_size=options.crop_size,
         pre_size=options.pre_size,
@@ -401,27 +399,27 @@ def build_epochs(
         transform, augment = CropWindow(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
     else:
         transform, augment = TrainTransform(choices, encoder.mean, encoder.std), None
-    cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
+    cache = open_cache(split, data.cache, Path(config.run.ckpt) / "cache")
     epochs = TrainingEpochs(
-        TrainingDataset(split, transform, run.seed, cache),
+        TrainingDataset(split, transform, config.compute.seed, cache),
         process,
-        batch_size=config.optim.bs_mult,
+        batch_size=config.schedule.bs_mult,
         class_uniform_pct=data.class_uniform_pct,
         class_uniform_tile=data.class_uniform_tile,
         max_cu_epoch=data.max_cu_epoch,
         cache_folder=Path(config.run.ckpt),
         num_workers=data.num_workers,
         worker_timeout=data.worker_timeout,
-        limit=TEST_MODE_BATCHES * config.optim.accumulate if run.test_mode else None,
-        audit_path=config.folder / "sampling.jsonl",
+        limit=TEST_MODE_BATCHES * config.schedule.accumulate if config.run.test_mode else None,
+        audit_path=config.run.folder / "sampling.jsonl",
     )
-    accumulate = config.optim.accumulate
+    accumulate = config.schedule.accumulate
     if epochs.batches < accumulate:
         raise OptionError(
             f"--accumulate {accumulate}: an epoch has {epochs.batches} batches; lower it, --global_batch or --bs_mult"
         )
-    if run.dump_augmentation_images and process.is_main:
-        dump_augmented(epochs, augment, encoder, config.folder / "augmented")
+    if config.run.dump_augmentation_images and process.is_main:
+        dump_augmented(epochs, augment, encoder, config.run.folder / "augmented")
     return epochs, augment
 
 
@@ -443,18 +441,20 @@ def build_validation(
     config: TrainConfig, process: Process, split: Split, encoder: nn.Module, amp: torch.dtype | None
 ) -> tuple[Callable, Callable[[nn.Module], dict[str, np.ndarray]], Callable]:
     """Functions of a model: its evaluation over all ranks, pictures of a few images by name, the report of an epoch."""
-    data, optim, run = config.data, config.optim, config.run
+    data, options = config.data, config.validation
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to validate with")
     dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
-    count = min(len(split), TEST_MODE_IMAGES) if run.test_mode else len(split)
+    count = min(len(split), TEST_MODE_IMAGES) if config.run.test_mode else len(split)
 
     def predictor(model: nn.Module) -> Callable[[Tensor], Tensor]:
-        return build_predictor(fuse_for_inference(model), base_size=run.base_size, max_pixels=run.max_pixels)
+        return build_predictor(fuse_for_inference(model), base_size=options.base_size, max_pixels=options.max_pixels)
 
     def validate(model: nn.Module, stopped: Callable[[], bool]) -> Evaluation:
         indices = evaluation_indices(count, process.rank, process.world_size)
-        loader = build_eval_loader(dataset, indices, optim.bs_mult_val, data.num_workers, process.device.type == "cuda")
+        loader = build_eval_loader(
+            dataset, indices, options.bs_mult_val, data.num_workers, process.device.type == "cuda"
+        )
         return evaluate(
             predictor(model),
             loader,
@@ -462,7 +462,7 @@ def build_validation(
             IGNORE_LABEL,
             process.device,
             amp=amp,
-            measures=[trimap_measure(split.classes.num_classes, IGNORE_LABEL)] if run.report else (),
+            measures=[trimap_measure(split.classes.num_classes, IGNORE_LABEL)] if config.validation.report else (),
             stopped=stopped,
             progress=process.is_main,
         )
@@ -477,20 +477,24 @@ def build_validation(
 
     def report(model: nn.Module, evaluation: Evaluation, epoch: int) -> None:
         result = summarise(evaluation, split.classes.names, RESAMPLES)
-        result["protocol"] = {"inference_mode": "whole", "base_size": run.base_size, "amp": run.amp}
+        result["protocol"] = {
+            "inference_mode": "whole",
+            "base_size": options.base_size,
+            "amp": config.compute.amp,
+        }
         facts = {"epoch": epoch, "weights sha256": weights_sha256(model.state_dict()), "data set": split.dataset}
         facts |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
         write_report(
-            config.folder / "report.html",
-            f"{model.config['arch']} on {split.dataset} {split.split}, epoch {epoch} of {run.exp}",
+            config.run.folder / "report.html",
+            f"{model.config['arch']} on {split.dataset} {split.split}, epoch {epoch} of {config.run.exp}",
             result,
             evaluation,
             split.classes.palette,
             IGNORE_LABEL,
             resampler(dataset, predictor(model), process.device, amp),
-            {"Weights and data": facts, "Options": config.flat()},
+            {"Weights and data": facts, "Options": config.to_dict()},
             REPORT_IMAGES,
-            metrics=config.folder / "metrics.jsonl",
+            metrics=config.run.folder / "metrics.jsonl",
         )
 
     return validate, draw, report
@@ -498,40 +502,34 @@ def build_validation(
 
 def score_boundaries(config: TrainConfig, process: Process) -> None:
     """--evaluateF: boundary F-scores of --snapshot on the validation split, in `boundary_f_scores.json`."""
-    if config.model.snapshot is None:
+    if config.weights.snapshot is None:
         raise OptionError("--evaluateF: name the weights to score with --snapshot")
-    split, run = build_split(config, config.data.val_split), config.run
+    split, options = build_split(config, config.data.val_split), config.validation
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
-    path, names = config.model.snapshot, split.classes.names
-    model, _, report = load_model(path, network.build_model, config.model.arch, names, config.model.partial)
+    path, names = config.weights.snapshot, split.classes.names
+    model, _, report = load_model(path, network.build_model, config.model.arch, names, config.weights.partial)
     get_logger().info(str(report))
     dataset = EvaluationDataset(split, build_eval_transform(model.encoder.mean, model.encoder.std))
     indices = evaluation_indices(len(split), process.rank, process.world_size)
     result = evaluate_boundaries(
         build_predictor(
-            fuse_for_inference(model).to(process.device), base_size=run.base_size, max_pixels=run.max_pixels
+            fuse_for_inference(model).to(process.device),
+            base_size=options.base_size,
+            max_pixels=options.max_pixels,
         ),
         build_eval_loader(dataset, indices, 1, config.data.num_workers),
         split.classes.names,
         IGNORE_LABEL,
-        run.eval_thresholds,
+        config.run.eval_thresholds,
         process.device,
-        Precision.build(run.amp, process.device).dtype,
+        Precision.build(config.compute.amp, process.device).dtype,
         progress=process.is_main,
     )
     for threshold, row in result.items():
         get_logger().info(f"boundary F-score at {threshold}: {row['mean_f']}")
     if process.is_main:
-        write_json(config.folder / "boundary_f_scores.json", result)
-
-
-def tensorboard_folder(config: TrainConfig) -> Path:
-    """Where TensorBoard events go: the run's folder, or a run of its own below --tb_path."""
-    run = config.run
-    if run.tb_path is None:
-        return config.folder
-    return Path(run.tb_path) / (f"{run.exp}_{run.tb_tag}" if run.tb_tag else run.exp)
+        write_json(config.run.folder / "boundary_f_scores.json", result)
 
 
 if __name__ == "__main__":

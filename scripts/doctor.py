@@ -15,8 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from config import ModelOptions, TrainConfig, data_root, parse_train
+from config import TrainConfig, parse_train
 from datasets.checks.manifest import DEFAULT_NAME, verify_manifest, write_manifest
+from network.options import DEFAULT_ARCH, ModelOptions
 from scripts.doctor_checks.files import check_files, read_samples
 from scripts.doctor_checks.findings import Finding, Visit
 from scripts.doctor_checks.labels import check_labels
@@ -26,7 +27,6 @@ from scripts.doctor_checks.rehearsal import check_rehearsal
 from scripts.doctor_checks.report import as_data, exit_code, show, summary
 from scripts.doctor_checks.sampling import check_crops, check_duplicates
 from scripts.doctor_checks.snapshot import check_snapshot, snapshot_arch
-from train import DEFAULT_ARCH
 from utils.cli import run_main
 from utils.errors import CheckpointError, OptionError
 from utils.files import write_json
@@ -56,13 +56,14 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     if own.gpu_memory is not None and not own.gpu_memory > 0:
         raise OptionError(f"--gpu_memory {own.gpu_memory}: must be positive, in GiB")
     config = parse_train(rest)
-    return own, config if config.model.arch else replace(config, model=_unnamed_model(config.model))
+    return own, config if config.model.arch else replace(config, model=_unnamed_model(config))
 
 
-def _unnamed_model(options: ModelOptions) -> ModelOptions:
+def _unnamed_model(config: TrainConfig) -> ModelOptions:
     """Without --arch: the model that --snapshot names, else train.py's default."""
+    options, path = config.model, config.weights.snapshot
     try:
-        found = snapshot_arch(options.snapshot) if options.snapshot else None
+        found = snapshot_arch(path) if path else None
     except CheckpointError:  # the check of the snapshot reports it
         found = None
     arch, settings = found or (DEFAULT_ARCH, {})
@@ -72,12 +73,12 @@ def _unnamed_model(options: ModelOptions) -> ModelOptions:
 def run(argv: Sequence[str]) -> int:
     """Parse, check, report; returns the exit code."""
     own, config = parse(argv)
-    root = data_root(config.data.dataset, config.data.data_root)
+    root = config.data.root
     if own.manifest:
         return handle_manifest(own.manifest, root, own.manifest_file or root / DEFAULT_NAME)
     setup_logging(False)
     started = time.monotonic()
-    visit = Visit(config, root, own.full, config.run.seed, own.gpu_memory)
+    visit = Visit(config, root, own.full, config.compute.seed, own.gpu_memory)
     print(f"{config.data.dataset} at {root}, for {config.model.arch}\n")
     sections = {}
     for title, check in checks(own).items():

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import datasets
 import eval as evaluation
-from config import IGNORE_LABEL, data_root
-from datasets.base import Split
+from datasets.base import IGNORE_LABEL, Split
+from datasets.options import find_root
 from datasets.reading import read_label
 from engine.evaluation.score_files import COUNTS, load_per_image
 from scripts.receipts.command import ROOT, Command, parse_command
@@ -114,7 +114,7 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
         raise DataError(f"{folder / 'metrics.json'}: of {metrics['dataset']}; say so with --dataset")
     if not snapshot.is_file() or metrics["snapshot_sha256"] != file_sha256(snapshot):
         raise DataError(f"{folder / 'metrics.json'}: scores other weights than {snapshot}; evaluate these")
-    root = data_root(options.dataset, options.data_root)
+    root = find_root(options.dataset, options.data_root)
     split = datasets.build_split(options.dataset, root, metrics["split"])
     check_scores(metrics, command, split, folder)
     again = recount(folder)
@@ -178,7 +178,7 @@ def body(argv: Sequence[str]) -> None:
     options = parse(argv)
     out = options.out or RESULTS / f"{options.id}.json"
     command = parse_command(options.command, "--command")
-    root = data_root(options.dataset, options.data_root)
+    root = find_root(options.dataset, options.data_root)
     places = {"OUT": Path(options.out_folder).absolute(), "DATA": root.absolute()}
     if options.execute:
         require_empty(places["OUT"])

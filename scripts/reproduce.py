@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import datasets
-from config import data_root
+from datasets.options import find_root
 from scripts.make_receipt import hash_split, present_revision, read_json, require_empty
 from scripts.receipts.command import ROOT, Command, parse_command
 from scripts.receipts.pages import render
@@ -71,7 +71,7 @@ def reproduce(options: argparse.Namespace) -> None:
     command, stated = parse_command(receipt["command"], options.id), receipt["tolerance"]
     if options.check is None and stated["mean_iou"] is None:
         raise OptionError(f"{options.id}: states no tolerance for training it again ({stated['covers']}); use --check")
-    root, out = data_root(receipt["dataset"], options.data_root), options.out_folder or ROOT / TEMPORARY / options.id
+    root, out = find_root(receipt["dataset"], options.data_root), options.out_folder or ROOT / TEMPORARY / options.id
     require_empty(out)
     if options.check is not None:
         check_snapshot(receipt, options.check)

@@ -20,13 +20,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
 import train
-from config import IGNORE_LABEL, TrainConfig, parse_train
-from datasets.base import Split
+from config import TrainConfig, parse_train
+from datasets.base import IGNORE_LABEL, Split
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
 from datasets.part import SubsetSplit
 from datasets.sampling.class_uniform import CropSample
+from network.options import DEFAULT_ARCH
 from transforms import DeviceAugment, denormalize
 from utils.cli import run_main
 from utils.distributed import Process
@@ -139,7 +140,7 @@ def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | N
     """The epochs and the augmentation that train.py would make, and mean and std of the images."""
     config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = train.build_train_split(config)
-    arch, options = config.model.arch or train.DEFAULT_ARCH, config.model.build_options()
+    arch, options = config.model.arch or DEFAULT_ARCH, config.model.build_options()
     encoder = network.build_model(arch, split.classes.num_classes, **options).encoder
     process = Process(0, 1, torch.device("cpu"))
     return *train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std

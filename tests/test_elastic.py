@@ -19,7 +19,7 @@ from utils.errors import OptionError
 
 def accumulation(global_batch: int, bs_mult: int, processes: int) -> int:
     argv = ["--global_batch", str(global_batch), "--bs_mult", str(bs_mult)]
-    return config.parse_train(argv).for_processes(processes).optim.accumulate
+    return config.parse_train(argv).for_processes(processes).schedule.accumulate
 
 
 def steps(draws: list, global_batch: int, bs_mult: int, processes: int, first: int, last: int) -> list[list]:
@@ -51,7 +51,7 @@ def test_accumulation_adapts(processes, accumulate):
 
 def test_settings_stay_while_processes_change():
     parsed = config.parse_train(["--global_batch", "8"])
-    one, four = (parsed.for_processes(n).settings(n) for n in (1, 4))
+    one, four = (parsed.for_processes(n).reproducibility_key(n) for n in (1, 4))
     assert {name for name in one if one[name] != four[name]} == {"processes", "accumulate"}
 
 

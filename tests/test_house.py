@@ -91,7 +91,7 @@ def test_entry_point_is_a_function_of_argv(entry_point):
 
 def test_readme_names_every_training_option():
     named = set(re.findall(r"--(\w+)", (ROOT / "README.md").read_text()))
-    missing = config.parse_train([]).flat().keys() - named
+    missing = config.parse_train([]).to_dict().keys() - named
     assert not missing, f"README.md, Options of train.py: add {sorted(missing)}"
 
 

@@ -16,6 +16,7 @@ from utils.errors import EnvironmentFault, FENetError
 from utils.heartbeat import DONE, Heartbeat, is_lost_peer
 from utils.signals import StopRequest
 
+DEVICES = ("auto", "cpu", "cuda")
 TIMEOUT_S = 120.0  # patience with other processes
 JOIN_S = 300.0  # until all have started: they import from disks of different speed
 T = TypeVar("T")

@@ -4,11 +4,13 @@ import argparse
 import dataclasses
 import math
 from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from utils.errors import OptionError
 
 T = TypeVar("T")
+MAX_SIDE = 32766  # of an image, in pixels, that OpenCV can resample
 
 
 def option(default: Any, help: str, *, flags: tuple[str, ...] = (), choices: tuple | None = None, parse=None) -> Any:
@@ -47,6 +49,24 @@ def numbers(kind: type) -> Any:
 
     parse.__name__ = f"comma-separated {kind.__name__} list"
     return parse
+
+
+def check(fits: object, flag: str, value: object, rule: str) -> None:
+    """Raises `OptionError`, which names the flag, its value and the rule, unless `fits` is true."""
+    if not fits:
+        raise OptionError(f"{flag} {value}: {rule}")
+
+
+def check_side(flag: str, value: int | None) -> None:
+    """Raises `OptionError` for a side of an image, in pixels, that cannot be resampled to."""
+    check(value is None or 1 <= value <= MAX_SIDE, flag, value, f"must be from 1 to {MAX_SIDE} pixels")
+
+
+def check_below(flag: str, name: str, folder: str) -> None:
+    """Raises `OptionError` for a name that leads out of its folder."""
+    check(
+        not Path(name).is_absolute() and ".." not in Path(name).parts, flag, name, f"a name below {folder}, without .."
+    )
 
 
 class Parser(argparse.ArgumentParser):

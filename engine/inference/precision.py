@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 AUTOCAST = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
+PRECISIONS = tuple(AUTOCAST)
 
 
 @dataclass

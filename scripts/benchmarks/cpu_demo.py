@@ -22,8 +22,8 @@ from torch import nn
 
 import datasets
 import network
-from config import data_root
 from datasets.base import IGNORE_LABEL, Split
+from datasets.options import find_root
 from datasets.synthetic.split import SyntheticSplit
 from engine.checkpoint.loading import check_classes, load_model
 from engine.export.formats import quantise, write_onnx, write_openvino
@@ -80,7 +80,7 @@ def load(options: argparse.Namespace) -> tuple[nn.Module, tuple[Split, Split]]:
         return network.build_model(options.arch, splits[0].classes.num_classes, aux=False).eval(), splits
     model, header, _ = load_model(options.snapshot, network.build_model)
     dataset = header["classes"]["dataset"]
-    root = data_root(dataset, options.data_root)
+    root = find_root(dataset, options.data_root)
     splits = tuple(datasets.build_split(dataset, root, name) for name in ("train", "val"))
     check_classes(header, splits[0].classes.names, options.snapshot)
     return model, splits

@@ -71,8 +71,8 @@ def _describe(visit: Visit, name: str, samples: list[SampleFacts]) -> Iterator[F
     several = f"{len(sizes)} sizes: " if len(sizes) > 1 else ""
     yield Finding("ok", f"{name}: images of {several}{some(size for size, _ in sizes.most_common())} pixels")
     val = name == visit.config.data.val_split
-    if val and len(sizes) > 1 and visit.config.optim.bs_mult_val > 1:
-        what = f"{name}: images of different sizes don't fit in one batch of {visit.config.optim.bs_mult_val}"
+    if val and len(sizes) > 1 and visit.config.validation.bs_mult_val > 1:
+        what = f"{name}: images of different sizes don't fit in one batch of {visit.config.validation.bs_mult_val}"
         yield Finding("error", what, remedy="--bs_mult_val 1", exit_code=2)
     for mode, count in Counter(facts.mode for facts in samples).items():
         if mode in UNUSUAL_MODES:

@@ -20,14 +20,14 @@ SNAPSHOTS = 3  # last.pth, its predecessor, and the one being written
 def check_memory(visit: Visit) -> Iterator[Finding]:
     """An estimate for the chosen crop and batch, against the device's memory."""
     config, classes = visit.config, next(iter(visit.splits.values())).classes
-    batch, (height, width) = config.optim.bs_mult, crop_of(config)
+    batch, (height, width) = config.schedule.bs_mult, crop_of(config)
     step = build_step_memory(config, classes.num_classes)
     needed, (there, device) = step.total(batch, height, width), device_memory(visit)
     visit.details["memory"] = {
         "estimate_bytes": round(needed), "fixed_bytes": step.fixed, "bytes_per_pixel": step.per_pixel,
         "available_bytes": there, "batch": batch, "crop": [height, width],
     }  # fmt: skip
-    what = f"{config.model.arch}, {batch} crops of {height}x{width}, --amp {config.run.amp}: a step takes about"
+    what = f"{config.model.arch}, {batch} crops of {height}x{width}, --amp {config.compute.amp}: a step takes about"
     what += f" {gib(needed)} (weights, gradients, optimizer {gib(step.fixed)}); {device} has {gib(there)}"
     if needed <= there:
         yield Finding("ok", what)
@@ -38,11 +38,11 @@ def check_memory(visit: Visit) -> Iterator[Finding]:
 def _less(config: TrainConfig, step: StepMemory, num_classes: int, there: float, batch: int, crop: tuple) -> str:
     """Flags that make the run fit, each with what it would give."""
     options = []
-    if config.run.amp == "off":
-        half = build_step_memory(replace(config, run=replace(config.run, amp="bf16")), num_classes)
+    if config.compute.amp == "off":
+        half = build_step_memory(replace(config, compute=replace(config.compute, amp="bf16")), num_classes)
         needed = half.total(batch, *crop)
         options.append(f"--amp bf16 (about {gib(needed)}{', still too much' if needed > there else ''})")
-    whole, most = batch * config.optim.accumulate, min(batch - 1, step.largest_batch(there, *crop))
+    whole, most = batch * config.schedule.accumulate, min(batch - 1, step.largest_batch(there, *crop))
     images = max((n for n in range(2, most + 1) if whole % n == 0), default=None)
     if images:
         options.append(f"--bs_mult {images} --accumulate {whole // images}")
@@ -61,7 +61,7 @@ def device_memory(visit: Visit) -> tuple[float, str]:
     """Bytes of the device that would be trained on, and its name."""
     if visit.gpu_memory is not None:
         return visit.gpu_memory * 2**30, "the GPU of --gpu_memory"
-    if visit.config.run.device != "cpu" and torch.cuda.is_available():
+    if visit.config.compute.device != "cpu" and torch.cuda.is_available():
         return torch.cuda.get_device_properties(0).total_memory, torch.cuda.get_device_name(0)
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine (no GPU here, see --gpu_memory)"
 
@@ -69,7 +69,7 @@ def device_memory(visit: Visit) -> tuple[float, str]:
 def check_disk(visit: Visit) -> Iterator[Finding]:
     """Room for snapshots below --ckpt, and for batches in shared memory."""
     config, memory = visit.config, visit.details.get("memory")
-    folder = config.folder
+    folder = config.run.folder
     while not folder.exists():
         folder = folder.parent
     free = shutil.disk_usage(folder).free
@@ -86,7 +86,7 @@ def check_disk(visit: Visit) -> Iterator[Finding]:
 def _shared_memory(visit: Visit, free: int) -> Finding:
     config, (height, width) = visit.config, crop_of(visit.config)
     sample = (3 * 4 + 8) * height * width  # float32 image, int64 label
-    needed = config.data.num_workers * PREFETCHED * config.optim.bs_mult * sample
+    needed = config.data.num_workers * PREFETCHED * config.schedule.bs_mult * sample
     visit.details["shared_memory_free_bytes"] = free
     workers = f"--num_workers {config.data.num_workers}"
     what = f"{SHARED_MEMORY}: {gib(free)} free, {workers} takes up to {gib(needed)} for each training process"

@@ -38,13 +38,12 @@ class StepMemory:
     def __init__(self, model: nn.Module, criterion: Callable, num_classes: int, config: TrainConfig) -> None:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         every = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
-        copies = (
-            1 + OPTIMIZER_TENSORS[config.optim.optimizer] + (config.optim.optimizer != "sgd" and config.optim.amsgrad)
-        )
-        self.transient = (TRANSIENT_RECOMPUTED if config.run.checkpoint_activations else TRANSIENT)[config.run.amp]
-        self.fixed = 4 * (every + copies * trained + (every if config.optim.ema else 0))
+        options, compute = config.optimizer, config.compute
+        copies = 1 + OPTIMIZER_TENSORS[options.optimizer] + options.amsgrad
+        self.transient = (TRANSIENT_RECOMPUTED if compute.checkpoint_activations else TRANSIENT)[compute.amp]
+        self.fixed = 4 * (every + copies * trained + (every if options.ema else 0))
         first, second = (
-            saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[config.run.amp])
+            saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[config.compute.amp])
             for side in PROBE_SIDES
         )
         pixels = [PROBE_BATCH * side**2 for side in PROBE_SIDES]
@@ -73,7 +72,7 @@ class StepMemory:
 
 def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
     """The formula for the model, loss and precision that train.py would use."""
-    config = replace(config, optim=replace(config.optim, bs_mult=PROBE_BATCH))  # a batch of 1 is refused
+    config = replace(config, schedule=replace(config.schedule, bs_mult=PROBE_BATCH))  # a batch of 1 is refused
     model = train.build_model(config, num_classes, Process(0, 1, torch.device("cpu")), fresh=False)
     for module in model.modules():
         if isinstance(module, PyramidConv):

@@ -14,7 +14,9 @@ from datasets.base import Split
 from datasets.part import SubsetSplit
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
+from engine.checkpoint.options import WeightOptions
 from engine.checkpoint.snapshot import load_snapshot
+from engine.training.options import RunOptions, ScheduleOptions, ValidationOptions
 from engine.training.trainer import Trainer
 from scripts.doctor_checks.findings import Finding, Visit
 from scripts.doctor_checks.labels import class_pixels
@@ -68,25 +70,24 @@ def small_config(config: TrainConfig, folder: str) -> TrainConfig:
     sides = crop if isinstance(crop, tuple) else (crop, crop)
     return replace(
         config,
-        model=replace(config.model, snapshot=None, pretrained=None, restore_optimizer=False),
+        weights=WeightOptions(),
         data=replace(config.data, num_workers=0, cache="off"),
         augment=replace(config.augment, crop_size=tuple(min(side, CROP) for side in sides)),
-        optim=replace(config.optim, bs_mult=BATCH, bs_mult_val=1, accumulate=1, max_epoch=1, warmup_steps=0),
-        run=replace(
-            config.run, ckpt=folder, exp="run", tb_path=None, max_steps=None, save_every=None, eval_epoch=0,
-            test_mode=False, dump_augmentation_images=False, base_size=LONG_SIDE, report=False,
-        ),
-    )  # fmt: skip
+        optimizer=replace(config.optimizer, warmup_steps=0),
+        schedule=ScheduleOptions(bs_mult=BATCH, max_epoch=1),
+        validation=ValidationOptions(base_size=LONG_SIDE, report=False),
+        run=RunOptions(ckpt=folder, exp="run"),
+    )
 
 
 def rehearse(config: TrainConfig, train_part: Split, val_part: Split) -> Finding:
     """The run; raises what train.py would."""
-    process = Process(0, 1, choose_device(config.run.device))
+    process = Process(0, 1, choose_device(config.compute.device))
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
         trainer = train.build_trainer(config, process, fresh=True, splits=(train_part, val_part))
-        config.folder.mkdir()
+        config.run.folder.mkdir()
         trainer.run(StopRequest())
-        return _loaded_again(config.folder, trainer)
+        return _loaded_again(config.run.folder, trainer)
 
 
 def _loaded_again(folder: Path, trainer: Trainer) -> Finding:

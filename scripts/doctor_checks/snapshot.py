@@ -18,7 +18,7 @@ def snapshot_arch(path: str) -> tuple[str, dict] | None:
 
 def check_snapshot(visit: Visit) -> Iterator[Finding]:
     """Coverage of --snapshot, as train.py would load it."""
-    options, path = visit.config.model, visit.config.model.snapshot
+    options, path = visit.config.model, visit.config.weights.snapshot
     if path is None:
         return
     try:
@@ -46,7 +46,7 @@ def check_snapshot(visit: Visit) -> Iterator[Finding]:
     visit.details["snapshot"]["loaded"] = len(report.loaded)
     if report.complete:
         yield Finding("ok", f"fits {options.arch}: {report}")
-    elif options.partial:
+    elif visit.config.weights.partial:
         yield Finding(
             "warning", f"fits {options.arch} in part: {report}", remedy="name the right --arch, if it isn't meant"
         )

@@ -231,7 +231,7 @@ def test_manifest(tmp_path, scenes, capsys):
 
 def test_the_recipe_s_options_are_taken_whole(tmp_path, scenes):
     own, options = doctor.parse(["--dataset", "folder", "--bs_mult", "1", "--ohem", "--full", "--seed", "3"])
-    assert own.full and options.loss.ohem and options.optim.bs_mult == 1 and options.run.seed == 3
+    assert own.full and options.loss.ohem and options.schedule.bs_mult == 1 and options.compute.seed == 3
     # one GPU of several has a batch of 1
     more = ["--bs_mult", "1", "--augment", "device", "--cache", "disk", "--ckpt", tmp_path / "out"]
     code, _ = visit(tmp_path, "folder", scenes, *more, rehearse=True)

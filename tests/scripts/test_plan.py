@@ -59,10 +59,10 @@ def test_eight_large_gpus_get_the_script_s_recipe(tmp_path, capsys):
     text = capsys.readouterr().out
     assert "Equivalent to the recipe." in text
     assert f"torchrun --standalone --nproc_per_node=8 train.py --options_from {out}" in text
-    planned = config.parse_train(["--options_from", str(out)]).for_processes(8).flat()
+    planned = config.parse_train(["--options_from", str(out)]).for_processes(8).to_dict()
     place = Place(tmp_path)
     place.run("train_cityscapes_fenet_res18.sh")
-    script = config.parse_train(place.recorded("train.py")).flat()
+    script = config.parse_train(place.recorded("train.py")).to_dict()
     spelt = {"syncbn", "norm", "global_batch", "ckpt", "exp"}  # the same, said in other words; and the place
     assert {name for name in script if script[name] != planned[name]} == spelt
 

@@ -23,7 +23,7 @@ def trained(place: Place, script: str, *argv: str, shell: str = "sh", **env: obj
 def test_models_on_two_cores_differ_in_the_decoder_alone(place, arch, shell):
     python = place.stub("python", STUB)
     got = trained(place, "train_camvid_2cores.sh", shell=shell, PYTHON=python, ARCH=arch, DATA_ROOT="/cam vid")
-    expected = config.parse_train([]).flat() | {
+    expected = config.parse_train([]).to_dict() | {
         **{"arch": arch, "backbone": "tf_efficientnet_lite0", "pretrained": "efficientnet-lite0", "dataset": "camvid"},
         **{"data_root": "/cam vid", "cache": "ram", "num_workers": 0, "bs_mult": 8, "crop_size": 320},
         **{"class_uniform_tile": 128, "optimizer": "adamw", "lr": 0.001, "weight_decay": 0.01, "poly_exp": 0.9},
@@ -38,18 +38,18 @@ def test_models_on_two_cores_differ_in_the_decoder_alone(place, arch, shell):
         },
         **{"ckpt": "./results", "exp": f"camvid_2cores_{arch}"},
     }
-    assert got.flat() == expected | ({"channels": 64} if arch == "fenet" else {})
+    assert got.to_dict() == expected | ({"channels": 64} if arch == "fenet" else {})
     assert got.notes == []
 
 
 def test_fenet_is_what_two_cores_train_by_default(place):
     got = trained(place, "train_camvid_2cores.sh", "--max_epoch", "3", PYTHON=place.stub("python", STUB), EXP_DIR="r")
-    assert (got.model.arch, got.flat()["max_epoch"], str(got.folder)) == ("fenet", 3, "r/camvid_2cores_fenet")
+    assert (got.model.arch, got.to_dict()["max_epoch"], str(got.run.folder)) == ("fenet", 3, "r/camvid_2cores_fenet")
 
 
 def test_camvid_on_a_gpu(place):
     python = place.stub("python", STUB)
-    got = trained(place, "train_camvid_gpu.sh", "--seed", "2", PYTHON=python, ARCH="sfnet_r18").flat()
+    got = trained(place, "train_camvid_gpu.sh", "--seed", "2", PYTHON=python, ARCH="sfnet_r18").to_dict()
     wanted = {
         "arch": "sfnet_r18",
         "backbone": None,
@@ -68,4 +68,4 @@ def test_the_modern_recipe_is_the_paper_s_but_for_the_optimizer_s_part(place):
         **{"bs_mult": 2, "max_epoch": 200, "optimizer": "adamw", "lr": 0.001, "weight_decay": 0.01, "poly_exp": 0.9},
         **{"warmup_steps": 1000, "ema": 0.999, "amp": "bf16"},
     }
-    assert got.flat() == expected and "--nproc_per_node=4" in place.launched()
+    assert got.to_dict() == expected and "--nproc_per_node=4" in place.launched()

@@ -77,7 +77,7 @@ def place(tmp_path):
 
 def recipe(arch: str, folder: Path | str, exp: str) -> dict:
     """Every option of the paper's recipe, by name."""
-    default = config.parse_train([]).flat()
+    default = config.parse_train([]).to_dict()
     return default | {
         "arch": arch,
         "dataset": "cityscapes",
@@ -121,7 +121,7 @@ def test_training_is_the_paper_s_recipe(place, name, arch, shell):
     done = place.run(f"train_cityscapes_fenet_{name}.sh", shell=shell)
     assert done.returncode == 0, done.stderr
     parsed = config.parse_train(place.recorded("train.py"))
-    assert parsed.flat() == recipe(arch, place.root / "results", f"cityscapes_fenet_{name}")
+    assert parsed.to_dict() == recipe(arch, place.root / "results", f"cityscapes_fenet_{name}")
     assert parsed.notes == []
     assert place.launched()[:2] == ["--standalone", "--nproc_per_node=8"]
     assert "SIGUSR1" in place.launched()[2]  # a queue's warning reaches the training processes
@@ -141,7 +141,7 @@ def test_the_rest_of_the_family_has_the_same_recipe(place, name, arch, batch):
     done = place.run(f"train_cityscapes_{name}.sh", "--lr", "0.02")
     assert done.returncode == 0, done.stderr
     expected = recipe(arch, place.root / "results", f"cityscapes_{name}") | {"bs_mult": batch, "lr": 0.02}
-    assert config.parse_train(place.recorded("train.py")).flat() == expected
+    assert config.parse_train(place.recorded("train.py")).to_dict() == expected
 
 
 def test_training_output_goes_to_terminal_and_log(place):
@@ -170,7 +170,7 @@ def test_training_leaves_no_temporary_files(place, tmp_path):
 def test_further_training_options_win(place):
     options = ["--exp", "mine", "--ckpt", "out put", "--max_epoch", "3", "--crop_size=512", "--no-gblur"]
     place.run("train_cityscapes_fenet_res18.sh", *options, "--tb_tag", "")
-    parsed = config.parse_train(place.recorded("train.py")).flat()
+    parsed = config.parse_train(place.recorded("train.py")).to_dict()
     expected = recipe("fenet_r18", "out put", "mine") | {"max_epoch": 3, "crop_size": 512, "gblur": False}
     assert parsed == expected
     assert (place.root / "out put" / "mine" / "console.log").is_file()
@@ -181,7 +181,7 @@ def test_training_from_the_environment(place):
     weights.touch()
     variables = {"NGPU": 2, "EXP_DIR": "my runs", "DATA_ROOT": "/data/city scapes", "PRETRAINED": weights.name}
     done = place.run("train_cityscapes_fenet_res101.sh", **variables)
-    parsed = config.parse_train(place.recorded("train.py")).flat()
+    parsed = config.parse_train(place.recorded("train.py")).to_dict()
     expected = recipe("fenet_r101", place.caller / "my runs", "cityscapes_fenet_res101")
     assert parsed == expected | {"data_root": "/data/city scapes", "pretrained": str(weights)}
     assert "--nproc_per_node=2" in place.launched()

@@ -14,14 +14,14 @@ def write(path, content) -> str:
 
 def test_what_a_config_holds_can_be_given_back(tmp_path):
     given = ["--lr", "0.3", "--crop_size", "32,64", "--no-gblur", "--ohem", "--strict_bdr_cls", "1,2", "--adamw"]
-    options = config.parse_train([*given, "--exp", "odd name", "--norm", "group"]).flat()
+    options = config.parse_train([*given, "--exp", "odd name", "--norm", "group"]).to_dict()
     file = write(tmp_path / "a.json", options)
-    assert config.parse_train(["--options_from", file]).flat() == options
+    assert config.parse_train(["--options_from", file]).to_dict() == options
 
 
 def test_the_command_line_wins(tmp_path):
     file = write(tmp_path / "a.json", {"lr": 0.3, "gblur": False, "optimizer": "adam", "bs_mult": None})
-    parsed = config.parse_train(["--sgd", f"--options_from={file}", "--gblur"]).flat()
+    parsed = config.parse_train(["--sgd", f"--options_from={file}", "--gblur"]).to_dict()
     assert (parsed["lr"], parsed["gblur"], parsed["optimizer"], parsed["bs_mult"]) == (0.3, True, "sgd", 2)
 
 

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+F_SCORE_THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)  # shares of the image's diagonal; the release's
+
 
 def boundary_f_score(
     pred: np.ndarray | Tensor, label: np.ndarray | Tensor, num_classes: int, threshold: float, ignore_label: int

@@ -1,0 +1,36 @@
+"""Options of the demo."""
+
+from dataclasses import dataclass
+
+from engine.inference.options import PredictOptions
+from utils.errors import OptionError
+from utils.options import check, option
+
+
+@dataclass(frozen=True)
+class DemoOptions(PredictOptions):
+    """demo"""
+
+    source: str | None = option(
+        None,
+        "folder of images, one image or video, or a quoted pattern such as 'shots/**/*.jpg'",
+        flags=("--demo_folder", "--demo_floder"),
+    )
+    save_dir: str = option("demo_results", "output folder")
+    recursive: bool = option(False, "also take the folders inside the folder; their names become part of the results'")
+    opacity: float = option(0.5, "of the colours over the image")
+    legend: bool = option(False, "name the classes that occur under each overlay")
+    side_by_side: bool = option(False, "put the input to the left of each overlay")
+    label_ids: bool = option(False, "also write the data set's original label ids of each image, as 8-bit PNG")
+    mask_video: bool = option(False, "also write the class colours of each video")
+    show_fps: bool = option(True, "draw the frames processed per second into videos")
+    max_frames: int | None = option(None, "frames that are taken of each video; unset: all")
+
+    def __post_init__(self) -> None:
+        if not self.source:
+            raise OptionError("--source: name a folder, an image, a video or a pattern (--demo_folder is the same)")
+        super().__post_init__()
+        if not self.save_dir:
+            raise OptionError("--save_dir: name the output folder")
+        check(0 <= self.opacity <= 1, "--opacity", self.opacity, "must be from 0 to 1")
+        check(self.max_frames is None or self.max_frames >= 1, "--max_frames", self.max_frames, "must be at least 1")

@@ -1,0 +1,97 @@
+"""Options of an evaluation."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from datasets.options import check_workers
+from engine.inference.options import PredictOptions
+from utils.errors import OptionError
+from utils.metrics.boundary import F_SCORE_THRESHOLDS
+from utils.options import check, check_below, numbers, option
+
+
+@dataclass(frozen=True)
+class EvalOptions(PredictOptions):
+    """evaluation"""
+
+    data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
+    split: str = option("val", "split to evaluate")
+    cv_split: int = option(0, "cross-validation split", flags=("--cv",))
+    save_dir: str | None = option(None, "output folder", flags=("--ckpt_path",))
+    exp_name: str = option("", "subfolder of --save_dir")
+    batch_size: int = option(1, "images per process and batch")
+    dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
+    submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
+    report: bool = option(False, "write report.html: scores, charts, best and worst images on one page")
+    boundary: bool = option(False, "also score boundaries: F-score at --eval_thresholds, Boundary IoU")
+    eval_thresholds: tuple = option(
+        F_SCORE_THRESHOLDS, "thresholds of the F-score, shares of the diagonal", parse=numbers(float)
+    )
+    bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
+    resume: bool = option(False, "go on where a killed evaluation with the same --save_dir stopped")
+    split_index: int = option(0, "which part of the split, from 0")
+    split_count: int = option(1, "parts that the split is cut into; each leaves its scores in part_INDEX_of_COUNT/")
+    partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
+    num_workers: int = option(2, "loader processes per process")
+    test_mode: bool = option(False, "a few images only")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.save_dir:
+            raise OptionError("--save_dir: name the output folder")
+        check_below("--exp_name", self.exp_name, "--save_dir")
+        if not 0 <= self.split_index < self.split_count:
+            raise OptionError(
+                f"--split_index {self.split_index} --split_count {self.split_count}: the index runs from 0 to count - 1"
+            )
+        check(self.batch_size >= 1, "--batch_size", self.batch_size, "must be at least 1")
+        check_workers(self.num_workers)
+        check(self.bootstrap >= 0, "--bootstrap", self.bootstrap, "must not be negative")
+        check_thresholds(self.eval_thresholds)
+        _check_submission(self)
+
+    @property
+    def folder(self) -> Path:
+        """Where the results go."""
+        return Path(self.save_dir) / self.exp_name
+
+    @property
+    def scores_folder(self) -> Path:
+        """Where the scores go: those of one part of a split must not stand for those of another, or of all of it."""
+        part = f"part_{self.split_index}_of_{self.split_count}" if self.split_count > 1 else ""
+        return self.folder / part
+
+    def settings(self) -> dict:
+        """What decides an image's result and files, besides snapshot, data and device."""
+        free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
+        free |= {"submission", "max_pixels", "debug", "split_index", "split_count"}
+        kept = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
+        # a result that was kept without its file must not stand for the file of an earlier evaluation
+        return kept | {"predictions": self.dump_images or self.submission is not None}
+
+
+def check_thresholds(values: tuple[float, ...]) -> None:
+    """Raises `OptionError` for thresholds of the F-score that cannot work."""
+    check(values and min(values) >= 0, "--eval_thresholds", values, "give one or more numbers from 0 on")
+
+
+def _check_submission(options: EvalOptions) -> None:
+    if options.submission is None:
+        return
+    path, pred = Path(options.submission), options.folder / "pred"
+    if path.suffix != ".zip":
+        raise OptionError(f"--submission {path}: must be named FILE.zip")
+    if path.is_dir():
+        raise OptionError(f"--submission {path}: is a folder; name a file in it")
+    if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(pred)):
+        raise OptionError(f"--submission {path}: lies among the predictions in {pred}; write it elsewhere")
+    if os.path.realpath(path) == os.path.realpath(options.snapshot):
+        raise OptionError(f"--submission {path}: is the snapshot; name another file")
+    for flag, partly in (("--split_count", options.split_count > 1), ("--test_mode", options.test_mode)):
+        if partly:
+            raise OptionError(
+                f"--submission with {flag}: a part of a split is no submission; predict all of it in one run (torchrun"
+                " shares it out among processes)"
+            )

@@ -1,0 +1,98 @@
+"""Options of prediction: what eval.py and demo_folder.py share."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.inference.precision import PRECISIONS
+from utils.distributed import DEVICES
+from utils.errors import OptionError
+from utils.options import check, numbers, option
+
+RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
+OF_SCORES = ("merge", "sliding_overlap", "window_batch")  # flags that mean nothing where a model gives labels
+OF_MODELS = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
+OF_MODELS |= {"crop_size": None, "amp": "off", "partial": False, "compile": False}  # what an exported file has fixed
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """prediction: what eval.py and demo_folder.py share"""
+
+    snapshot: str | None = option(None, "weights, or a file of scripts/export.py")
+    runtime: str | None = option(
+        None, "what runs --snapshot; unset: by its suffix (.onnx, .xml)", choices=("torch", "onnx", "openvino")
+    )
+    arch: str | None = option(None, "model name; unset: as the snapshot says")
+    dataset: str | None = option(None, "data set, whose classes and colours are used; unset: as the snapshot says")
+    inference_mode: str = option(
+        "whole",
+        "how an image is cut up; the releases' pooling is whole",
+        choices=("whole", "sliding"),
+        flags=("-im",),
+        parse=lambda text: "whole" if text == "pooling" else text,
+    )
+    scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
+    flip: bool = option(False, "also run each piece mirrored")
+    merge: str = option("prob", "how scores are merged", choices=("prob", "logit", "exp_softmax"))
+    sliding_overlap: float = option(1 / 3, "share of a window that its neighbour repeats")
+    crop_size: int | None = option(None, "side of a window; unset: the image's short side")
+    base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
+    window_batch: int = option(4, "windows per forward pass")
+    max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
+    device: str = option("auto", "device", choices=DEVICES)
+    amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    compile: bool = option(False, "compile the model with PyTorch for each size of images, and check its logits")
+    debug: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        if not self.snapshot:
+            raise OptionError("--snapshot: name the weights")
+        scales = self.scales
+        check(scales and min(scales) > 0, "--scales", scales, "give one or more positive numbers")
+        check(
+            0 <= self.sliding_overlap < 1,
+            "--sliding_overlap",
+            self.sliding_overlap,
+            "must be at least 0 and less than 1",
+        )
+        for name in ("crop_size", "base_size", "window_batch", "max_pixels"):
+            value = getattr(self, name)
+            check(value is None or value >= 1, f"--{name}", value, "must be at least 1")
+        if self.exported:
+            self._check_exported()
+
+    def _check_exported(self) -> None:
+        """An exported file gives labels, so nothing can be merged, and what it was made from is settled."""
+        for name, value in OF_MODELS.items():
+            if getattr(self, name, value) != value:
+                raise OptionError(
+                    f"--{name}: {self.snapshot} gives labels of whole images at one scale, in its own precision; leave"
+                    " the flag out, or take the snapshot that it was exported from"
+                )
+        if self.device == "cuda":
+            raise OptionError(f"--device cuda: {self.snapshot} runs on the CPU here; leave the flag out")
+
+    @property
+    def runs_on(self) -> str:
+        """`torch`, `onnx` or `openvino`: what runs the snapshot."""
+        return self.runtime or RUNTIMES.get(Path(self.snapshot).suffix, "torch")
+
+    @property
+    def exported(self) -> bool:
+        """True if `snapshot` is a file of scripts/export.py that gives labels."""
+        return self.runs_on != "torch"
+
+    def predictor(self) -> dict:
+        """Keyword arguments of `engine.inference.build_predictor`, which checks their values."""
+        names = ("crop_size", "base_size", "scales", "flip", "merge", "window_batch", "max_pixels")
+        own = {name: getattr(self, name) for name in names}
+        return own | {"mode": self.inference_mode, "overlap": self.sliding_overlap}
+
+    def notes(self) -> list[str]:
+        """A line about the flags that were given and have no effect."""
+        defaults = {item.name: item.default for item in dataclasses.fields(self)}
+        given = [f"--{name}" for name in OF_SCORES if getattr(self, name) != defaults[name]]
+        if not self.exported or not given:
+            return []
+        return [f"{', '.join(given)}: no effect, because {self.snapshot} gives labels of whole images"]

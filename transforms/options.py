@@ -1,0 +1,52 @@
+"""Options of the random augmentation."""
+
+from dataclasses import dataclass
+
+from utils.errors import OptionError
+from utils.options import check, check_side, numbers, option
+
+MAX_SCALE = 100
+
+
+def parse_size(text: str) -> int | tuple[int, int]:
+    """'512' -> 512 (square); '360,480' -> (360, 480), height and width."""
+    sizes = numbers(int)(text)
+    if len(sizes) not in (1, 2):
+        raise ValueError(text)
+    return sizes[0] if len(sizes) == 1 else sizes
+
+
+parse_size.__name__ = "size"
+
+
+@dataclass(frozen=True)
+class AugmentOptions:
+    """augmentation"""
+
+    crop_size: int | tuple = option(720, "training crop: one number, or height,width", parse=parse_size)
+    pre_size: int | None = option(None, "resize the short side to this before scaling")
+    scale_min: float = option(0.5, "least random scale")
+    scale_max: float = option(2.0, "greatest random scale")
+    color_aug: float = option(0.25, "strength of the colour jitter; 0: off")
+    gblur: bool = option(True, "random Gaussian blur")
+    bblur: bool = option(False, "bilateral blur instead of Gaussian")
+    augment: str = option(
+        "cpu", "where samples are augmented: by the loader processes, or on the device", choices=("cpu", "device")
+    )
+
+    def __post_init__(self) -> None:
+        for size in self.crop_size if isinstance(self.crop_size, tuple) else (self.crop_size,):
+            check_side("--crop_size", size)
+        check_side("--pre_size", self.pre_size)
+        if not 0 < self.scale_min <= self.scale_max <= MAX_SCALE:
+            raise OptionError(
+                f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max <= {MAX_SCALE}"
+            )
+        check(self.color_aug >= 0, "--color_aug", self.color_aug, "must not be negative")
+        if self.augment == "device" and self.bblur:
+            raise OptionError("--augment device --bblur: the bilateral blur needs --augment cpu")
+
+    @property
+    def blur(self) -> str:
+        """`gaussian`, `bilateral` or `off`."""
+        return "bilateral" if self.bblur else "gaussian" if self.gblur else "off"
