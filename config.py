@@ -92,12 +92,8 @@ REFUSED = {
 TRAIN_GROUPS = [item.type for item in dataclasses.fields(TrainConfig) if item.name != "notes"]
 
 
-def parse_train(argv: Sequence[str]) -> TrainConfig:
-    """The command line of train.py -> config.
-
-    Raises:
-        OptionError: An unknown option or a value that cannot work.
-    """
+def train_parser() -> Parser:
+    """The parser of train.py."""
     parser = Parser(prog="train.py", description="Train a segmentation model, alone or under torchrun.")
     for group in TRAIN_GROUPS:
         add_options(parser, group)
@@ -105,8 +101,17 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     _add_short_forms(parser)
     parser.set_defaults(optimizer="sgd", amp="off", data_root=None, notes=[])
     add_old_flags(parser, TRAIN_OLD_FLAGS)
+    return parser
+
+
+def parse_train(argv: Sequence[str]) -> TrainConfig:
+    """The command line of train.py -> config.
+
+    Raises:
+        OptionError: An unknown option or a value that cannot work.
+    """
     names = [item.name for group in TRAIN_GROUPS for item in dataclasses.fields(group)]
-    namespace = parser.parse_args(with_options_file(argv, names))
+    namespace = train_parser().parse_args(with_options_file(argv, names))
     for flag, reason in REFUSED.items():
         if getattr(namespace, flag.strip("-")):
             raise OptionError(f"{flag}: {reason}")
@@ -136,8 +141,8 @@ EVAL_OLD_FLAGS = [
 ]
 
 
-def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
-    """The command line of eval.py -> options, and notes about flags that mean nothing any more."""
+def eval_parser() -> Parser:
+    """The parser of eval.py."""
     parser = Parser(prog="eval.py", description="Score a snapshot on a split, alone or under torchrun.")
     add_options(parser, EvalOptions)
     short = parser.add_argument_group("short forms")
@@ -145,17 +150,27 @@ def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
     short.add_argument("--single_scale", action="store_const", dest="scales", const=(1.0,), help="= --scales 1.0")
     parser.set_defaults(data_root=None, scales=(1.0,), notes=[])
     add_old_flags(parser, EVAL_OLD_FLAGS)
-    namespace = parser.parse_args(argv)
+    return parser
+
+
+def parse_eval(argv: Sequence[str]) -> tuple[EvalOptions, list[str]]:
+    """The command line of eval.py -> options, and notes about flags that mean nothing any more."""
+    namespace = eval_parser().parse_args(argv)
     options = collect(EvalOptions, namespace)
     return options, namespace.notes + options.notes()
 
 
-def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
-    """The command line of demo_folder.py -> options, and notes about flags that mean nothing any more."""
+def demo_parser() -> Parser:
+    """The parser of demo_folder.py."""
     parser = Parser(prog="demo_folder.py", description="Segment images and videos and draw the result.")
     add_options(parser, DemoOptions)
     add_old_flags(parser, LAUNCHER_FLAGS)
     parser.set_defaults(notes=[])
-    namespace = parser.parse_args(argv)
+    return parser
+
+
+def parse_demo(argv: Sequence[str]) -> tuple[DemoOptions, list[str]]:
+    """The command line of demo_folder.py -> options, and notes about flags that mean nothing any more."""
+    namespace = demo_parser().parse_args(argv)
     options = collect(DemoOptions, namespace)
     return options, namespace.notes + options.notes()
