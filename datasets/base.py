@@ -10,9 +10,8 @@ import cv2
 import numpy as np
 
 from datasets.reading import read_image, read_label
+from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
-
-IGNORE_LABEL = 255
 
 
 @dataclass(frozen=True)

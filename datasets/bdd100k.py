@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from datasets import cityscapes
-from datasets.base import IGNORE_LABEL, FileSplit
+from datasets.base import FileSplit
 from datasets.layout import check_folder, check_single_cv, check_split, check_unique, folder_items
+from utils.constants import IGNORE_LABEL
 
 PARTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
 SPLITS = tuple(PARTS)

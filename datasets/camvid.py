@@ -5,8 +5,9 @@ Source: Brostow et al., Segmentation and Recognition Using Structure from Motion
 
 from pathlib import Path
 
-from datasets.base import IGNORE_LABEL, ClassTable, FileSplit
+from datasets.base import ClassTable, FileSplit
 from datasets.layout import check_single_cv, check_split, check_unique, folder_items
+from utils.constants import IGNORE_LABEL
 
 SPLITS = ("train", "val", "trainval", "test")
 EXPECTED = "train/, trainannot/, val/, valannot/, test/, testannot/ with images and PNG labels of the same names"

@@ -6,7 +6,7 @@ Source: Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understan
 from dataclasses import replace
 from pathlib import Path
 
-from datasets.base import IGNORE_LABEL, ClassTable, FileItem, FileSplit
+from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.layout import (
     LABEL_SUFFIXES,
     check_cv,
@@ -19,6 +19,7 @@ from datasets.layout import (
     pair_files,
 )
 from datasets.reading import IMAGE_SUFFIXES
+from utils.constants import IGNORE_LABEL
 
 COARSE_SPLIT = "train_extra"
 SPLITS = ("train", "val", "trainval", "test", COARSE_SPLIT)

@@ -7,7 +7,7 @@ Example of `classes.json`; `color` and `ignore` may be left out:
 import hashlib
 from pathlib import Path
 
-from datasets.base import IGNORE_LABEL, ClassTable, FileItem, FileSplit
+from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.class_file import checked_color, checked_id, checked_name, read_rows
 from datasets.layout import (
     LABEL_SUFFIXES,
@@ -20,6 +20,7 @@ from datasets.layout import (
     list_files,
     pair_files,
 )
+from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
 
 SPLITS = ("train", "val", "trainval", "test")

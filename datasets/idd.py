@@ -6,7 +6,7 @@ WACV 2019.
 
 from pathlib import Path
 
-from datasets.base import IGNORE_LABEL, ClassTable, FileSplit
+from datasets.base import ClassTable, FileSplit
 from datasets.layout import (
     LABEL_SUFFIXES,
     check_folder,
@@ -16,6 +16,7 @@ from datasets.layout import (
     folder_items,
     list_files,
 )
+from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
 
 PARTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}

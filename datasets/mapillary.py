@@ -5,9 +5,10 @@ Source: Neuhold et al., The Mapillary Vistas Dataset for Semantic Understanding 
 
 from pathlib import Path
 
-from datasets.base import IGNORE_LABEL, ClassTable, FileSplit
+from datasets.base import ClassTable, FileSplit
 from datasets.class_file import checked_color, checked_name, read_rows
 from datasets.layout import check_folder, check_single_cv, check_split, check_unique, folder_items
+from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
 
 PARTS = {

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from network.layers import NormLayer
 from network.recompute import Unit, blocks
+from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
 STAGE_DILATION = (1, 1, 2, 4)
 
@@ -78,8 +79,7 @@ class DeepStemResNet(nn.Module):
         width: Planes of the first stage; the stem ends with twice as many channels.
     """
 
-    mean = (0.485, 0.456, 0.406)  # of ImageNet's RGB images in [0, 1]
-    std = (0.229, 0.224, 0.225)
+    mean, std = IMAGENET_MEAN, IMAGENET_STD
 
     def __init__(
         self,

@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.recompute import Unit, blocks
+from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import OptionError, first_line
 from utils.optional import import_extra
 
 DEFAULT_BACKBONE = "resnet18"
 STRIDES = (4, 8, 16, 32)
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std of RGB images in [0, 1]
 EVEN, ODD = (64, 96), ((33, 33), (65, 91))  # sizes that an encoder is tried at
 ANY_SIZE = {"strict_img_size": False}  # what Swin Transformers need to take images of any size
 
@@ -63,7 +63,7 @@ def inspect_encoder(name: str) -> EncoderInfo:
         )
     indices = tuple(len(offered) - 1 - offered[::-1].index(stride) for stride in STRIDES)
     options, multiple = _fit_sizes(name, indices)
-    mean, std = (tuple(config.mean), tuple(config.std)) if config is not None else IMAGENET
+    mean, std = (tuple(config.mean), tuple(config.std)) if config is not None else (IMAGENET_MEAN, IMAGENET_STD)
     return EncoderInfo(indices, multiple, mean, std, options)
 
 

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.inference.predictor import IMAGENET, scaled_size, window_starts
+from engine.inference.predictor import scaled_size, window_starts
+from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
 
 @torch.no_grad()
@@ -30,7 +31,9 @@ def predict_plain(
     """
     size, total = image.shape[-2:], 0
     black = torch.tensor(
-        [-mean / std for mean, std in zip(*IMAGENET, strict=True)], dtype=image.dtype, device=image.device
+        [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
+        dtype=image.dtype,
+        device=image.device,
     )
     for scale in scales:
         height, width = scaled_size(size, None, scale)

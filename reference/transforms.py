@@ -13,9 +13,9 @@ import torch
 from PIL import Image, ImageEnhance
 
 from transforms.parameters import AugmentParams
-from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Triple
+from transforms.tensors import Triple
+from utils.constants import IGNORE_LABEL, IMAGENET_MEAN, IMAGENET_STD
 
-IGNORE_LABEL = 255
 FORMATS = ("PNG", "JPEG")
 
 

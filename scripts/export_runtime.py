@@ -13,7 +13,7 @@ import torch
 
 import datasets
 import network
-from datasets.base import IGNORE_LABEL, ClassTable, Split
+from datasets.base import ClassTable, Split
 from datasets.reading import IMAGE_SUFFIXES, read_image
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import check_classes, load_model
@@ -24,6 +24,7 @@ from engine.inference.exported import load_exported
 from engine.inference.predictor import build_predictor
 from network.fusing import ImageToLabels, fuse_for_inference, names_of_filters
 from transforms import build_eval_transform
+from utils.constants import IGNORE_LABEL
 from utils.errors import DataError, OptionError
 from utils.files import file_sha256, make_folder, sync_folder, write_json
 

@@ -28,13 +28,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import datasets
 import eval as evaluation
-from datasets.base import IGNORE_LABEL, Split
+from datasets.base import Split
 from datasets.options import find_root
 from datasets.reading import read_label
 from engine.evaluation.score_files import COUNTS, load_per_image
 from scripts.receipts.command import ROOT, Command, parse_command
 from scripts.receipts.store import CURVES, RESULTS, recount
 from utils.cli import run_main
+from utils.constants import IGNORE_LABEL
 from utils.errors import DataError, OptionError
 from utils.files import file_sha256, make_folder, write_atomically, write_json
 from utils.metrics.confusion import confusion_matrix

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import network
 import train
 from config import TrainConfig, parse_train
-from datasets.base import IGNORE_LABEL, Split
+from datasets.base import Split
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
@@ -30,6 +30,7 @@ from datasets.sampling.class_uniform import CropSample
 from network.options import DEFAULT_ARCH
 from transforms import DeviceAugment, denormalize
 from utils.cli import run_main
+from utils.constants import IGNORE_LABEL
 from utils.distributed import Process
 from utils.drawing import overlay, save_png, side_by_side
 from utils.errors import OptionError

@@ -5,12 +5,12 @@ import pytest
 import torch
 from PIL import Image
 
-from datasets.base import IGNORE_LABEL
 from datasets.cityscapes import CLASSES, build_split
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
 from engine.evaluation.prediction_files import PredictionWriter
 from engine.evaluation.scoring import evaluate
+from utils.constants import IGNORE_LABEL
 from utils.metrics.confusion import compute_metrics, confusion_matrix
 
 official = pytest.importorskip("cityscapesscripts.evaluation.evalPixelLevelSemanticLabeling")

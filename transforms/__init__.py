@@ -6,11 +6,10 @@ from transforms.color import change_colors
 from transforms.device import DeviceAugment, source_window
 from transforms.geometry import move_pixels
 from transforms.parameters import RandomAugment
-from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Normalize, Triple, denormalize
+from transforms.tensors import Normalize, Triple, denormalize
+from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
 __all__ = [
-    "IMAGENET_MEAN",
-    "IMAGENET_STD",
     "DeviceAugment",
     "RandomAugment",
     "TrainTransform",

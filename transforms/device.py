@@ -12,9 +12,9 @@ from torch import Tensor
 from transforms.color import gaussian_radius, hue_steps
 from transforms.parameters import GAUSSIAN_SIGMAS, AugmentParams
 from transforms.resampling import bicubic_matrix, bicubic_source, nearest_indices
-from transforms.tensors import IMAGENET_MEAN, IMAGENET_STD, Triple
+from transforms.tensors import Triple
+from utils.constants import IGNORE_LABEL, IMAGENET_MEAN, IMAGENET_STD
 
-IGNORE_LABEL = 255
 GRAY = (19595 / 65536, 38470 / 65536, 7471 / 65536)  # Pillow's weights of R, G and B
 
 

@@ -5,8 +5,8 @@ import numpy as np
 
 from transforms.parameters import AugmentParams
 from transforms.resampling import nearest_window, resize_window
+from utils.constants import IGNORE_LABEL
 
-IGNORE_LABEL = 255
 PAD_COLOR = 0  # black
 
 

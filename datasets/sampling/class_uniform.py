@@ -12,8 +12,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets.base import IGNORE_LABEL, Split
+from datasets.base import Split
 from datasets.sampling.centroid_cache import VERSION, content_digest, read_cache, write_cache
+from utils.constants import IGNORE_LABEL
 from utils.errors import OptionError
 from utils.logging import Progress, get_logger
 

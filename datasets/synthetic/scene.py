@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from datasets.base import IGNORE_LABEL
 from datasets.cityscapes import CLASSES
 from datasets.synthetic.canvas import EGO, Camera, Canvas, disc
 from datasets.synthetic.colors import draw_color, draw_mood
@@ -10,6 +9,7 @@ from datasets.synthetic.facades import draw_background, draw_border
 from datasets.synthetic.finish import cloud_field, finish
 from datasets.synthetic.ground import draw_ground, draw_side, draw_sky
 from datasets.synthetic.traffic import Traffic
+from utils.constants import IGNORE_LABEL
 
 DRAWING_VERSION = 1  # raise it with every change of what any scene looks like
 

@@ -14,7 +14,7 @@ from engine.checkpoint.archive import read_archive
 from engine.checkpoint.digests import is_snapshot, weights_sha256
 from engine.checkpoint.encoder_keys import is_lukemelas
 from engine.checkpoint.weights import find_weights
-from network.timm_encoder import IMAGENET
+from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import CheckpointError, EnvironmentFault, OptionError, first_line
 from utils.files import file_sha256
 from utils.optional import import_extra, import_torchvision
@@ -131,7 +131,9 @@ def _from_torchvision(encoder: nn.Module) -> EncoderWeights:
         what = name or f"ResNet-{encoder.depth}"
         raise OptionError(f"--pretrained torchvision: no {what} there; use timm, a file, or leave the option out")
     weights = _download(lambda: models.get_model(name, weights="IMAGENET1K_V1").state_dict())
-    return EncoderWeights(f"torchvision {name} IMAGENET1K_V1", weights, weights_sha256(weights), IMAGENET)
+    return EncoderWeights(
+        f"torchvision {name} IMAGENET1K_V1", weights, weights_sha256(weights), (IMAGENET_MEAN, IMAGENET_STD)
+    )
 
 
 def _check_hub() -> None:

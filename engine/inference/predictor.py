@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from engine.inference.score_maps import add_resized, resize, softmax_
+from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import DataError, OptionError
 
 MODES = ("whole", "sliding")
 MERGES = ("prob", "logit", "exp_softmax")
 MAX_PIXELS = 2**26
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and std
 
 
 def build_predictor(
@@ -77,7 +77,7 @@ def build_predictor(
 def black_of(model: Callable[[Tensor], dict]) -> tuple[float, ...]:
     """Black per channel, normalised as `model`'s encoder takes its images; ImageNet's mean and std if it has none."""
     encoder = getattr(model, "encoder", None)
-    mean, std = (getattr(encoder, name, value) for name, value in zip(("mean", "std"), IMAGENET, strict=True))
+    mean, std = getattr(encoder, "mean", IMAGENET_MEAN), getattr(encoder, "std", IMAGENET_STD)
     return tuple(-m / s for m, s in zip(mean, std, strict=True))
 
 

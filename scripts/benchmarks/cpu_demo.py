@@ -22,7 +22,7 @@ from torch import nn
 
 import datasets
 import network
-from datasets.base import IGNORE_LABEL, Split
+from datasets.base import Split
 from datasets.options import find_root
 from datasets.synthetic.split import SyntheticSplit
 from engine.checkpoint.loading import check_classes, load_model
@@ -33,6 +33,7 @@ from engine.inference.exported import load_exported
 from network.fusing import ImageToLabels, fuse_for_inference, names_of_filters
 from reference.network import make_plain
 from scripts.export_runtime import MIN_AGREEMENT, resized, split_samples
+from utils.constants import IGNORE_LABEL
 from utils.errors import NumericsError
 
 THREADS = 2

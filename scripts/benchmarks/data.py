@@ -29,7 +29,8 @@ from datasets.reading import pyspng
 from datasets.sampling.class_uniform import CropSample, tile_centroids
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from reference.transforms import augment_plain, load_plain
-from transforms import IMAGENET_STD, CropWindow, DeviceAugment, RandomAugment, TrainTransform
+from transforms import CropWindow, DeviceAugment, RandomAugment, TrainTransform
+from utils.constants import IMAGENET_STD
 from utils.errors import NumericsError
 from utils.machine import keep_freed_memory
 

@@ -4,9 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from datasets.base import IGNORE_LABEL, ClassTable
+from datasets.base import ClassTable
 from datasets.checks.inspection import SampleFacts
 from scripts.doctor_checks.findings import Finding, Visit, many, some
+from utils.constants import IGNORE_LABEL
 
 RARE = 0.05  # of the labels
 

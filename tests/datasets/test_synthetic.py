@@ -11,13 +11,13 @@ import pytest
 from PIL import Image
 
 from datasets import cityscapes
-from datasets.base import IGNORE_LABEL
 from datasets.cityscapes import CLASSES
 from datasets.synthetic import split as synthetic
 from datasets.synthetic.canvas import THINGS
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from datasets.synthetic.split import SPLITS, SyntheticSplit, build_split, stream
 from scripts import make_synthetic
+from utils.constants import IGNORE_LABEL
 from utils.errors import DataError, OptionError
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,9 +9,10 @@ from PIL import Image
 
 import demo_folder
 import eval as evaluation
-from datasets.base import IGNORE_LABEL, ClassTable
+from datasets.base import ClassTable
 from scripts import export
 from tests.conftest import CLASSES, make_scenes, save_untrained
+from utils.constants import IGNORE_LABEL
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")

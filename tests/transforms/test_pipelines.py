@@ -9,9 +9,10 @@ import torch
 
 from datasets.synthetic.scene import draw_scene
 from reference.transforms import augment_plain
-from transforms import IMAGENET_STD, CropWindow, DeviceAugment, RandomAugment, TrainTransform
+from transforms import CropWindow, DeviceAugment, RandomAugment, TrainTransform
 from transforms.device import source_window
 from transforms.parameters import AugmentParams
+from utils.constants import IMAGENET_STD
 
 SCALE = 255 * torch.tensor(IMAGENET_STD).view(3, 1, 1)
 CPU = torch.device("cpu")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from transforms import IMAGENET_MEAN, IMAGENET_STD, build_eval_transform, build_train_transform, denormalize
+from transforms import build_eval_transform, build_train_transform, denormalize
+from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import OptionError
 
 
