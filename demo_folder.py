@@ -80,11 +80,11 @@ def build(options: DemoOptions, device: torch.device) -> tuple[Callable[[np.ndar
         exported = load_exported(options.snapshot, options.runs_on, options.max_pixels)
         if classes is not None:
             check_classes(exported.header, names, options.snapshot)
-        table = classes or ClassTable.from_description(exported.header["classes"])
+        table = classes or ClassTable.from_dict(exported.header["classes"])
         return lambda image, name: exported(image), table
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
     if classes is None:
-        classes = ClassTable.from_description(header["classes"])
+        classes = ClassTable.from_dict(header["classes"])
     model = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
     if options.compile:
         model = CompiledModel(model, options.amp != "off")

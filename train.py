@@ -224,7 +224,7 @@ def build_trainer(
         precision=precision,
         process=process,
         plan=plan,
-        header={"config": model.config, "classes": classes.describe(config.data.dataset)},
+        header={"config": model.config, "classes": classes.to_dict(config.data.dataset)},
         folder=config.run.folder,
         tensorboard=config.run.tensorboard_folder,
         make_loader=epochs,

@@ -79,8 +79,8 @@ class ClassTable:
         """Train ids (H,W) uint8 -> RGB picture (H,W,3) uint8; ignored pixels are black."""
         return self._color_table[train_ids]
 
-    def describe(self, dataset: str) -> dict:
-        """Plain data for a snapshot, from which `from_description` rebuilds the table without the data set."""
+    def to_dict(self, dataset: str) -> dict:
+        """Plain data for a snapshot, from which `from_dict` rebuilds the table without the data set."""
         palette = [list(color) for color in self.palette]
         ids = {str(label_id): train_id for label_id, train_id in self.id_to_train.items()}
         return {
@@ -92,13 +92,13 @@ class ClassTable:
         }
 
     @classmethod
-    def from_description(cls, description: Mapping) -> "ClassTable":
-        """The table that `describe` described."""
+    def from_dict(cls, data: Mapping) -> "ClassTable":
+        """The table that `to_dict` gave."""
         return cls(
-            names=tuple(description["names"]),
-            palette=tuple(tuple(color) for color in description["palette"]),
-            label_ids=tuple(description["label_ids"]),
-            id_to_train={int(label_id): train_id for label_id, train_id in description["id_to_train"].items()},
+            names=tuple(data["names"]),
+            palette=tuple(tuple(color) for color in data["palette"]),
+            label_ids=tuple(data["label_ids"]),
+            id_to_train={int(label_id): train_id for label_id, train_id in data["id_to_train"].items()},
         )
 
 

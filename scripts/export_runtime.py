@@ -51,10 +51,10 @@ def export_runtime(options: argparse.Namespace) -> None:
     classes = datasets.class_table(options.dataset) if options.dataset else None
     names = classes.names if classes else None
     model, header, _ = load_model(options.snapshot, network.build_model, options.arch, names)
-    table = ClassTable.from_description(header["classes"]) if header else classes
+    table = ClassTable.from_dict(header["classes"]) if header else classes
     samples = find_samples(options, header, table)
     size = None if options.dynamic else options.size or samples[0]()[0].shape[:2]
-    description = describe(options, model, header["classes"] if header else table.describe(options.dataset), size)
+    description = describe(options, model, header["classes"] if header else table.to_dict(options.dataset), size)
     folder = make_folder(options.out, "--out")
     with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as stage:
         exported = write_files(options, model, description, Path(stage))

@@ -97,5 +97,5 @@ def save_untrained(path: Path, arch: str, classes: ClassTable, dataset: str, **o
     """Write a snapshot of an `untrained` model and return the model."""
     model = untrained(arch, classes.num_classes, **options)
     snapshot = {"model": model.state_dict(), "average": None, "config": model.config}
-    save_snapshot(path, {**snapshot, "classes": classes.describe(dataset)})
+    save_snapshot(path, {**snapshot, "classes": classes.to_dict(dataset)})
     return model

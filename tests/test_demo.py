@@ -118,7 +118,7 @@ def test_legend_side_by_side_and_label_ids(snapshot, scene, tmp_path):
     assert (pixels(tmp_path / "plain" / "overlay_a.png") == np.array(scene)).all()
     ids = Image.open(tmp_path / "plain" / "label_ids_a.png")
     assert ids.mode == "L" and ids.size == (64, 48)
-    palette = demo_folder.ClassTable.from_description(torch.load(snapshot, weights_only=True)["classes"]).palette
+    palette = demo_folder.ClassTable.from_dict(torch.load(snapshot, weights_only=True)["classes"]).palette
     assert (np.array(palette)[np.array(ids)] == pixels(tmp_path / "plain" / "color_mask_a.png")).all()
 
     assert demo(snapshot, tmp_path / "a.png", tmp_path / "full", "--legend", "--side_by_side") == 0

@@ -33,7 +33,7 @@ def make_snapshot(path: Path, data: Path, seed: int = 0, value: float | None = N
     model = network.build_model("fenet_tiny", split.classes.num_classes, channels=16)
     if value is not None:
         torch.nn.init.constant_(list(model.head.parameters())[-1], value)
-    classes = split.classes.describe("folder")
+    classes = split.classes.to_dict("folder")
     save_snapshot(path, {"model": model.state_dict(), "config": model.config, "classes": classes})
     return path
 

@@ -93,7 +93,7 @@ def build_arms(
     """Functions RGB (H,W,3) uint8 -> train ids (H,W) uint8, by name of the arm."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.encoder.mean, model.encoder.std))
     fused = ImageToLabels(fuse_for_inference(model)).eval()
-    header = {"config": model.config, "classes": split.classes.describe(split.dataset), "size": list(size)}
+    header = {"config": model.config, "classes": split.classes.to_dict(split.dataset), "size": list(size)}
     header |= {"mean": list(model.encoder.mean), "std": list(model.encoder.std)}
     write_onnx(export_program(fused, size, False), folder / "float32.onnx", header)
     write_openvino(folder / "float32.onnx", folder / "float32.xml", header)

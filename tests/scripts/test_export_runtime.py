@@ -68,7 +68,7 @@ def test_what_is_written(place, onnx_file, int8_file):
     assert about["parity"]["mean_iou"] == pytest.approx(about["parity"]["exported_mean_iou"], abs=1e-3)
     about = json.loads((place / "out" / "model_int8.xml.json").read_text())
     assert about["size"] == [64, 96] and about["precision"] == "int8" and about["parity"]["mean_iou"] is None
-    assert about["classes"] == TABLE.describe("folder") and set(about["sha256"]) == {"model_int8.xml", "model_int8.bin"}
+    assert about["classes"] == TABLE.to_dict("folder") and set(about["sha256"]) == {"model_int8.xml", "model_int8.bin"}
 
 
 def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_path):
