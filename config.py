@@ -12,7 +12,7 @@ from engine.evaluation.options import EvalOptions
 from engine.training.options import ComputeOptions, RunOptions, ScheduleOptions, ValidationOptions
 from loss.options import LossOptions
 from network.options import ModelOptions
-from optimizer.options import OptimizerOptions
+from optimizer import OPTIMIZERS, OptimizerOptions
 from transforms.options import AugmentOptions
 from utils.errors import OptionError
 from utils.options import OldFlag, Parser, add_old_flags, add_options, collect
@@ -120,7 +120,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
 
 def _add_short_forms(parser: argparse.ArgumentParser) -> None:
     short = parser.add_argument_group("short forms")
-    for name in ("sgd", "adam", "adamw"):
+    for name in OPTIMIZERS:
         short.add_argument(
             f"--{name}", action="store_const", dest="optimizer", const=name, help=f"= --optimizer {name}"
         )

@@ -45,15 +45,8 @@ from engine.training.trainer import Trainer
 from loss import build_loss
 from network.fusing import fuse_for_inference
 from network.options import DEFAULT_ARCH
-from optimizer import ModelAverage, build_optimizer, lr_factor, set_lr
-from transforms import (
-    CropWindow,
-    DeviceAugment,
-    RandomAugment,
-    TrainTransform,
-    build_eval_transform,
-    denormalize,
-)
+from optimizer import LrSchedule, ModelAverage, build_optimizer, set_lr
+from transforms import DeviceAugment, build_eval_transform, build_train_transform, denormalize
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
@@ -193,19 +186,11 @@ def build_trainer(
     classes = train_split.classes
     model = build_model(config, classes.num_classes, process, fresh, resumed)
     network.use_kernels(model, config.compute.kernels)
-    optimizer = build_optimizer(
-        model,
-        config.optimizer.optimizer,
-        config.optimizer.lr,
-        config.optimizer.momentum,
-        config.optimizer.weight_decay,
-        config.optimizer.amsgrad,
-        no_decay_norm_bias=config.optimizer.no_decay_norm_bias,
-    )
+    optimizer = build_optimizer(model, config.optimizer)
     epochs, augment = build_epochs(config, process, train_split, model.encoder)
     precision = Precision.build(config.compute.amp, process.device)
     validate, draw, report = build_validation(config, process, val_split, model.encoder, precision.dtype)
-    criterion = build_criterion(config, classes.num_classes).to(process.device)
+    criterion = build_loss(config.loss, classes.num_classes, IGNORE_LABEL, config.compute.kernels).to(process.device)
     plan = build_plan(config, epochs.batches // config.schedule.accumulate)
     compiled = CompiledStep(model, criterion, precision.dtype, process.device, plan.memory_format, augment)
     return Trainer(
@@ -321,43 +306,14 @@ def norm_of(config: TrainConfig, process: Process) -> str:
     return choose_norm("frozen" if config.model.freeze_norms else config.model.norm, process)
 
 
-def build_criterion(config: TrainConfig, num_classes: int) -> nn.Module:
-    """The loss that the flags name."""
-    options = config.loss
-    return build_loss(
-        options.name,
-        num_classes,
-        IGNORE_LABEL,
-        thresh=options.ohem_thresh,
-        min_kept=options.ohem_min_kept,
-        upper_bound=options.wt_bound,
-        batch_weighting=options.batch_weighting,
-        strict_classes=options.strict_bdr_cls,
-        rlx_off_epoch=options.rlx_off_epoch,
-        hard_name=options.hard_name,
-        aux_weight=options.aux_weight,
-        boundary_weight=options.boundary_weight,
-        kernels=config.compute.kernels,
-    )
-
-
 def build_rate(config: TrainConfig, optimizer: torch.optim.Optimizer) -> Callable[[int, int], float]:
     """(step, total steps) -> learning rate, which the optimizer then has."""
     off = config.loss.rlx_off_epoch
-    switch_off = off / config.schedule.max_epoch if off >= 0 and config.loss.jointwtborder else None
+    relaxed = config.loss.name == "relaxed_boundary"
+    schedule = LrSchedule(config.optimizer, off / config.schedule.max_epoch if off >= 0 and relaxed else None)
 
     def set_rate(step: int, total_steps: int) -> float:
-        factor = lr_factor(
-            step,
-            total_steps,
-            schedule=config.optimizer.lr_schedule,
-            poly_exp=config.optimizer.poly_exp,
-            repoly=config.optimizer.repoly,
-            rescale=config.optimizer.rescale,
-            switch_off=switch_off,
-            warmup_steps=config.optimizer.warmup_steps,
-        )
-        set_lr(optimizer, factor)
+        set_lr(optimizer, schedule(step, total_steps))
         return optimizer.param_groups[0]["lr"]
 
     return set_rate
@@ -387,18 +343,7 @@ def build_epochs(
 ) -> tuple[TrainingEpochs, DeviceAugment | None]:
     """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
     data, options = config.data, config.augment
-    choices = RandomAugment(
-        crop_size=options.crop_size,
-        pre_size=options.pre_size,
-        scale_min=options.scale_min,
-        scale_max=options.scale_max,
-        color_aug=options.color_aug,
-        blur=options.blur,
-    )
-    if options.augment == "device":
-        transform, augment = CropWindow(choices), DeviceAugment(process.device, encoder.mean, encoder.std)
-    else:
-        transform, augment = TrainTransform(choices, encoder.mean, encoder.std), None
+    transform, augment = build_train_transform(options, process.device, encoder.mean, encoder.std)
     cache = open_cache(split, data.cache, Path(config.run.ckpt) / "cache")
     epochs = TrainingEpochs(
         TrainingDataset(split, transform, config.compute.seed, cache),

@@ -1,10 +1,12 @@
 """Criteria: modules that map a model's outputs and label maps to a loss."""
 
 from loss.boundary import BoundaryLoss
+from loss.build import build_loss
 from loss.cross_entropy import CrossEntropy
 from loss.image_weighted import ImageWeightedCrossEntropy
 from loss.ohem import OhemCrossEntropy
-from loss.registry import LOSSES, build_loss, list_losses
+from loss.options import LossOptions
+from loss.registry import LOSSES, list_losses
 from loss.relaxed_boundary import RelaxedBoundaryLoss
 from loss.segmentation import SegmentationLoss
 
@@ -13,6 +15,7 @@ __all__ = [
     "BoundaryLoss",
     "CrossEntropy",
     "ImageWeightedCrossEntropy",
+    "LossOptions",
     "OhemCrossEntropy",
     "RelaxedBoundaryLoss",
     "SegmentationLoss",

@@ -15,6 +15,12 @@ def count_classes(labels: Tensor, num_classes: int) -> Tensor:
     return counts.scatter_add_(0, index, torch.ones_like(index)).view(-1, num_classes)
 
 
+def check_bound(upper_bound: float) -> None:
+    """Raises `ValueError` for a bound that would give a class a negative weight."""
+    if upper_bound < 0:
+        raise ValueError(f"upper_bound is {upper_bound}; give 0 or more")
+
+
 def class_weights(counts: Tensor, upper_bound: float, dtype: torch.dtype) -> Tensor:
     """w_c = 1 + upper_bound x (1 - h_c) for a class that is present, else 1; h_c its share of the row's sum.
 

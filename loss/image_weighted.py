@@ -3,9 +3,8 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loss.class_weights import class_weights, count_classes
+from loss.class_weights import check_bound, class_weights, count_classes
 from loss.pixelwise import at_label_size, pixel_cross_entropy, without_autocast
-from utils.errors import OptionError
 
 
 class ImageWeightedCrossEntropy(nn.Module):
@@ -20,15 +19,14 @@ class ImageWeightedCrossEntropy(nn.Module):
         batch_weighting: take the shares h over the batch instead of over each image.
 
     Raises:
-        OptionError: a negative upper bound.
+        ValueError: a negative upper bound.
     """
 
     def __init__(
         self, num_classes: int, ignore_label: int = 255, upper_bound: float = 1.0, batch_weighting: bool = False
     ) -> None:
         super().__init__()
-        if upper_bound < 0:
-            raise OptionError(f"the class weights' upper bound is {upper_bound}; give 0 or more with --wt_bound")
+        check_bound(upper_bound)
         self.num_classes = num_classes
         self.ignore_label = ignore_label
         self.upper_bound = upper_bound

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from loss.fused import upsampled_cross_entropy
 from loss.pixelwise import as_precise, at_label_size, masked_mean, pixel_cross_entropy, without_autocast
-from utils.errors import OptionError
 
 
 class OhemCrossEntropy(nn.Module):
@@ -23,7 +22,7 @@ class OhemCrossEntropy(nn.Module):
         ignore_label: label of the pixels that do not count.
 
     Raises:
-        OptionError: a threshold or a number of pixels that cannot work.
+        ValueError: a threshold or a number of pixels that cannot work.
 
     Source:
         Shrivastava et al., Training Region-based Object Detectors with Online Hard Example Mining, CVPR 2016; the
@@ -33,9 +32,9 @@ class OhemCrossEntropy(nn.Module):
     def __init__(self, thresh: float = 0.7, min_kept: int = 100_000, ignore_label: int = 255) -> None:
         super().__init__()
         if not 0 < thresh <= 1:
-            raise OptionError(f"OHEM's threshold is {thresh}; it is a probability: give a value in (0, 1]")
+            raise ValueError(f"thresh is {thresh}; it is a probability: give a value in (0, 1]")
         if min_kept < 0:
-            raise OptionError(f"OHEM keeps at least {min_kept} pixels; give 0 (all of them) or more")
+            raise ValueError(f"min_kept is {min_kept}; give 0 (keeps all) or more")
         self.thresh = thresh
         self.min_kept = min_kept
         self.ignore_label = ignore_label

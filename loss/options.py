@@ -2,36 +2,94 @@
 
 from dataclasses import dataclass
 
+from loss.registry import LOSSES, create_loss, list_losses, loss_options
+from utils.errors import OptionError
+from utils.keywords import describe, parse_keywords
 from utils.options import check, numbers, option
+
+OLD_NAMES = {"img_wt_loss": "image_weighted", "jointwtborder": "relaxed_boundary", "ohem": "ohem"}
+OLD_OPTIONS = {  # flag -> the options that it sets, by loss
+    "ohem_thresh": {"ohem": "thresh"},
+    "ohem_min_kept": {"ohem": "min_kept"},
+    "batch_weighting": {"image_weighted": "batch_weighting"},
+    "wt_bound": {"image_weighted": "upper_bound", "relaxed_boundary": "upper_bound"},
+    "strict_bdr_cls": {"relaxed_boundary": "strict_classes"},
+}
+MAX_CLASSES = 256  # of any data set: what options are tried with before the data is known
+
+
+def _default(flag: str):
+    loss, name = next(iter(OLD_OPTIONS[flag].items()))
+    return loss_options(loss)[name].default
 
 
 @dataclass(frozen=True)
 class LossOptions:
     """loss"""
 
-    ohem: bool = option(False, "OHEM cross-entropy")
-    ohem_thresh: float = option(0.7, "OHEM: pixels up to this probability of their class are kept")
-    ohem_min_kept: int = option(100_000, "OHEM: least number of kept pixels per process")
+    loss: str | None = option(None, "name of the loss; unset: as the old flags below say, without any ce")
+    loss_args: str = option(
+        "", "its options, key=value,...: " + "; ".join(f"{name}: {describe(loss_options(name))}" for name in LOSSES)
+    )
     aux_weight: float = option(1.0, "weight of each auxiliary head")
     boundary_weight: float = option(1.0, "weight of the boundary head")
-    img_wt_loss: bool = option(False, "image-weighted cross-entropy")
-    batch_weighting: bool = option(False, "class weights over the batch instead of each image")
-    wt_bound: float = option(1.0, "upper bound of the class weights", flags=("-wb",))
-    jointwtborder: bool = option(False, "boundary label relaxation")
-    strict_bdr_cls: tuple = option((), "train ids that relaxation leaves alone, comma-separated", parse=numbers(int))
-    rlx_off_epoch: int = option(-1, "epoch at which relaxation ends; -1: never")
+    ohem: bool = option(False, "= --loss ohem; with --jointwtborder what takes over at --rlx_off_epoch")
+    ohem_thresh: float = option(_default("ohem_thresh"), "OHEM's thresh")
+    ohem_min_kept: int = option(_default("ohem_min_kept"), "OHEM's min_kept, per process")
+    img_wt_loss: bool = option(False, "= --loss image_weighted")
+    batch_weighting: bool = option(False, "its batch_weighting")
+    wt_bound: float = option(_default("wt_bound"), "upper_bound of image_weighted, relaxed_boundary", flags=("-wb",))
+    jointwtborder: bool = option(False, "= --loss relaxed_boundary")
+    strict_bdr_cls: tuple = option(_default("strict_bdr_cls"), "its strict_classes", parse=numbers(int))
+    rlx_off_epoch: int = option(-1, "epoch at which ce, or with --ohem OHEM, takes over from it; -1: never")
 
     def __post_init__(self) -> None:
-        check(0 < self.ohem_thresh <= 1, "--ohem_thresh", self.ohem_thresh, "is a probability: give a value in (0, 1]")
-        for name in ("ohem_min_kept", "wt_bound", "aux_weight", "boundary_weight"):
+        for name in ("aux_weight", "boundary_weight"):
             check(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "must not be negative")
+        self._check_names()
+        for flag, places in OLD_OPTIONS.items():
+            for loss, name in places.items():
+                self._try(loss, {name: getattr(self, flag)}, f"--{flag} {getattr(self, flag)}")
+        given = self._parse_args()
+        self._try(self.name, given, f"--loss_args {self.loss_args}")
+        for flag, places in OLD_OPTIONS.items():
+            name = places.get(self.name)
+            if name in given and getattr(self, flag) not in (_default(flag), given[name]):
+                raise OptionError(f"--loss_args {name}={given[name]} --{flag} {getattr(self, flag)}: choose one")
+
+    def _check_names(self) -> None:
+        """Refuses an unknown loss, and flags that name several."""
+        known = ", ".join(list_losses())
+        check(self.loss is None or self.loss in LOSSES, "--loss", self.loss, f"no such loss; choose one of {known}")
+        named = [flag for flag in OLD_NAMES if getattr(self, flag)]
+        main = [flag for flag in named if flag != "ohem" or self.name != "relaxed_boundary"]
+        names = [f"--{flag}" for flag in main] + ([f"--loss {self.loss}"] if self.loss else [])
+        if {OLD_NAMES[flag] for flag in main} | {self.loss or self.name} != {self.name}:
+            raise OptionError(f"{' '.join(names)}: name different losses; choose one")
+
+    @staticmethod
+    def _try(loss: str, options: dict, flag: str) -> None:
+        """Refuses, in the name of `flag`, what the loss's constructor refuses."""
+        try:
+            create_loss(LOSSES[loss], MAX_CLASSES, MAX_CLASSES - 1, options)
+        except (TypeError, ValueError) as error:
+            known = describe(loss_options(loss))
+            raise OptionError(f"{flag}: {error} (--loss {loss}; its options: {known})") from error
+
+    def _parse_args(self) -> dict:
+        return parse_keywords("--loss_args", self.loss_args, f"--loss {self.name}", loss_options(self.name))
 
     @property
     def name(self) -> str:
-        """Name of the criterion; of several flags the first of this order wins: image-weighted, relaxed, OHEM."""
-        return "image_weighted" if self.img_wt_loss else "relaxed_boundary" if self.jointwtborder else self.hard_name
+        """Name of the criterion."""
+        return self.loss or next((name for flag, name in OLD_NAMES.items() if getattr(self, flag)), "ce")
 
     @property
     def hard_name(self) -> str:
-        """Name of the criterion without relaxation."""
+        """Name of the criterion that takes over from relaxation."""
         return "ohem" if self.ohem else "ce"
+
+    def arguments(self, loss: str) -> dict:
+        """Options of one of this run's criteria: those of the old flags, then of `--loss_args`."""
+        old = {places[loss]: getattr(self, flag) for flag, places in OLD_OPTIONS.items() if loss in places}
+        return old | (self._parse_args() if loss == self.name else {})

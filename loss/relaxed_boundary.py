@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from loss.class_weights import class_weights
+from loss.class_weights import check_bound, class_weights
 from loss.pixelwise import at_label_size, without_autocast
-from utils.errors import OptionError
 
 
 class RelaxedBoundaryLoss(nn.Module):
@@ -28,7 +27,7 @@ class RelaxedBoundaryLoss(nn.Module):
         strict_classes: classes whose own pixels are not relaxed: they keep their single class.
 
     Raises:
-        OptionError: a strict class, a border or an upper bound that cannot work.
+        ValueError: a strict class, a border or an upper bound that cannot work.
 
     Source:
         Zhu et al., Improving Semantic Segmentation via Video Propagation and Label Relaxation, CVPR 2019, section 3.3;
@@ -46,11 +45,10 @@ class RelaxedBoundaryLoss(nn.Module):
         super().__init__()
         unknown = [c for c in strict_classes if not 0 <= c < num_classes]
         if unknown:
-            raise OptionError(f"strict class {unknown[0]} is not one of 0..{num_classes - 1}; mend --strict_bdr_cls")
+            raise ValueError(f"strict class {unknown[0]} is not one of 0..{num_classes - 1}")
         if border < 0:
-            raise OptionError(f"the relaxed border is {border} pixels; give 0 or more")
-        if upper_bound < 0:
-            raise OptionError(f"the class weights' upper bound is {upper_bound}; give 0 or more with --wt_bound")
+            raise ValueError(f"border is {border} pixels; give 0 or more")
+        check_bound(upper_bound)
         self.num_classes = num_classes
         self.ignore_label = ignore_label
         self.border = border

@@ -1,17 +1,18 @@
 """Optimizers, the learning rate's schedule and weight averaging."""
 
 from optimizer.averaging import ModelAverage
-from optimizer.build import OPTIMIZERS, build_optimizer, list_optimizers
-from optimizer.schedule import SCHEDULES, lr_factor, poly, scl_poly, set_lr
+from optimizer.build import build_optimizer
+from optimizer.options import OptimizerOptions
+from optimizer.registry import OPTIMIZERS, list_optimizers
+from optimizer.schedule import SCHEDULES, LrSchedule, set_lr
 
 __all__ = [
     "OPTIMIZERS",
     "SCHEDULES",
+    "LrSchedule",
     "ModelAverage",
+    "OptimizerOptions",
     "build_optimizer",
     "list_optimizers",
-    "lr_factor",
-    "poly",
-    "scl_poly",
     "set_lr",
 ]

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from utils.errors import CheckpointError, OptionError
+from utils.errors import CheckpointError
 
 
 class ModelAverage:
@@ -20,14 +20,9 @@ class ModelAverage:
     Args:
         model: the bare model, not its DistributedDataParallel or compiled wrapper, whose names differ.
         decay: d in the long run, in [0, 1).
-
-    Raises:
-        OptionError: a decay outside [0, 1).
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        if not 0 <= decay < 1:
-            raise OptionError(f"the weight average's decay is {decay}; give a value in [0, 1), such as 0.999")
         self.decay = decay
         self.shadow: dict[str, Tensor] = {}
         for name, value in model.state_dict().items():

@@ -36,10 +36,10 @@ from engine.inference.predictor import build_predictor
 from engine.inference.score_maps import predict_labels
 from engine.training.compile import CompiledStep
 from engine.training.step import train_step
-from loss import OhemCrossEntropy, SegmentationLoss, build_loss
+from loss import LossOptions, OhemCrossEntropy, SegmentationLoss, build_loss
 from network.enhancement import FeatureFilter
 from network.fusing import fuse_for_inference
-from optimizer import build_optimizer
+from optimizer import OptimizerOptions, build_optimizer
 from reference.inference import predict_plain
 from reference.loss import PlainOhemCrossEntropy
 from reference.network import make_plain, plain_filter
@@ -77,7 +77,7 @@ def build_loss_arms(options: argparse.Namespace, device: torch.device) -> Arms:
 
     arms = {"plain": arm(PlainOhemCrossEntropy()), "ours": arm(OhemCrossEntropy())}
     if options.kernels == "triton":
-        arms["triton"] = arm(build_loss("ohem", 19, kernels="triton").criterion)
+        arms["triton"] = arm(build_loss(LossOptions(loss="ohem"), 19, kernels="triton").criterion)
     return arms
 
 
@@ -179,7 +179,7 @@ def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
         return loss.detach()
 
     def arm(net: torch.nn.Module, compiled: bool = False) -> Callable[[], torch.Tensor]:
-        optimizer = build_optimizer(net, "sgd", 1e-4)
+        optimizer = build_optimizer(net, OptimizerOptions(lr=1e-4))
         precision, criterion = Precision.build(options.amp, device), SegmentationLoss(OhemCrossEntropy())
         if compiled:
             net = CompiledStep(net.train(), criterion, precision.dtype, device, LAST).start(net, batch)

@@ -25,7 +25,7 @@ import network
 from engine.inference.precision import Precision
 from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
-from optimizer import build_optimizer
+from optimizer import OptimizerOptions, build_optimizer
 from scripts.benchmark import check_numbers, hardware
 from utils.cli import run_main
 from utils.distributed import choose_device
@@ -66,7 +66,7 @@ def build_step(options: argparse.Namespace, device: torch.device) -> Callable[[]
     criterion = SegmentationLoss(OhemCrossEntropy())
     mark_parts(model)
     mark(criterion, "loss")
-    optimizer = build_optimizer(model, "sgd", 1e-4)
+    optimizer = build_optimizer(model, OptimizerOptions(lr=1e-4))
     precision = Precision.build(options.amp, device)
     batch = {"image": torch.randn(options.batch, 3, *options.size, device=device)}
     batch["label"] = torch.randint(0, 19, (options.batch, *options.size), device=device)

@@ -20,7 +20,7 @@ from engine.training.step import train_step
 from engine.training.step_outcome import StepMetrics
 from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
 from loss.pixelwise import masked_mean
-from optimizer import ModelAverage, build_optimizer, list_optimizers
+from optimizer import ModelAverage, OptimizerOptions, build_optimizer, list_optimizers
 from tests.conftest import launch, train_args
 
 
@@ -43,8 +43,8 @@ class Faulty(nn.Module):
 @pytest.fixture
 def faults(monkeypatch):
     """Called with the calls (from 1) whose loss is to be nan."""
-    build = train.build_criterion
-    return lambda *bad: monkeypatch.setattr(train, "build_criterion", lambda *args: Faulty(build(*args), bad))
+    build = train.build_loss
+    return lambda *bad: monkeypatch.setattr(train, "build_loss", lambda *args: Faulty(build(*args), bad))
 
 
 def step_on(model, optimizer, images, total):
@@ -66,7 +66,7 @@ def step_on(model, optimizer, images, total):
 @pytest.mark.parametrize("first", [True, False])
 def test_nothing_changes_when_something_is_not_finite(total, name, first):
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    images, optimizer = torch.randn(2, 3, 8, 8), build_optimizer(model, name, 0.1)
+    images, optimizer = torch.randn(2, 3, 8, 8), build_optimizer(model, OptimizerOptions(optimizer=name, lr=0.1))
     if not first:
         assert step_on(model, optimizer, images, lambda x: x.square().mean())
     weights, momentum = floats(model.state_dict()), floats(optimizer.state_dict())
@@ -101,7 +101,7 @@ def test_a_step_after_one_left_out_is_as_if_that_had_not_been(name):
     for bad in (True, False):
         torch.manual_seed(0)
         model = nn.Conv2d(3, 4, 3)
-        optimizer = build_optimizer(model, name, 0.1)
+        optimizer = build_optimizer(model, OptimizerOptions(optimizer=name, lr=0.1))
         images = torch.randn(2, 3, 8, 8)
         if bad:
             assert not step_on(model, optimizer, images, lambda x: x.mean() * math.nan)
@@ -114,7 +114,7 @@ def test_a_step_after_one_left_out_is_as_if_that_had_not_been(name):
 def test_the_scaler_skips_a_first_step_and_lowers_its_scale():
     model, device = nn.Conv2d(3, 4, 3), torch.device("cpu")
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    optimizer = build_optimizer(model, "sgd", 0.1, 0.9, 0.0)
+    optimizer = build_optimizer(model, OptimizerOptions(lr=0.1, weight_decay=0.0))
     precision = Precision.build("fp16", device)
     batch = {"image": torch.randn(2, 3, 8, 8), "label": torch.zeros(2, dtype=torch.int64)}
 
@@ -137,7 +137,10 @@ def test_a_step_waits_for_nothing_that_the_device_computes():
     """Tensors without values can't be read, so whatever the host has to know about them would raise."""
     with FakeTensorMode():
         model, device = network.build_model("fenet_tiny", 3), torch.device("cpu")
-        optimizer, average = build_optimizer(model, "adamw", 0.1), ModelAverage(model, 0.9)
+        optimizer, average = (
+            build_optimizer(model, OptimizerOptions(optimizer="adamw", lr=0.1)),
+            ModelAverage(model, 0.9),
+        )
         batch = {"image": torch.randn(2, 3, 64, 64), "label": torch.zeros(2, 64, 64, dtype=torch.int64)}
         criterion, meter = SegmentationLoss(CrossEntropy()), LossMeter()
         for _ in range(2):
@@ -214,9 +217,9 @@ RANK_1_IS_ILL = """
     import os, sys
     import train
     from tests.test_numerics import Faulty
-    build = train.build_criterion
+    build = train.build_loss
     bad = (2,) if os.environ["RANK"] == "1" else ()
-    train.build_criterion = lambda *args: Faulty(build(*args), bad)
+    train.build_loss = lambda *args: Faulty(build(*args), bad)
     sys.exit(train.main(sys.argv[1:]))
 """
 

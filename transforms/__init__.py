@@ -1,76 +1,18 @@
 """Augmentation: sampled as an `AugmentParams`, carried out on the CPU or in batches on the device."""
 
-import numpy as np
-
-from transforms.color import change_colors
-from transforms.device import DeviceAugment, source_window
-from transforms.geometry import move_pixels
+from transforms.device import DeviceAugment
+from transforms.options import AugmentOptions
 from transforms.parameters import RandomAugment
-from transforms.tensors import Normalize, Triple, denormalize
-from utils.constants import IMAGENET_MEAN, IMAGENET_STD
+from transforms.pipelines import CropWindow, TrainTransform, build_eval_transform, build_train_transform
+from transforms.tensors import denormalize
 
 __all__ = [
+    "AugmentOptions",
+    "CropWindow",
     "DeviceAugment",
     "RandomAugment",
     "TrainTransform",
-    "CropWindow",
     "build_eval_transform",
     "build_train_transform",
     "denormalize",
 ]
-
-
-class TrainTransform:
-    """(sample, rng) -> augmented sample of tensors, made on the CPU."""
-
-    def __init__(self, choices: RandomAugment, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> None:
-        self.choices, self.normalize = choices, Normalize(mean, std)
-
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """`image` uint8 (H,W,3), `label` uint8 (H,W), perhaps `centroid` (x, y) -> `image` float32 (3,h,w), `label`
-        int64 (h,w); the sample given is left as it was."""
-        sample = dict(sample)
-        augmentation = self.choices.draw(sample["image"].shape[:2], sample.pop("centroid", None), rng)
-        sample = move_pixels(sample, augmentation)
-        return self.normalize(sample | {"image": change_colors(sample["image"], augmentation)})
-
-
-class CropWindow:
-    """(sample, rng) -> what `DeviceAugment` needs of it: the window that is shown, as it is, and the random choices."""
-
-    def __init__(self, choices: RandomAugment) -> None:
-        self.choices = choices
-
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """As `TrainTransform`, but -> `windows` (image uint8 (h,w,3), label uint8 (h,w)), not copied, and
-        `augmentation`."""
-        augmentation = self.choices.draw(sample["image"].shape[:2], sample.get("centroid"), rng)
-        window = source_window(augmentation)
-        rest = {key: value for key, value in sample.items() if key not in ("image", "label", "centroid")}
-        windows = (sample["image"][window], sample["label"][window])
-        return rest | {"windows": windows, "augmentation": augmentation}
-
-
-class EvalTransform:
-    """(sample, rng) -> sample of tensors at its native size; nothing is random, and there need not be a label."""
-
-    def __init__(self, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> None:
-        self.normalize = Normalize(mean, std)
-
-    def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """See `Normalize`."""
-        return self.normalize(sample)
-
-
-def build_train_transform(*, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD, **choices) -> TrainTransform:
-    """The training recipe on the CPU; `choices` are the options of `RandomAugment`.
-
-    Raises:
-        OptionError: A value is out of range; the message names the flag.
-    """
-    return TrainTransform(RandomAugment(**choices), mean, std)
-
-
-def build_eval_transform(mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> EvalTransform:
-    """Normalisation at the image's native size, nothing random; works without a label."""
-    return EvalTransform(mean, std)

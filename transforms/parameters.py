@@ -1,11 +1,10 @@
-"""What is done to one training sample: drawn once, and carried out by any of the pipelines."""
+"""What is done to one training sample: sampled once, and carried out by any of the pipelines."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from utils.errors import OptionError
+from transforms.options import AugmentOptions
 
 GAUSSIAN_SIGMAS, BILATERAL_SIGMAS = (0.15, 1.30), (0.05, 0.75)  # pixels
 BLURS = {"gaussian": GAUSSIAN_SIGMAS, "bilateral": BILATERAL_SIGMAS, "off": None}
@@ -52,52 +51,26 @@ class AugmentParams:
 
 
 class RandomAugment:
-    """Draws scale, place, flip, colours and blur, in this order, so that equal generators give equal samples.
+    """Samples scale, place, flip, colours and blur, in this order, so that equal generators give equal samples.
 
     A crop with a `centroid` contains it, at random around it but shifted to stay inside the image; otherwise the place
     is uniform. A scaled image smaller than the crop is padded on both sides.
 
-    Args:
-        crop_size: Side of the crop in pixels, or (height, width).
-        pre_size: The short side's length that scales refer to; None: the image's own.
-        scale_min: Least scale; scales are uniform.
-        scale_max: Greatest scale.
-        color_aug: Strength of the colour jitter: factors are uniform in [1 - strength, 1 + strength] (not below 0), the
-            hue turns by a share of the circle uniform in [-strength, strength] (at most half a turn); 0: none.
-        blur: `gaussian`, `bilateral` or `off`; sigmas are uniform.
-
-    Raises:
-        OptionError: A value is out of range; the message names the flag.
+    Scales are uniform, sigmas of the blur too. With strength s = `color_aug` the colour jitter's factors are uniform in
+    [1 - s, 1 + s] (not below 0), and the hue turns by a share of the circle uniform in [-s, s] (at most half a turn).
     """
 
-    def __init__(
-        self,
-        crop_size: int | tuple[int, int],
-        pre_size: int | None = None,
-        scale_min: float = 0.5,
-        scale_max: float = 2.0,
-        color_aug: float = 0.25,
-        blur: str = "gaussian",
-    ) -> None:
-        self.crop = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
-        if min(self.crop) < 1:
-            raise OptionError(f"--crop_size {crop_size}: must be at least 1 pixel")
-        if not (0 < scale_min <= scale_max < math.inf):
-            raise OptionError(f"--scale_min {scale_min} --scale_max {scale_max}: need 0 < scale_min <= scale_max")
-        if pre_size is not None and pre_size < 1:
-            raise OptionError(f"--pre_size {pre_size}: must be at least 1 pixel")
-        if not 0 <= color_aug < math.inf:
-            raise OptionError(f"--color_aug {color_aug}: must not be negative; 0 switches it off")
-        if blur not in BLURS:
-            known = ", ".join(BLURS)
-            raise OptionError(f"blur {blur!r} is not known; use one of {known} (--gblur, --bblur, --no-gblur)")
-        self.pre_size, self.scales, self.color_aug, self.blur = pre_size, (scale_min, scale_max), color_aug, blur
+    def __init__(self, options: AugmentOptions) -> None:
+        crop = options.crop_size
+        self.options, self.crop = options, (crop, crop) if isinstance(crop, int) else tuple(crop)
 
-    def draw(self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator) -> AugmentParams:
+    def sample(
+        self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator
+    ) -> AugmentParams:
         """The choices for an image of `size` (height, width); `centroid` is (x, y) in its pixels."""
-        scale = rng.uniform(*self.scales)
-        if self.pre_size is not None:
-            scale *= self.pre_size / min(size)
+        scale = rng.uniform(self.options.scale_min, self.options.scale_max)
+        if self.options.pre_size is not None:
+            scale *= self.options.pre_size / min(size)
         scaled = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
         point: list[int | None] = [None, None]
         if centroid is not None:
@@ -106,12 +79,14 @@ class RandomAugment:
             point = [int((position + 0.5) * length / side) for position, length, side in at]
         corner = (_place(rng, scaled[0], self.crop[0], point[0]), _place(rng, scaled[1], self.crop[1], point[1]))
         flip = bool(rng.random() >= 0.5)
-        jitter = self._draw_jitter(rng) if self.color_aug else ()
-        sigma = float(rng.uniform(*BLURS[self.blur])) if BLURS[self.blur] else 0.0
-        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, self.blur, sigma)
+        jitter = self._sample_jitter(rng) if self.options.color_aug else ()
+        blur = self.options.blur
+        sigma = float(rng.uniform(*BLURS[blur])) if BLURS[blur] else 0.0
+        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, blur, sigma)
 
-    def _draw_jitter(self, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
-        strength, turn = self.color_aug, min(self.color_aug, 0.5)
+    def _sample_jitter(self, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
+        strength = self.options.color_aug
+        turn = min(strength, 0.5)
         steps = [
             (name, float(rng.uniform(max(0.0, 1 - strength), 1 + strength)))
             for name in ("brightness", "contrast", "saturation")

@@ -39,3 +39,6 @@ def _taken(logits: Tensor, labels: Tensor) -> bool:
     if not taken:
         note_fallback(f"the loss of {logits.dtype} logits on {logits.device.type}")
     return taken
+
+
+KERNELS = {"ce": TritonCrossEntropy, "ohem": TritonOhemCrossEntropy}

@@ -29,7 +29,7 @@ from datasets.reading import pyspng
 from datasets.sampling.class_uniform import CropSample, tile_centroids
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from reference.transforms import augment_plain, load_plain
-from transforms import CropWindow, DeviceAugment, RandomAugment, TrainTransform
+from transforms import AugmentOptions, CropWindow, DeviceAugment, RandomAugment, TrainTransform
 from utils.constants import IMAGENET_STD
 from utils.errors import NumericsError
 from utils.machine import keep_freed_memory
@@ -78,7 +78,7 @@ def write_scenes(folder: Path, height: int, width: int) -> FileSplit:
 
 def build_arms(split: FileSplit, crop: int, folder: Path, device: torch.device) -> tuple[dict[str, Arm], Arm]:
     """Each arm makes a sample of a draw; the function beside them makes the device's into what the others are."""
-    choices, cache = RandomAugment(crop), open_cache(split, "disk", folder)
+    choices, cache = RandomAugment(AugmentOptions(crop_size=crop)), open_cache(split, "disk", folder)
     exact = TrainingDataset(split, TrainTransform(choices), 0)
     cached = TrainingDataset(split, TrainTransform(choices), 0, cache)
     windows = TrainingDataset(split, CropWindow(choices), 0, cache)
@@ -88,7 +88,7 @@ def build_arms(split: FileSplit, crop: int, folder: Path, device: torch.device) 
         item = split.items[draw.image]
         sample = load_plain(item.image, item.label, CLASSES.id_to_train)
         rng = sample_rng(0, draw.epoch, draw.index)
-        return augment_plain(sample, choices.draw(sample["label"].shape, draw.centroid, rng))
+        return augment_plain(sample, choices.sample(sample["label"].shape, draw.centroid, rng))
 
     def finish(batch: dict) -> dict:
         return {name: value[0].cpu() for name, value in augment(batch).items() if name != "name"}

@@ -25,7 +25,7 @@ from engine.inference.precision import Precision
 from engine.training.parallel import wrap_parallel
 from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
-from optimizer import build_optimizer, set_lr
+from optimizer import OptimizerOptions, build_optimizer, set_lr
 from utils.distributed import Process, gather_objects, sum_over_ranks
 from utils.errors import NumericsError
 from utils.files import write_json
@@ -94,7 +94,7 @@ def _process(rank: int, options: argparse.Namespace, store: Path, results: Path)
 
 def _step(model: nn.Module, batch: dict, amp: str) -> Callable[[], None]:
     """A training step as train.py makes it; its learning rate leaves the weights as they are."""
-    optimizer = build_optimizer(model, "sgd", 1e-6)
+    optimizer = build_optimizer(model, OptimizerOptions(lr=1e-6))
     set_lr(optimizer, 0.0)
     precision, criterion = Precision.build(amp, CPU), SegmentationLoss(OhemCrossEntropy())
 

@@ -22,7 +22,7 @@ from datasets.sampling.sampler import EpochSampler
 from datasets.synthetic.split import SyntheticSplit
 from tests.conftest import launch
 from tests.datasets import trees
-from transforms import CropWindow, RandomAugment, TrainTransform
+from transforms import AugmentOptions, CropWindow, RandomAugment, TrainTransform
 from utils.errors import DataError, EnvironmentFault
 
 linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
@@ -53,7 +53,7 @@ def test_samples_are_the_same_with_a_cache(split, tmp_path, where):
         assert np.array_equal(image, split.load_image(index)) and np.array_equal(label, split.load_label(index))
         assert not image.flags.writeable and not label.flags.writeable
     sampler = EpochSampler(sample_epoch(6, load_centroids(split, 16), 0.5, 0, 0), 0, 1, 2)
-    transform = TrainTransform(RandomAugment(16))
+    transform = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
     batches = [
         list(build_train_loader(TrainingDataset(split, transform, 0, kept), sampler, workers))
         for kept, workers in ((None, 0), (cache, 0), (cache, 2))
@@ -65,7 +65,8 @@ def test_samples_are_the_same_with_a_cache(split, tmp_path, where):
 
 def test_windows_travel_through_workers(split, tmp_path):
     sampler = EpochSampler(sample_epoch(6, None, 0, 0, 0), 0, 1, 3)
-    dataset = TrainingDataset(split, CropWindow(RandomAugment(16)), 0, open_cache(split, "disk", tmp_path))
+    transform = CropWindow(RandomAugment(AugmentOptions(crop_size=16)))
+    dataset = TrainingDataset(split, transform, 0, open_cache(split, "disk", tmp_path))
     alone, others = (list(build_train_loader(dataset, sampler, workers)) for workers in (0, 2))
     for a, b in zip(alone, others, strict=True):
         assert torch.equal(a["windows"], b["windows"]) and a["windows"].dtype == torch.uint8

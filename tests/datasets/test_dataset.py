@@ -18,7 +18,7 @@ from datasets.loader import TrainLoader, build_eval_loader, build_train_loader
 from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from tests.datasets import trees
-from transforms import build_eval_transform, build_train_transform
+from transforms import AugmentOptions, RandomAugment, TrainTransform, build_eval_transform
 from utils.errors import DataError, EnvironmentFault, OptionError
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +35,7 @@ def split(tmp_path):
 
 def train_batches(split, num_workers=0, seed=0, **options):
     plan = sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=0)
-    dataset = TrainingDataset(split, build_train_transform(crop_size=16), seed)
+    dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), seed)
     return build_train_loader(dataset, EpochSampler(plan, 0, 1, 2, **options), num_workers)
 
 
@@ -65,7 +65,7 @@ def test_samples_are_the_same_with_and_without_workers_and_after_a_late_start(sp
 
 
 def test_a_sample_depends_on_seed_epoch_and_index(split):
-    dataset = TrainingDataset(split, build_train_transform(crop_size=16), 0)
+    dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), 0)
     base = CropSample(0, None, None, epoch=0, index=0)
     sums = {dataset[CropSample(0, None, None, epoch=e, index=i)]["image"].sum().item() for e in (0, 1) for i in (0, 1)}
     assert len(sums) == 4
@@ -180,7 +180,7 @@ def test_workers_live_as_long_as_the_run_and_start_where_told(split):
 
 def test_epochs_of_one_loader_are_those_of_new_ones(split):
     plans = [sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
-    dataset = TrainingDataset(split, build_train_transform(crop_size=16), 0)
+    dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), 0)
     loader = TrainLoader(dataset, num_workers=2)
     iterator = iter(loader.epoch(EpochSampler(plans[0], 0, 1, 2)))
     next(iterator)  # an epoch that is left early

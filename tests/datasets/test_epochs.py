@@ -20,14 +20,15 @@ from pathlib import Path
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.folder import build_split
-from transforms import build_train_transform
+from transforms import AugmentOptions, RandomAugment, TrainTransform
 from utils import distributed
 from utils.logging import setup_logging
 
 data, out = map(Path, sys.argv[1:])
 with distributed.job("cpu") as process:
     setup_logging(process.is_main, out / "log.txt")
-    dataset = TrainingDataset(build_split(data, "train"), build_train_transform(crop_size=16), seed=3)
+    transform = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
+    dataset = TrainingDataset(build_split(data, "train"), transform, seed=3)
     epochs = TrainingEpochs(dataset, process, batch_size=2, class_uniform_pct=0.5, class_uniform_tile=16,
                             max_cu_epoch=9, cache_folder=out, num_workers=0, audit_path=out / "sampling.jsonl")
 loader = epochs(0, 0)

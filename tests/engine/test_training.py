@@ -9,7 +9,7 @@ from torch import nn
 from engine.inference.precision import Precision
 from engine.training.meters import DataTimer
 from engine.training.step import train_step
-from optimizer import build_optimizer
+from optimizer import OptimizerOptions, build_optimizer
 
 
 def slow(count, seconds):
@@ -57,7 +57,7 @@ def test_a_step_takes_what_the_augmentation_makes():
         return {"image": batch["windows"].float().view(1, 1, 2, 2) + 1, "label": torch.ones(1, 2, 2).long()}
 
     device = torch.device("cpu")
-    optimizer = build_optimizer(model, "sgd", 0.1, weight_decay=0)
+    optimizer = build_optimizer(model, OptimizerOptions(lr=0.1, weight_decay=0))
     batches = [{"windows": torch.zeros(4, dtype=torch.uint8)}] * 2
     train_step(model, criterion, optimizer, batches, Precision.build("off", device), device, augment=augment)
     assert seen == [(4.0, 4), (4.0, 4)] and model.scale.item() == pytest.approx(0.9)

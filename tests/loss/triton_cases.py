@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from loss import CrossEntropy, OhemCrossEntropy, build_loss
+from loss import CrossEntropy, LossOptions, OhemCrossEntropy, build_loss
 from loss.triton.criteria import TritonCrossEntropy, TritonOhemCrossEntropy
 from loss.triton.fused import takes
 from reference.loss import PlainOhemCrossEntropy
@@ -117,7 +117,7 @@ def test_what_the_kernels_do_not_take_is_torch_s_and_said_once(caplog):
 
 
 def test_build_loss_builds_them():
-    assert isinstance(build_loss("ohem", 3, kernels="triton").criterion, TritonOhemCrossEntropy)
-    relaxed = build_loss("relaxed_boundary", 3, rlx_off_epoch=1, hard_name="ce", kernels="triton")
+    assert isinstance(build_loss(LossOptions(loss="ohem"), 3, kernels="triton").criterion, TritonOhemCrossEntropy)
+    relaxed = build_loss(LossOptions(jointwtborder=True, rlx_off_epoch=1), 3, kernels="triton")
     assert isinstance(relaxed.hard, TritonCrossEntropy)
-    assert not isinstance(build_loss("ce", 3).criterion, TritonCrossEntropy)
+    assert not isinstance(build_loss(LossOptions(), 3).criterion, TritonCrossEntropy)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from optimizer import ModelAverage
-from utils.errors import CheckpointError, OptionError
+from utils.errors import CheckpointError
 
 YES, NO = torch.tensor(True), torch.tensor(False)
 
@@ -131,9 +131,3 @@ def test_another_models_state_is_refused_and_changes_nothing():
     with pytest.raises(CheckpointError, match=r"2.weight of shape \(7, 4, 1, 1\)"):
         average.load_state_dict(ModelAverage(wider, 0.9).state_dict())
     assert_same(average.shadow, before)
-
-
-@pytest.mark.parametrize("decay", [-0.1, 1.0])
-def test_a_decay_that_cannot_work_is_refused(decay):
-    with pytest.raises(OptionError, match=f"decay is {decay}"):
-        ModelAverage(build(), decay)

@@ -9,7 +9,7 @@ from datasets.sampling.class_uniform import CropSample
 from datasets.synthetic.split import SyntheticSplit
 from scripts import show_samples
 from tests.conftest import make_scenes
-from transforms import build_train_transform
+from transforms import AugmentOptions, RandomAugment, TrainTransform
 from utils.sheet import Panel, draw_sheet
 
 
@@ -44,7 +44,7 @@ def test_the_cross_is_where_the_centroid_has_gone(place):
     left, top = place
     image[max(0, top - 2) : top + 3, max(0, left - 2) : left + 3] = 255
     split.load_image = lambda index: image
-    transform = build_train_transform(crop_size=48, color_aug=0, blur="off")
+    transform = TrainTransform(RandomAugment(AugmentOptions(crop_size=48, color_aug=0, gblur=False)))
     dataset = TrainingDataset(split, transform, seed=1)
     for index in range(6):
         draw = CropSample(0, place, 3, epoch=0, index=index)

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from transforms.geometry import move_pixels
+from transforms.options import AugmentOptions
 from transforms.parameters import RandomAugment
 
 
@@ -14,13 +15,17 @@ def generator(seed=0):
     return np.random.default_rng(seed)
 
 
+def random_augment(crop, **options):
+    return RandomAugment(AugmentOptions(crop_size=crop, **options))
+
+
 def scale_crop(crop, scale_min=0.5, scale_max=2.0, **options):
     """(sample, rng) -> the sample scaled and cropped, not flipped."""
-    choices = RandomAugment(crop, scale_min=scale_min, scale_max=scale_max, color_aug=0, blur="off", **options)
+    choices = random_augment(crop, scale_min=scale_min, scale_max=scale_max, color_aug=0, gblur=False, **options)
 
     def call(sample, rng):
         sample = dict(sample)
-        drawn = choices.draw(sample["image"].shape[:2], sample.pop("centroid", None), rng)
+        drawn = choices.sample(sample["image"].shape[:2], sample.pop("centroid", None), rng)
         return move_pixels(sample, replace(drawn, flip=False))
 
     return call
@@ -133,7 +138,7 @@ def test_an_extreme_shape_still_gives_a_crop():
 
 def test_a_flip_mirrors_image_and_label():
     sample = make_sample()
-    drawn = RandomAugment(30).draw((40, 60), None, generator())
+    drawn = random_augment(30).sample((40, 60), None, generator())
     straight, mirrored = (move_pixels(sample, replace(drawn, flip=flip)) for flip in (False, True))
     assert np.array_equal(mirrored["label"], straight["label"][:, ::-1])
     assert np.array_equal(mirrored["image"], straight["image"][:, ::-1])
@@ -145,5 +150,5 @@ def test_the_sample_given_may_be_read_only_and_stays():
     for array in (sample["image"], sample["label"]):
         array.flags.writeable = False
     for scale in (0.7, 1.0):
-        move_pixels(sample, RandomAugment(20, scale_min=scale, scale_max=scale).draw((40, 60), None, generator()))
+        move_pixels(sample, random_augment(20, scale_min=scale, scale_max=scale).sample((40, 60), None, generator()))
     assert all(np.array_equal(before[key], sample[key]) for key in before)

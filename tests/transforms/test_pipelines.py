@@ -9,7 +9,7 @@ import torch
 
 from datasets.synthetic.scene import draw_scene
 from reference.transforms import augment_plain
-from transforms import CropWindow, DeviceAugment, RandomAugment, TrainTransform
+from transforms import AugmentOptions, CropWindow, DeviceAugment, RandomAugment, TrainTransform
 from transforms.device import source_window
 from transforms.parameters import AugmentParams
 from utils.constants import IMAGENET_STD
@@ -30,7 +30,7 @@ class Fixed:
     def __init__(self, augmentation):
         self.augmentation = augmentation
 
-    def draw(self, size, centroid, rng):
+    def sample(self, size, centroid, rng):
         return self.augmentation
 
 
@@ -59,11 +59,11 @@ def compare(scene, step):
 
 @pytest.mark.parametrize("crop", [(96, 112), (300, 40), (17, 401)])
 def test_samples_are_within_two_levels_and_labels_equal(scene, crop):
-    choices = RandomAugment(crop)
+    choices = RandomAugment(AugmentOptions(crop_size=crop))
     off = []
     for seed in range(12):
         centroid = (int(200 * seed / 12), 60) if seed % 2 else None
-        step = choices.draw((128, 256), centroid, np.random.default_rng(seed))
+        step = choices.sample((128, 256), centroid, np.random.default_rng(seed))
         off += list(compare(scene, step))
     levels, labels = np.mean(off, 0)
     assert levels < 1e-4 and labels == 0
@@ -85,8 +85,8 @@ def test_each_step_of_the_jitter(scene, name):
 
 
 def test_a_device_s_sample_does_not_depend_on_its_batch(scene):
-    choices = RandomAugment(64)
-    steps = [choices.draw((128, 256), None, np.random.default_rng(seed)) for seed in range(3)]
+    choices = RandomAugment(AugmentOptions(crop_size=64))
+    steps = [choices.sample((128, 256), None, np.random.default_rng(seed)) for seed in range(3)]
     steps.append(replace(steps[0], blur="off", sigma=0.15))
     together = on_device(scene, *steps[:3])
     for i, step in enumerate(steps[:3]):
@@ -125,10 +125,10 @@ def statistics(images, labels):
 
 def test_the_device_s_samples_are_distributed_as_the_cpu_s(scene):
     """Whole pipelines from equal generators, each with its own: not sample by sample but as populations."""
-    choices = RandomAugment(48)
+    choices = RandomAugment(AugmentOptions(crop_size=48))
     count, sets = 60, []
     for first in (0, 1000):
-        drawn = [choices.draw((128, 256), None, np.random.default_rng(first + i)) for i in range(count)]
+        drawn = [choices.sample((128, 256), None, np.random.default_rng(first + i)) for i in range(count)]
         if first:
             batch = on_device(scene, *drawn)
             sets.append(statistics(batch["image"], batch["label"]))

@@ -8,7 +8,7 @@ import torch
 import network
 import train
 from config import parse_train
-from loss import build_loss
+from loss import LossOptions, build_loss
 from tests.conftest import train_args
 from utils.errors import EnvironmentFault, OptionError
 from utils.kernels import check_kernels
@@ -41,7 +41,7 @@ def test_train_refuses_before_it_begins(scenes, tmp_path, capsys):
     "ask",
     [
         lambda: check_kernels("triton", CUDA),
-        lambda: build_loss("ohem", 3, kernels="triton"),
+        lambda: build_loss(LossOptions(loss="ohem"), 3, kernels="triton"),
         lambda: network.use_kernels(torch.nn.Identity(), "triton"),
     ],
 )
@@ -52,6 +52,6 @@ def test_a_missing_package_is_named(ask, without_triton):
 
 def test_without_triton_all_else_works(without_triton):
     check_kernels("torch", CUDA)
-    assert build_loss("ohem", 3, kernels="torch").criterion is not None
+    assert build_loss(LossOptions(loss="ohem"), 3, kernels="torch").criterion is not None
     network.use_kernels(torch.nn.Identity(), "torch")
-    assert parse_train([]).run.kernels == "torch"
+    assert parse_train([]).compute.kernels == "torch"

@@ -1,0 +1,56 @@
+"""The criterion of a training step."""
+
+from torch import nn
+
+from loss.boundary import BoundaryLoss
+from loss.options import LossOptions
+from loss.registry import LOSSES, create_loss
+from loss.segmentation import SegmentationLoss
+from utils.errors import OptionError
+from utils.kernels import note_fallback, require_triton
+
+
+def build_loss(
+    options: LossOptions, num_classes: int, ignore_label: int = 255, kernels: str = "torch"
+) -> SegmentationLoss:
+    """The criterion that `options` name, with the weights of its terms.
+
+    A boundary weight of 0 leaves that output alone.
+
+    Args:
+        options: Checked already, all but what only the number of classes decides.
+        num_classes: Classes of the logits.
+        ignore_label: Label of the pixels that don't count.
+        kernels: `torch`, or `triton` for the criteria that have a kernel of it.
+
+    Raises:
+        OptionError: A value that can't work with so many classes.
+        EnvironmentFault: Triton's kernels, and the package isn't installed.
+    """
+
+    def criterion(name: str) -> nn.Module:
+        arguments = options.arguments(name)
+        try:
+            return create_loss(_implementation(name, kernels), num_classes, ignore_label, arguments)
+        except ValueError as error:
+            raise OptionError(f"--loss {name} with {arguments}: {error}") from error
+
+    return SegmentationLoss(
+        criterion(options.name),
+        hard=criterion(options.hard_name) if options.name == "relaxed_boundary" else None,
+        rlx_off_epoch=options.rlx_off_epoch,
+        aux_weight=options.aux_weight,
+        boundary=BoundaryLoss(ignore_label) if options.boundary_weight else None,
+        boundary_weight=options.boundary_weight,
+    )
+
+
+def _implementation(name: str, kernels: str) -> type[nn.Module]:
+    if kernels == "torch":
+        return LOSSES[name]
+    require_triton()
+    from loss.triton.criteria import KERNELS
+
+    if name not in KERNELS:
+        note_fallback(f"the loss {name}")
+    return KERNELS.get(name, LOSSES[name])
