@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 import train
 from config import TrainConfig
+from datasets.base import IGNORE_LABEL
 from engine.inference.precision import AUTOCAST
+from loss import build_loss
 from network.levels import PyramidConv
 from utils.distributed import Process
 
@@ -39,7 +41,7 @@ class StepMemory:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         every = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
         options, compute = config.optimizer, config.compute
-        copies = 1 + OPTIMIZER_TENSORS[options.optimizer] + options.amsgrad
+        copies = 1 + OPTIMIZER_TENSORS.get(options.optimizer, 2) + options.amsgrad
         self.transient = (TRANSIENT_RECOMPUTED if compute.checkpoint_activations else TRANSIENT)[compute.amp]
         self.fixed = 4 * (every + copies * trained + (every if options.ema else 0))
         first, second = (
@@ -77,7 +79,7 @@ def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
     for module in model.modules():
         if isinstance(module, PyramidConv):
             module.coarse_first = False  # as on a GPU, which takes more
-    return StepMemory(model.train(), train.build_criterion(config, num_classes), num_classes, config)
+    return StepMemory(model.train(), build_loss(config.loss, num_classes, IGNORE_LABEL), num_classes, config)
 
 
 def saved_bytes(
