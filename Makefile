@@ -1,4 +1,5 @@
-# make quickstart: train a small FENet on synthetic scenes and look at the result     make test: the tests
+# make quickstart: train a small FENet on synthetic scenes and look at the result
+# make test: the tests that take minutes     make test-slow: those that take longer
 # Each target sets up $(VENV) by itself. PYTHON=... and VENV=... choose another interpreter or folder, TESTS=... some tests.
 
 VENV ?= .venv
@@ -11,14 +12,20 @@ CORE := requirements.txt
 DEV := requirements.txt requirements-extras.txt requirements-dev.txt
 BENCHMARKS := train-step loss hpf infer eval data scaling
 
-.PHONY: quickstart test lint bench bench-gpu chaos fuzz faults reproduce clean
+.PHONY: quickstart test test-slow lint bench bench-gpu chaos fuzz faults reproduce clean
 .NOTPARALLEL:
 
 quickstart: $(VENV)/.core.stamp
 	@PYTHON="$(VENV)/bin/python" sh scripts/quickstart.sh
 
+# WORKERS=4 on more cores; each worker takes tests from the one that has more left
+WORKERS ?= 2
 test: $(VENV)/.dev.stamp
-	"$(VENV)/bin/python" -m pytest -q $(TESTS)
+	"$(VENV)/bin/python" -m pytest -q -m "not slow" -n $(WORKERS) --dist worksteal $(TESTS)
+
+# several processes each, which a second worker would disturb
+test-slow: $(VENV)/.dev.stamp
+	"$(VENV)/bin/python" -m pytest -q -m slow $(TESTS)
 
 lint: $(VENV)/.dev.stamp
 	"$(VENV)/bin/python" -m ruff check .

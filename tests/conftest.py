@@ -1,27 +1,28 @@
-"""Shared pieces: one thread per test process, small folders of labelled images, runs of the entry points."""
+"""Shared pieces: one thread per process, small folders of labelled images, command lines of the entry points."""
 
 import json
 import os
-import subprocess
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 
+# before anything that makes threads is loaded; what tests start inherits it
+os.environ |= dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1")
+
+import hypothesis
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 import network
+import train
 from datasets.base import ClassTable
 from engine.checkpoint.snapshot import save_snapshot
+from tests.processes import ROOT, launch  # noqa: F401 (for the tests that import it from here)
 
-ROOT = Path(__file__).parents[1]
+hypothesis.settings.register_profile("quiet", deadline=None)  # another process may have the processor
+hypothesis.settings.load_profile("quiet")
 CLASSES = [{"name": name, "id": i} for i, name in enumerate(("sky", "road", "car", "tree"))]
-
-
-@pytest.fixture(autouse=True, scope="session")
-def one_thread():
-    torch.set_num_threads(1)
 
 
 def make_scenes(root: Path, count: int, height: int = 48, width: int = 64, seed: int = 0, ignore: bool = False) -> Path:
@@ -52,17 +53,33 @@ def train_args(data: Path, out: Path, *more: str) -> list[str]:
     return [
         *("--arch", "fenet_tiny", "--channels", "16", "--dataset", "folder", "--data_root", str(data)),
         *("--ckpt", str(out), "--exp", "run", "--crop_size", "32", "--bs_mult", "2", "--max_epoch", "2"),
-        *("--num_workers", "0", "--log_every", "1", "--lr", "0.01", "--device", "cpu", *more),
+        *("--num_workers", "0", "--log_every", "1", "--lr", "0.01", "--device", "cpu", "--no-report", *more),
     ]
 
 
-def launch(command: list[str], processes: int = 1, timeout: float = 300) -> subprocess.CompletedProcess:
-    """Run an entry point in a process of its own (or several under torchrun), one thread each."""
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    head = [sys.executable]
-    if processes > 1:
-        head += ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={processes}"]
-    return subprocess.run([*head, *command], cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout)
+@dataclass(frozen=True)
+class Run:
+    """A trained model: the data set's folder, the run's folder, and its snapshots. Nothing in them is to be changed."""
+
+    data: Path
+    folder: Path
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.pth"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.pth"
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Run:
+    """A run with a report, long enough to tell more than one class; 9 images to train on, 4 to validate on."""
+    base = tmp_path_factory.mktemp("trained")
+    data = make_scenes(base / "data", 9, ignore=True)
+    assert train.main(train_args(data, base, "--report", "--max_epoch", "4", "--adamw")) == 0
+    return Run(data, base / "run")
 
 
 def shake(model: torch.nn.Module) -> torch.nn.Module:
