@@ -21,7 +21,7 @@ from pathlib import Path
 from torch.distributed import TCPStore
 
 ROOT = Path(__file__).parents[1]
-LOADED = ["tests.conftest", "train", "eval", "demo_folder"]
+LOADED = ["tests.conftest", "train", "eval", "demo_folder", "tests.warm"]
 _server = multiprocessing.get_context("forkserver")
 _server.set_forkserver_preload(LOADED)
 

@@ -1,61 +1,80 @@
 """Two gloo processes, one thread each, agree with one."""
 
 import json
+import os
 import re
-import textwrap
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
+import engine.training.trainer
+import train
 from engine.checkpoint.snapshot import load_snapshot
-from tests.conftest import launch, make_scenes, train_args
+from tests.conftest import make_scenes, train_args
+from tests.processes import launch, torchrun
+from utils.errors import EnvironmentFault
 
-EQUAL = ("--fix_bn", "--dropout", "0", "--max_steps", "3", "--class_uniform_pct", "0", "--no-aux", "--lr", "0.001")
+EQUAL = ("--fix_bn", "--dropout", "0", "--no-aux", "--lr", "0.001")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """13 images with every pixel labelled, 6 to validate on."""
+    return make_scenes(tmp_path_factory.mktemp("data"), 13)
 
 
 def losses(text: str) -> list[float]:
     return [float(value) for value in re.findall(r"loss ([\d.]+)", text)]
 
 
-def test_two_processes_train_like_one(tmp_path):
-    data = make_scenes(tmp_path / "data", 13)  # every pixel labelled
-    one = launch(["train.py", *train_args(data, tmp_path / "one", *EQUAL, "--bs_mult", "4")])
-    two = launch(["train.py", *train_args(data, tmp_path / "two", *EQUAL, "--bs_mult", "2")], processes=2)
-    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
-    assert len(losses(one.stdout)) == 3
-    assert losses(two.stdout) == pytest.approx(losses(one.stdout), rel=1e-4)
-    a, b = (load_snapshot(tmp_path / name / "run" / "last.pth")["model"] for name in ("one", "two"))
+def last_line(done) -> str:
+    assert done.returncode == 0, done.stderr
+    line = done.stdout.splitlines()[-1]
+    assert "sha256" in line
+    return line
+
+
+def records(folder) -> list[dict]:
+    return [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same_weights(one, other) -> None:
+    a, b = (load_snapshot(folder / "run" / "last.pth")["model"] for folder in (one, other))
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
 
 
-TRACED = """
-    import sys
-    from functools import partial
-    import train
+def test_two_processes_of_torchrun_train_like_one(data, tmp_path):
+    equal = (*EQUAL, "--max_steps", "3", "--class_uniform_pct", "0")
+    one = launch(["train.py", *train_args(data, tmp_path / "one", *equal, "--bs_mult", "4")])
+    two = torchrun(["train.py", *train_args(data, tmp_path / "two", *equal, "--bs_mult", "2")], processes=2)
+    assert one.returncode == two.returncode == 0, one.stderr + two.stderr
+    assert len(losses(one.stdout)) == 3
+    assert losses(two.stdout) == pytest.approx(losses(one.stdout), rel=1e-4)
+    assert_same_weights(tmp_path / "one", tmp_path / "two")
+
+
+def train_traced(*argv: str) -> int:
+    """--compile without a compiler: the step is traced, not translated."""
     train.CompiledStep = partial(train.CompiledStep, backend="eager")
-    sys.exit(train.main(sys.argv[1:]))
-"""
+    return train.main(argv)
 
 
-def test_recomputed_parts_and_compiled_steps_change_no_weight(tmp_path):
-    data, last = make_scenes(tmp_path / "data", 13), []
-    (tmp_path / "traced.py").write_text(textwrap.dedent(TRACED))
-    for name, extra in (("kept", ()), ("again", ("--checkpoint_activations",)), ("traced", ("--compile",))):
-        arguments = train_args(data, tmp_path / name, "--max_steps", "2", *extra)
-        done = launch([str(tmp_path / "traced.py"), *arguments], processes=2)
-        assert done.returncode == 0, done.stderr
-        assert ("--compile: same results as without" in done.stdout) == (name == "traced")
-        last.append(done.stdout.splitlines()[-1])
-    assert "sha256" in last[0] and last[0] == last[1] == last[2]
+def test_recomputed_parts_and_compiled_steps_change_no_weight(data, tmp_path):
+    last = {}
+    for option in ("--debug", "--checkpoint_activations", "--compile"):
+        done = launch([train_traced, *train_args(data, tmp_path / option, "--max_steps", "2", option)], processes=2)
+        last[option] = last_line(done)
+        assert ("--compile: same results as without" in done.stdout) == (option == "--compile")
+    assert len(set(last.values())) == 1, last
 
 
 def test_two_processes_score_what_one_scores(tmp_path):
     data = make_scenes(tmp_path / "data", 14, ignore=True)  # 7 images to validate: they don't divide
-    first = launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--ema", "0.5")], processes=2)
-    assert first.returncode == 0, first.stderr
-    logged = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
+    last_line(launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--ema", "0.5")], processes=2))
+    (logged,) = records(tmp_path)
     matrices = []
     for processes in (1, 2):
         out = tmp_path / f"eval{processes}"
@@ -70,61 +89,46 @@ def test_two_processes_score_what_one_scores(tmp_path):
     assert matrices[0].sum() == 7 * (48 - 4) * 64
 
 
-def test_interrupted_on_two_processes(tmp_path):
-    data = make_scenes(tmp_path / "data", 13)
-    arguments = train_args(data, tmp_path / "a", "--max_epoch", "1", "--class_uniform_tile", "32")
-    whole = launch(["train.py", *arguments], processes=2)
-    arguments[arguments.index("--ckpt") + 1] = str(tmp_path / "b")
-    part = launch(["train.py", *arguments, "--max_steps", "2"], processes=2)
-    rest = launch(["train.py", *arguments], processes=2)
-    assert whole.returncode == part.returncode == rest.returncode == 0, whole.stderr + part.stderr + rest.stderr
+def test_interrupted_on_two_processes(data, tmp_path):
+    def run(name: str, *more: str):
+        extra = ("--max_epoch", "1", "--class_uniform_tile", "32", *more)
+        return launch(["train.py", *train_args(data, tmp_path / name, *extra)], processes=2)
+
+    whole = last_line(run("a"))
+    last_line(run("b", "--max_steps", "2"))
+    rest = run("b")
+    assert last_line(rest) == whole
     assert rest.stdout.startswith("resuming at step 2 from")
-    assert rest.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
-    records = [json.loads((tmp_path / name / "run" / "metrics.jsonl").read_text()) for name in "ab"]
-    assert records[0]["train_loss"] == pytest.approx(records[1]["train_loss"], rel=1e-12)
+    straight, resumed = (records(tmp_path / name)[0]["train_loss"] for name in "ab")
+    assert straight == pytest.approx(resumed, rel=1e-12)
 
 
-NAMES = """
-    import os, sys
-    import engine.training.trainer as trainer, train
-    train_step = trainer.train_step
+def train_named(path: str, *argv: str) -> int:
+    """Training that appends the rank and the names of the samples of each step to the file `path`."""
+    train_step = engine.training.trainer.train_step
+
     def named(*args, **options):
         names = ",".join(name for batch in args[3] for name in batch["name"])
-        with open(os.environ["NAMES"], "a") as file:
-            file.write(f"{os.environ.get('RANK', 0)} {names}\\n")
+        with open(path, "a") as file:
+            file.write(f"{os.environ.get('RANK', 0)} {names}\n")
         return train_step(*args, **options)
-    trainer.train_step = named
-    sys.exit(train.main(sys.argv[1:]))
-"""
+
+    engine.training.trainer.train_step = named
+    return train.main(argv)
 
 
-def test_the_number_of_processes_may_change(tmp_path, monkeypatch):
+def test_the_number_of_processes_may_change(data, tmp_path):
     """Two processes, then one with twice the batch, then one that accumulates, then two: as one process throughout."""
-    data = make_scenes(tmp_path / "data", 13)
-    (tmp_path / "run.py").write_text(textwrap.dedent(NAMES))
-    common = (
-        "--fix_bn",
-        "--dropout",
-        "0",
-        "--no-aux",
-        "--lr",
-        "0.001",
-        "--max_epoch",
-        "2",
-        "--class_uniform_tile",
-        "32",
-    )
+    common = (*EQUAL, "--max_epoch", "2", "--class_uniform_tile", "32")
 
     def part(name: str, processes: int, *options: str) -> list[list[str]]:
-        monkeypatch.setenv("NAMES", str(tmp_path / "names"))
-        arguments = train_args(data, tmp_path / name, *common, *options)
-        done = launch([str(tmp_path / "run.py"), *arguments], processes)
-        assert done.returncode == 0, done.stderr
+        names = tmp_path / "names"
+        last_line(launch([train_named, str(names), *train_args(data, tmp_path / name, *common, *options)], processes))
         steps: dict[str, list[list[str]]] = {}
-        for line in (tmp_path / "names").read_text().splitlines():
-            rank, names = line.split(" ")
-            steps.setdefault(rank, []).append(names.split(","))
-        (tmp_path / "names").unlink()
+        for line in names.read_text().splitlines():
+            rank, samples = line.split(" ")
+            steps.setdefault(rank, []).append(samples.split(","))
+        names.unlink()
         return [sorted(sum(step, [])) for step in zip(*steps.values(), strict=True)]
 
     whole = part("whole", 1, "--bs_mult", "4")
@@ -132,61 +136,50 @@ def test_the_number_of_processes_may_change(tmp_path, monkeypatch):
     changing += part("changing", 1, "--bs_mult", "4", "--max_steps", "3")
     changing += part("changing", 1, "--bs_mult", "2", "--accumulate", "2", "--max_steps", "4")
     changing += part("changing", 2, "--bs_mult", "2")
-    assert changing == whole and len(whole) == 6
-    a, b = (load_snapshot(tmp_path / name / "run" / "last.pth")["model"] for name in ("whole", "changing"))
-    for name in a:
-        torch.testing.assert_close(a[name], b[name], rtol=1e-3, atol=1e-5)
-    records = [(tmp_path / name / "run" / "metrics.jsonl").read_text().splitlines() for name in ("whole", "changing")]
-    for one, other in zip(*records, strict=True):
-        assert json.loads(one)["train_loss"] == pytest.approx(json.loads(other)["train_loss"], rel=1e-4)
+    assert len(whole) == 6
+    assert changing == whole
+    assert_same_weights(tmp_path / "whole", tmp_path / "changing")
+    for one, other in zip(records(tmp_path / "whole"), records(tmp_path / "changing"), strict=True):
+        assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
 
 
-def test_a_fault_on_the_workers_is_one_line_each(tmp_path):
-    data = make_scenes(tmp_path / "data", 4)
-    done = launch(["train.py", *train_args(data, tmp_path, "--bs_mult", "50")], processes=2)
+def test_a_fault_is_one_line_of_each_process_and_reaches_torchrun(data, tmp_path):
+    done = torchrun(["train.py", *train_args(data, tmp_path, "--bs_mult", "50")], processes=2)
     assert done.returncode != 0
     assert "error: " in done.stderr and "--bs_mult" in done.stderr
     assert "exitcode  : 2" in done.stderr  # the worker's own, as torchrun reports it
 
 
-DIFFERENT = """
-    import os, sys
-    import train
-    rank = int(os.environ["RANK"])
-    sys.exit(train.main([*sys.argv[1:], *{options}[rank]]))
-"""
+def train_differently(option: str, value: str, *argv: str) -> int:
+    """Rank 1 gets another option."""
+    return train.main([*argv, option, value] if os.environ["RANK"] == "1" else argv)
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "words"),
+    ("option", "words"),
     [
-        ([[], ["--lr", "0.5"]], 2, "rank 1 and rank 0 differ in their options: lr is '0.5' there"),
-        ([[], ["--train_split", "val"]], 2, "train_split"),
+        (("--lr", "0.5"), "rank 1 and rank 0 differ in their options: lr is '0.5' there"),
+        (("--train_split", "val"), "train_split"),
     ],
 )
-def test_ranks_that_were_started_differently(tmp_path, options, code, words):
-    data = make_scenes(tmp_path / "data", 9)
-    (tmp_path / "run.py").write_text(textwrap.dedent(DIFFERENT).format(options=options))
-    done = launch([str(tmp_path / "run.py"), *train_args(data, tmp_path)], processes=2)
-    assert done.returncode != 0 and words in done.stderr and f"exitcode  : {code}" in done.stderr
+def test_ranks_that_were_started_differently(data, tmp_path, option, words):
+    done = launch([train_differently, *option, *train_args(data, tmp_path)], processes=2)
+    assert done.returncodes == [2, 2]
+    assert done.stderr.count(words) == 2, done.stderr
     assert not (tmp_path / "run" / "last.pth").exists()
 
 
-FULL_DISK = """
-    import sys
-    import engine.training.trainer as trainer, train
-    from utils.errors import EnvironmentFault
+def train_on_a_full_disk(*argv: str) -> int:
+    """No snapshot can be written."""
+
     def full(*args, **options):
         raise EnvironmentFault("last.pth: cannot be written (No space left on device)")
-    trainer.save_snapshot = full
-    sys.exit(train.main(sys.argv[1:]))
-"""
+
+    engine.training.trainer.save_snapshot = full
+    return train.main(argv)
 
 
-def test_a_failed_save_is_known_to_all(tmp_path):
-    data = make_scenes(tmp_path / "data", 9)
-    (tmp_path / "run.py").write_text(textwrap.dedent(FULL_DISK))
-    command = [str(tmp_path / "run.py"), *train_args(data, tmp_path, "--max_steps", "2")]
-    done = launch(command, processes=2, timeout=100)
-    assert done.returncode != 0 and done.stderr.count("error: last.pth: cannot be written") == 2
-    assert "exitcode  : 5" in done.stderr
+def test_a_failed_save_is_known_to_all(data, tmp_path):
+    done = launch([train_on_a_full_disk, *train_args(data, tmp_path, "--max_steps", "2")], processes=2)
+    assert done.returncodes == [5, 5]
+    assert done.stderr.count("error: last.pth: cannot be written") == 2, done.stderr
