@@ -1,28 +1,37 @@
-"""Processes that are killed, and jobs that are put back into a queue, end in the weights of an undisturbed run."""
+"""Processes that are killed, and jobs that are put back into a queue, end in the weights of an undisturbed run.
 
+`python -m tests.test_restarts MARKER [OPTION of train.py...]` kills rank 2 before its fourth step, unless MARKER exists.
+"""
+
+import os
 import re
 import signal
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
-from tests.conftest import ROOT, launch, make_scenes, train_args
+import pytest
 
-SUICIDE = """
-    import os, signal, sys
-    from pathlib import Path
-    import train
-    from engine.training.trainer import Trainer
-    free_step, marker = Trainer.step, Path(sys.argv[1])
+import train
+from engine.training.trainer import Trainer
+from tests.conftest import make_scenes, train_args
+from tests.processes import ROOT, launch, torchrun
+
+pytestmark = pytest.mark.slow
+
+
+def train_with_a_kill(marker: Path, argv: list[str]) -> int:
+    """See the module."""
+    free_step = Trainer.step
+
     def step(self, batches):
         if self.state.step == 3 and self.process.rank == 2 and not marker.exists():
             marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return free_step(self, batches)
+
     Trainer.step = step
-    sys.exit(train.main(sys.argv[2:]))
-"""
+    return train.main(argv)
 
 
 def digest(text: str) -> str:
@@ -31,14 +40,14 @@ def digest(text: str) -> str:
 
 def test_one_of_four_is_killed_and_started_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")  # as scripts/launch_common.sh does
-    data, script, marker = make_scenes(tmp_path / "data", 33), tmp_path / "run.py", tmp_path / "marker"
-    script.write_text(textwrap.dedent(SUICIDE))
+    data, marker = make_scenes(tmp_path / "data", 33), tmp_path / "marker"
     argv = ["--max_steps", "5", "--save_every", "2", "--class_uniform_pct", "0", "--no-aux"]
     whole = launch(["train.py", *train_args(data, tmp_path / "a", *argv)], processes=4)
-    command = ["--max_restarts=1", str(script), str(marker), *train_args(data, tmp_path / "b", *argv)]
-    killed = launch(command, processes=4)
+    command = ["-m", "tests.test_restarts", str(marker), *train_args(data, tmp_path / "b", *argv)]
+    killed = torchrun(command, 4, "--max_restarts=1")
     assert whole.returncode == killed.returncode == 0, whole.stderr + killed.stderr
-    assert marker.exists() and "resuming at step 2 from" in killed.stdout
+    assert marker.exists()
+    assert "resuming at step 2 from" in killed.stdout
     assert digest(killed.stdout) == digest(whole.stdout)
 
 
@@ -102,3 +111,7 @@ def test_a_job_that_fails_stays_out_of_the_queue(tmp_path):
     queue = Queue(tmp_path)
     status, text = queue.submit(*train_args(make_scenes(tmp_path / "data", 2), tmp_path, "--bs_mult", "50"))
     assert status != 0 and "--bs_mult" in text and not queue.record.exists()
+
+
+if __name__ == "__main__":
+    sys.exit(train_with_a_kill(Path(sys.argv[1]), sys.argv[2:]))

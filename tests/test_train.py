@@ -2,8 +2,6 @@
 
 import json
 import signal
-import subprocess
-import sys
 from functools import partial
 
 import numpy as np
@@ -15,7 +13,8 @@ import eval as evaluation
 import train
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.snapshot import load_snapshot
-from tests.conftest import ROOT, train_args
+from tests.conftest import make_scenes, train_args
+from tests.processes import Job
 
 
 def digest(text: str) -> str:
@@ -59,32 +58,44 @@ def test_logged_score_is_the_score_of_the_saved_file(scenes, tmp_path, ema):
     assert metrics["mean_iou"] == max(line["mean_iou"] for line in lines)
 
 
+STATEFUL = ("--ema", "0.9", "--class_uniform_tile", "32", "--warmup_steps", "3", "--amsgrad", "--adam")
+
+
+def records(folder) -> list[dict]:
+    """metrics.jsonl of `folder/run` without what depends on the machine."""
+    lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
+    return [{name: line[name] for name in line if name not in ("images_per_second", "data_wait")} for line in lines]
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """The data set, weights' digest and records of a run with everything that has a state."""
+    base = tmp_path_factory.mktemp("straight")
+    data = make_scenes(base / "data", 9)
+    assert train.main(train_args(data, base, *STATEFUL)) == 0
+    return data, weights_sha256(load_snapshot(base / "run" / "last.pth")["model"]), records(base)
+
+
 @pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
-def test_interrupted_run_ends_in_the_same_weights(scenes, tmp_path, capfd, stop_at):
-    extra = ["--ema", "0.9", "--class_uniform_tile", "32", "--warmup_steps", "3", "--amsgrad", "--adam"]
-    whole = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
-    run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--max_steps", str(stop_at)))
-    out = run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--num_workers", "2"))
-    assert out.startswith(f"resuming at step {stop_at} from {tmp_path / 'b' / 'run' / 'last.pth'}\n")
-    assert digest(out) == whole
-    records = [(tmp_path / name / "run" / "metrics.jsonl").read_text().splitlines() for name in "ab"]
-    for straight, resumed in zip(*map(lambda lines: map(json.loads, lines), records), strict=True):
-        for timing in ("images_per_second", "data_wait"):
-            del straight[timing], resumed[timing]
-        assert straight == resumed
+def test_interrupted_run_ends_in_the_same_weights(straight, tmp_path, capfd, stop_at):
+    data, weights, expected = straight
+    run(capfd, *train_args(data, tmp_path, *STATEFUL, "--max_steps", str(stop_at)))
+    out = run(capfd, *train_args(data, tmp_path, *STATEFUL, "--num_workers", "2"))
+    assert out.startswith(f"resuming at step {stop_at} from {tmp_path / 'run' / 'last.pth'}\n")
+    assert digest(out) == weights
+    assert records(tmp_path) == expected
 
 
 def test_sigterm_saves_the_current_step(scenes, tmp_path):
-    command = [sys.executable, "train.py", *train_args(scenes, tmp_path, "--max_epoch", "500", "--eval_epoch", "499")]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        for line in process.stdout:
-            if " step 3/" in line:
-                process.send_signal(signal.SIGTERM)
-                break
-        rest = process.stdout.read()
-        assert process.wait(60) == 0
+    with Job(["train.py", *train_args(scenes, tmp_path, "--max_epoch", "500", "--eval_epoch", "499")]) as job:
+        next(line for line in job.follow() if " step 3/" in line)
+        job.send(signal.SIGTERM)
+        done = job.wait(60)
+    assert done.returncode == 0, done.stderr
     step = load_snapshot(tmp_path / "run" / "last.pth")["training"]["state"]["step"]
-    assert 3 <= step < 40 and f"stopped at step {step}, saved" in rest and digest(rest)
+    assert 3 <= step < 500
+    assert f"stopped at step {step}, saved" in done.stdout
+    assert digest(done.stdout)
 
 
 def test_seed_decides_everything(scenes, tmp_path, capfd):
@@ -168,15 +179,15 @@ def test_dump_augmentation_images(scenes, tmp_path):
     assert len(pictures) == 9 and Image.open(pictures[0]).size == (2 * 32 + 4, 32)
 
 
-def test_boundary_scores_only(scenes, tmp_path):
-    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "1")) == 0
-    argv = train_args(scenes, tmp_path / "f", "--evaluateF", "--eval_thresholds", "0.01,0.1")
+def test_boundary_scores_only(trained, tmp_path):
+    argv = train_args(trained.data, tmp_path, "--evaluateF", "--eval_thresholds", "0.01,0.1")
     assert train.main(argv) == 2
-    assert train.main([*argv, "--snapshot", str(tmp_path / "run" / "best.pth")]) == 0
-    result = json.loads((tmp_path / "f" / "run" / "boundary_f_scores.json").read_text())
-    assert list(result) == ["0.01", "0.1"] and list(result["0.1"]["per_class"]) == ["sky", "road", "car", "tree"]
+    assert train.main([*argv, "--snapshot", str(trained.best)]) == 0
+    result = json.loads((tmp_path / "run" / "boundary_f_scores.json").read_text())
+    assert list(result) == ["0.01", "0.1"]
+    assert list(result["0.1"]["per_class"]) == ["sky", "road", "car", "tree"]
     assert 0 <= result["0.01"]["mean_f"] <= result["0.1"]["mean_f"] <= 1
-    assert not (tmp_path / "f" / "run" / "last.pth").exists()
+    assert not (tmp_path / "run" / "last.pth").exists()
 
 
 @pytest.mark.parametrize("cache", ["ram", "disk"])
