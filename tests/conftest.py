@@ -75,10 +75,11 @@ class Run:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Run:
-    """A run with a report, long enough to tell more than one class; 9 images to train on, 4 to validate on."""
+    """A run with a report, long enough to tell all classes; 9 images to train on, 4 to validate on."""
     base = tmp_path_factory.mktemp("trained")
     data = make_scenes(base / "data", 9, ignore=True)
-    assert train.main(train_args(data, base, "--report", "--max_epoch", "4", "--adamw")) == 0
+    options = ("--max_epoch", "8", "--val_every", "4", "--adamw", "--lr", "0.005", "--class_uniform_pct", "0")
+    assert train.main(train_args(data, base, "--report", *options)) == 0
     return Run(data, base / "run")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,11 @@ from PIL import Image
 
 import demo_folder
 import network
-import train
 from engine.checkpoint.loading import load_model
 from engine.demo.video_files import VideoReader
 from engine.inference.predictor import build_predictor
-from tests.conftest import launch, make_scenes, train_args
+from tests.conftest import make_scenes
+from tests.processes import launch
 from tests.utils.test_video import write_video
 from transforms import build_eval_transform
 
@@ -23,11 +24,8 @@ RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
 
 
 @pytest.fixture(scope="module")
-def snapshot(tmp_path_factory):
-    base = tmp_path_factory.mktemp("demo")
-    arguments = train_args(make_scenes(base / "data", 8), base, "--max_epoch", "4", "--val_every", "4", "--adamw")
-    assert train.main(arguments) == 0  # long enough to see more than one class
-    return base / "run" / "last.pth"
+def snapshot(trained):
+    return trained.last
 
 
 @pytest.fixture
@@ -262,12 +260,10 @@ def test_scores_that_are_not_finite_leave_finished_pictures(snapshot, scene, tmp
     assert names(tmp_path / "out") == pictures("a") | pictures("b")
 
 
-LIMITED = """
-import resource, sys
-import demo_folder
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
-sys.exit(demo_folder.main(sys.argv[2:]))
-"""
+def demo_limited(limit: int, *argv: str) -> int:
+    """The demo where no file may be larger than `limit` bytes."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    return demo_folder.main(argv)
 
 
 def test_a_full_disk_leaves_finished_pictures(snapshot, scene, tmp_path):
@@ -278,7 +274,7 @@ def test_a_full_disk_leaves_finished_pictures(snapshot, scene, tmp_path):
     Image.fromarray(noise).save(folder / "b.png")
     scene.save(folder / "c.png")
     argv = ["--snapshot", snapshot, "--source", folder, "--save_dir", out, "--device", "cpu"]
-    done = launch(["-c", LIMITED, "30000", *map(str, argv)])
+    done = launch([demo_limited, 30000, *map(str, argv)])
     assert done.returncode == 5 and done.stderr.splitlines()[-1].startswith("error: "), done.stderr
     assert "overlay_b.png" in done.stderr and "free disk space" in done.stderr
     assert pictures("a") <= names(out) and "overlay_b.png" not in names(out)

@@ -11,17 +11,7 @@ from PIL import Image
 import demo_folder
 import eval as evaluation
 import network
-import train
-from tests.conftest import make_scenes, train_args
 from utils.metrics.confusion import confusion_matrix
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    base = tmp_path_factory.mktemp("trained")
-    data = make_scenes(base / "data", 10, ignore=True)
-    assert train.main(train_args(data, base, "--max_epoch", "3")) == 0
-    return base / "run" / "best.pth", data
 
 
 def evaluate(snapshot, data, out, *more) -> dict:
@@ -31,7 +21,7 @@ def evaluate(snapshot, data, out, *more) -> dict:
 
 
 def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
-    snapshot, data = trained
+    snapshot, data = trained.best, trained.data
     metrics = evaluate(snapshot, data, tmp_path, "--dump_images")
     matrix = np.zeros((4, 4), np.int64)
     for path in sorted((data / "masks" / "val").glob("*.png")):
@@ -39,7 +29,7 @@ def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
         matrix += confusion_matrix(prediction, np.array(Image.open(path)), 4, 255)
         for kind in ("color", "overlay", "diff"):
             assert Image.open(tmp_path / kind / path.name).size == (64, 48)
-    assert metrics["confusion_matrix"] == matrix.tolist() and metrics["num_images"] == 5
+    assert metrics["confusion_matrix"] == matrix.tolist() and metrics["num_images"] == 4
     intersection, union = np.diag(matrix), matrix.sum(0) + matrix.sum(1) - np.diag(matrix)
     assert metrics["mean_iou"] == pytest.approx((intersection / union).mean())
     assert metrics["pixel_accuracy"] == pytest.approx(intersection.sum() / matrix.sum())
@@ -50,7 +40,7 @@ def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
 
 
 def test_parts_add_up(trained, tmp_path):
-    snapshot, data = trained
+    snapshot, data = trained.best, trained.data
     whole = evaluate(snapshot, data, tmp_path / "all")
     argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(tmp_path / "all"), "--report"]
     argv += ["--num_workers", "0", "--device", "cpu", "--split_count", "2"]
@@ -62,11 +52,11 @@ def test_parts_add_up(trained, tmp_path):
         parts.append(json.loads((tmp_path / "all" / name / "metrics.json").read_text()))
     assert (tmp_path / "all" / "metrics.json").read_bytes() == kept  # of the whole split, not of a part
     total = sum(np.array(part["confusion_matrix"]) for part in parts)
-    assert total.tolist() == whole["confusion_matrix"] and sum(part["num_images"] for part in parts) == 5
+    assert total.tolist() == whole["confusion_matrix"] and sum(part["num_images"] for part in parts) == 4
 
 
 def test_protocols_differ_and_are_recorded(trained, tmp_path):
-    snapshot, data = trained
+    snapshot, data = trained.best, trained.data
     multi = ("-im", "sliding", "--crop_size", "32", "--scales", "0.5,1.0", "--flip", "--merge", "exp_softmax")
     metrics = evaluate(snapshot, data, tmp_path, *multi)
     assert metrics["protocol"]["scales"] == [0.5, 1.0] and metrics["protocol"]["inference_mode"] == "sliding"
@@ -74,7 +64,7 @@ def test_protocols_differ_and_are_recorded(trained, tmp_path):
 
 
 def test_bare_release_weights_with_arch_and_dataset(trained, tmp_path):
-    snapshot, data = trained
+    snapshot, data = trained.best, trained.data
     model = network.build_model("fenet_tiny", 4, channels=16)
     model.load_state_dict(torch.load(snapshot, weights_only=True)["model"])
     keys = network.release_key_map(model)
@@ -86,7 +76,7 @@ def test_bare_release_weights_with_arch_and_dataset(trained, tmp_path):
 
 
 def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
-    snapshot, data = trained
+    snapshot, data = trained.best, trained.data
     root = tmp_path / "data"
     shutil.copytree(data, root)
     shutil.copytree(data / "images" / "val", root / "images" / "test")
@@ -96,12 +86,12 @@ def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
     assert evaluation.main([*argv, "--dump_images", "--boundary"]) == 2
     assert not (tmp_path / "out" / "pred").exists()
     assert evaluation.main([*argv, "--dump_images"]) == 0
-    assert len(list((tmp_path / "out" / "pred").glob("*.png"))) == 5
+    assert len(list((tmp_path / "out" / "pred").glob("*.png"))) == 4
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
 def test_demo_skips_what_it_cannot_read(trained, tmp_path, capfd):
-    snapshot, data = trained
+    snapshot, data = trained.best, trained.data
     images = tmp_path / "images"
     images.mkdir()
     picture = Image.open(data / "images" / "val" / "000.png")
@@ -121,7 +111,7 @@ def test_demo_skips_what_it_cannot_read(trained, tmp_path, capfd):
 
 
 def test_demo_exit_codes(trained, tmp_path):
-    snapshot, _ = trained
+    snapshot = trained.best
     empty = tmp_path / "empty"
     empty.mkdir()
     assert demo_folder.main(["--demo_folder", str(empty), "--snapshot", str(snapshot)]) == 3

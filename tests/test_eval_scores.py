@@ -5,8 +5,7 @@ import errno
 import json
 import os
 import shutil
-import subprocess
-import sys
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,9 @@ import network
 import train
 from config import parse_eval
 from engine.checkpoint.snapshot import save_snapshot
-from tests.conftest import ROOT, launch, make_scenes, train_args
+from engine.evaluation.journal import EvaluationJournal
+from tests.conftest import make_scenes, train_args
+from tests.processes import launch
 from tests.test_bad_input import fails
 
 FILES = ("metrics.json", "per_image.csv", "per_image.npz")
@@ -171,26 +172,25 @@ def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path
         assert used in (shown := capfd.readouterr().out) and ("resuming" in shown) == bool(used)
 
 
-KILLED = """
-import os, signal, sys
-from engine.evaluation.journal import EvaluationJournal
-import eval as evaluation
-add = EvaluationJournal.add
-def killed(self, result):
-    add(self, result)
-    if result.index == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-EvaluationJournal.add = killed
-sys.exit(evaluation.main(sys.argv[1:]))
-"""
+def evaluate_killed(*argv: str) -> int:
+    """An evaluation that is killed once the result of image 4 is kept."""
+    add = EvaluationJournal.add
+
+    def killed(self, result):
+        add(self, result)
+        if result.index == 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    EvaluationJournal.add = killed
+    return evaluation.main(argv)
 
 
 def test_killed_and_resumed_on_two_processes(given, tmp_path):
     assert evaluation.main(arguments(given, tmp_path / "whole")) == 0
     argv = arguments(given, tmp_path / "out")
-    assert launch(["-c", KILLED, *argv]).returncode == -9
+    assert launch([evaluate_killed, *argv]).returncode == -signal.SIGKILL
     assert not (tmp_path / "out" / "metrics.json").exists()
-    done = launch([str(ROOT / "eval.py"), *argv, "--resume"], processes=2)
+    done = launch(["eval.py", *argv, "--resume"], processes=2)
     assert done.returncode == 0, done.stderr
     assert "resuming: 5 of 6 images are finished" in done.stdout
     assert results(tmp_path / "out") == results(tmp_path / "whole")
@@ -256,10 +256,9 @@ def test_parts_that_share_a_folder_go_on(given, tmp_path, capfd, monkeypatch):
 
 def test_the_error_stands_on_a_line_of_its_own(given, tmp_path):
     broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
-    command = [sys.executable, "eval.py", *arguments((broken, given[1]), tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, timeout=300)  # bytes: text would turn \r into \n
+    done = launch(["eval.py", *arguments((broken, given[1]), tmp_path / "out")])
     assert done.returncode == 6
-    assert done.stderr.split(b"\n")[-2].startswith(b"error: scores of 000"), done.stderr
+    assert done.stderr.split("\n")[-2].startswith("error: scores of 000"), done.stderr  # not after a bar's \r
 
 
 @pytest.mark.parametrize("name", ["../out", "a/../../out", "/out"])

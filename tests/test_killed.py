@@ -61,7 +61,7 @@ def lines(folder) -> list[dict]:
 
 
 def test_no_step_is_recorded_twice_or_lost(scenes, tmp_path):
-    extra = ("--max_epoch", "1", "--save_every", "3", "--no-report", "--lr", "0.001")
+    extra = ("--max_epoch", "1", "--save_every", "3", "--lr", "0.001")
     assert train.main(train_args(scenes, tmp_path / "whole", *extra)) == 0
     whole = tmp_path / "whole" / "run"
     expected = events(whole)

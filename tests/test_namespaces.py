@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, launch, make_scenes, train_args
+from tests.conftest import make_scenes, train_args
+from tests.processes import ROOT, launch
 
+pytestmark = pytest.mark.slow
 HEAD, OTHER = "10.77.0.1", "10.77.0.2"
 # patience with a lost machine, and with one that may still come, in seconds
 RDZV = "keep_alive_interval=1,keep_alive_max_attempt=3,last_call_timeout=2,join_timeout=60"
@@ -100,7 +102,7 @@ LAUNCH = 'caller=$(pwd) root=$caller; . scripts/launch_common.sh; launch runs/co
 
 def test_a_machine_is_lost_and_comes_back(tmp_path):
     data, gate = make_scenes(tmp_path / "data", 25), tmp_path / "gate"
-    argv = train_args(data, tmp_path / "out", *EQUAL, "--max_epoch", "2", "--global_batch", "4", "--no-report")
+    argv = train_args(data, tmp_path / "out", *EQUAL, "--max_epoch", "2", "--global_batch", "4")
     gate.write_text("4")
     log = "train.1"
     with Machines(tmp_path) as machines:

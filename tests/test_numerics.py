@@ -2,7 +2,7 @@
 
 import json
 import math
-import textwrap
+import os
 
 import pytest
 import torch
@@ -21,7 +21,8 @@ from engine.training.step_outcome import StepMetrics
 from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
 from loss.pixelwise import masked_mean
 from optimizer import ModelAverage, OptimizerOptions, build_optimizer, list_optimizers
-from tests.conftest import launch, train_args
+from tests.conftest import train_args
+from tests.processes import launch
 
 
 class Faulty(nn.Module):
@@ -213,20 +214,14 @@ def test_the_count_survives_a_resume(scenes, tmp_path, faults):
     assert train.main(arguments) == 6
 
 
-RANK_1_IS_ILL = """
-    import os, sys
-    import train
-    from tests.test_numerics import Faulty
-    build = train.build_loss
-    bad = (2,) if os.environ["RANK"] == "1" else ()
+def train_with_rank_1_ill(*argv: str) -> int:
+    build, bad = train.build_loss, (2,) if os.environ["RANK"] == "1" else ()
     train.build_loss = lambda *args: Faulty(build(*args), bad)
-    sys.exit(train.main(sys.argv[1:]))
-"""
+    return train.main(argv)
 
 
 def test_all_ranks_decide_alike(scenes, tmp_path):
-    (tmp_path / "ill.py").write_text(textwrap.dedent(RANK_1_IS_ILL))
-    done = launch([str(tmp_path / "ill.py"), *train_args(scenes, tmp_path, "--max_steps", "4")], processes=2)
+    done = launch([train_with_rank_1_ill, *train_args(scenes, tmp_path, "--max_steps", "4")], processes=2)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("step 2: loss or gradient not finite (rank 1: main ") == 1
     state = load_snapshot(tmp_path / "run" / "last.pth")["model"]

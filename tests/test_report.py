@@ -9,16 +9,9 @@ import pytest
 import eval as evaluation
 import train
 from engine.checkpoint.snapshot import load_snapshot
-from tests.conftest import launch, make_scenes, train_args
+from tests.conftest import train_args
+from tests.processes import launch
 from utils.errors import EnvironmentFault
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    base = tmp_path_factory.mktemp("trained")
-    data = make_scenes(base / "data", 9, ignore=True)
-    assert train.main(train_args(data, base)) == 0
-    return base / "run", data
 
 
 def score(snapshot, data, out, *more) -> list[str]:
@@ -31,8 +24,7 @@ def sections(page: str) -> list[str]:
 
 
 def test_report_of_an_evaluation(trained, tmp_path):
-    run, data = trained
-    assert evaluation.main(score(run / "best.pth", data, tmp_path, "--report")) == 0
+    assert evaluation.main(score(trained.best, trained.data, tmp_path, "--report")) == 0
     page, metrics = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "metrics.json").read_text())
     assert sections(page) == [
         *("scores", "training", "classes", "confusions", "boundaries", "sizes", "images", "options")
@@ -43,48 +35,45 @@ def test_report_of_an_evaluation(trained, tmp_path):
 
 
 def test_whatever_lies_beside_the_snapshot(trained, tmp_path):
-    run, data = trained
     snapshot, beside = tmp_path / "model.pth", tmp_path / "metrics.jsonl"
-    shutil.copy(run / "best.pth", snapshot)
+    shutil.copy(trained.best, snapshot)
     beside.mkdir()
-    assert evaluation.main(score(snapshot, data, tmp_path / "out", "--report")) == 0
+    assert evaluation.main(score(snapshot, trained.data, tmp_path / "out", "--report")) == 0
     assert "training" not in sections((tmp_path / "out" / "report.html").read_text())
     beside.rmdir()
     beside.write_bytes(b'\xff\x00\n{"epoch": 1e999, "train_loss": 1e999}\n')
-    assert evaluation.main(score(snapshot, data, tmp_path / "out", "--report")) == 0
+    assert evaluation.main(score(snapshot, trained.data, tmp_path / "out", "--report")) == 0
     assert "No epoch is finished yet" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_no_report_unless_asked_for(trained, tmp_path):
-    run, data = trained
-    assert evaluation.main(score(run / "best.pth", data, tmp_path)) == 0
+    assert evaluation.main(score(trained.best, trained.data, tmp_path)) == 0
     assert not (tmp_path / "report.html").exists()
 
 
 def test_processes_change_nothing_but_their_folder(trained, tmp_path):
-    run, data = trained
     for name, processes in (("a", 1), ("b", 2)):
-        done = launch(["eval.py", *score(run / "best.pth", data, tmp_path / name, "--report")], processes)
+        done = launch(["eval.py", *score(trained.best, trained.data, tmp_path / name, "--report")], processes)
         assert done.returncode == 0, done.stderr
     pages = [(tmp_path / name / "report.html").read_text().replace(str(tmp_path / name), "OUT") for name in "ab"]
     assert pages[0] == pages[1]
 
 
 def test_training_leaves_the_report_of_its_best_epoch(trained):
-    run, _ = trained
-    page = (run / "report.html").read_text()
+    page = (trained.folder / "report.html").read_text()
     assert sections(page) == [
         *("scores", "training", "classes", "confusions", "boundaries", "sizes", "images", "options")
     ]
     assert "training leaves them out; eval.py --report has them" in page
-    best = load_snapshot(run / "best.pth")["score"]
+    best = load_snapshot(trained.best)["score"]
     assert f", epoch {best['epoch']} of run</h1>" in page and f"{100 * best['mean_iou']:.2f}" in page
-    rows = (run / "metrics.jsonl").read_text().splitlines()
-    assert len(rows) == 2 and page.count("<title>training, all terms, ") == 2 and f"best: epoch {best['epoch']}" in page
+    rows = (trained.folder / "metrics.jsonl").read_text().splitlines()
+    assert page.count("<title>training, all terms, ") == len(rows) == 8
+    assert f"best: epoch {best['epoch']}" in page
 
 
 def test_fresh_start_moves_the_old_report_aside(scenes, tmp_path):
-    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "1")) == 0
+    assert train.main(train_args(scenes, tmp_path, "--report", "--max_epoch", "1")) == 0
     page = (tmp_path / "run" / "report.html").read_bytes()
     assert train.main(train_args(scenes, tmp_path, "--resume", "never", "--max_steps", "1")) == 0
     assert not (tmp_path / "run" / "report.html").exists()
@@ -92,7 +81,7 @@ def test_fresh_start_moves_the_old_report_aside(scenes, tmp_path):
 
 
 def test_training_without_a_report(scenes, tmp_path):
-    assert train.main(train_args(scenes, tmp_path, "--test_mode", "--no-report")) == 0
+    assert train.main(train_args(scenes, tmp_path, "--test_mode")) == 0
     assert not (tmp_path / "run" / "report.html").exists() and (tmp_path / "run" / "best.pth").exists()
 
 
@@ -102,7 +91,7 @@ def test_run_outlives_a_report_that_fails(scenes, tmp_path, capfd, monkeypatch, 
         raise fault
 
     monkeypatch.setattr(train, "write_report", fails)
-    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "1")) == 0
+    assert train.main(train_args(scenes, tmp_path, "--report", "--max_epoch", "1")) == 0
     run = tmp_path / "run"
     assert f"the run goes on without report: {type(fault).__name__}: {fault}" in capfd.readouterr().out
     assert load_snapshot(run / "last.pth")["training"]["state"]["epoch"] == 1
@@ -110,8 +99,7 @@ def test_run_outlives_a_report_that_fails(scenes, tmp_path, capfd, monkeypatch, 
 
 
 def test_split_without_labels_has_no_report(trained, tmp_path, capfd):
-    run, data = trained
-    root = shutil.copytree(data, tmp_path / "data")
-    shutil.copytree(data / "images" / "val", root / "images" / "test")
-    argv = score(run / "best.pth", root, tmp_path / "out", "--split", "test", "--dump_images", "--report")
+    root = shutil.copytree(trained.data, tmp_path / "data")
+    shutil.copytree(trained.data / "images" / "val", root / "images" / "test")
+    argv = score(trained.best, root, tmp_path / "out", "--split", "test", "--dump_images", "--report")
     assert evaluation.main(argv) == 2 and "there is no score" in capfd.readouterr().err

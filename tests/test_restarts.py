@@ -1,6 +1,6 @@
 """Processes that are killed, and jobs that are put back into a queue, end in the weights of an undisturbed run.
 
-`python -m tests.test_restarts MARKER [OPTION of train.py...]` kills rank 2 before its fourth step, unless MARKER exists.
+`python -m tests.test_restarts MARKER [OPTION of train.py...]` kills rank 2 before its fourth step unless MARKER exists.
 """
 
 import os

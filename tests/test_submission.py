@@ -14,7 +14,7 @@ import eval as evaluation
 import network
 from datasets.cityscapes import CLASSES
 from scripts import make_synthetic
-from tests.conftest import launch
+from tests.processes import launch
 
 SCENES = 3
 
