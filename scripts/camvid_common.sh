@@ -6,11 +6,13 @@
 root=$(pwd) caller=$(pwd)
 . scripts/find_python.sh
 
-# train_camvid NAME OPTION...: start train.py in place of this script; results go to EXP_DIR/NAME
+# train_camvid RECIPE NAME OPTION...: start train.py in place of this script; results go to EXP_DIR/NAME
 train_camvid() {
-    name=$1
-    shift
+    recipe=$1 name=$2
+    shift 2
     [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$DATA_ROOT" "$@"
     python=$(find_python)
-    exec "$python" train.py --dataset camvid --ckpt "${EXP_DIR:-./results}" --exp "$name" "$@"
+    options=$(recipe "$recipe")
+    # shellcheck disable=SC2086  # an option is two words
+    exec "$python" train.py --dataset camvid --ckpt "${EXP_DIR:-./results}" --exp "$name" $options "$@"
 }

@@ -29,12 +29,9 @@ train_cityscapes() {
     fi
     cd "$root" || return 5
     NGPU=${NGPU:-8}
-    launch "$run_folder" train.py \
-        --arch "$arch" --dataset cityscapes --cv 0 --class_uniform_pct 0.5 --class_uniform_tile 1024 \
-        --crop_size 1024 --scale_min 0.5 --scale_max 2.0 --color_aug 0.25 --gblur \
-        --ohem --wt_bound 1.0 --syncbn --bs_mult 1 --max_epoch 300 \
-        --sgd --lr 0.01 --lr_schedule poly --poly_exp 1.0 --repoly 1.5 --rescale 1.0 \
-        --ckpt "$experiments" --exp "$exp" "$@"
+    options=$(recipe cityscapes) || return 5
+    # shellcheck disable=SC2086  # an option is two words
+    launch "$run_folder" train.py --arch "$arch" $options --ckpt "$experiments" --exp "$exp" "$@"
 }
 
 # read_options OPTION...: set run_folder (where train.py leaves its results) and weights (random or given)

@@ -41,3 +41,10 @@ find_python() {
     fi
     return 5
 }
+
+# recipe NAME: print the options of recipes/NAME.args, one a line, without comments
+recipe() {
+    while read -r line; do
+        [ "${line#\#}" != "$line" ] || printf '%s\n' "$line"
+    done <"$root/recipes/$1.args"
+}

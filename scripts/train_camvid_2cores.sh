@@ -15,7 +15,4 @@ arch=${ARCH:-fenet}
 
 [ "$arch" != fenet ] || set -- --channels 64 "$@"
 
-train_camvid "camvid_2cores_$arch" --arch "$arch" --backbone tf_efficientnet_lite0 --pretrained efficientnet-lite0 \
-    --cache ram --num_workers 0 --bs_mult 8 --crop_size 320 --scale_min 0.75 --class_uniform_tile 128 \
-    --optimizer adamw --lr 1e-3 --weight_decay 0.01 --poly_exp 0.9 --warmup_steps 100 --ema 0.998 \
-    --max_epoch 40 --val_every 10 --seed 1 --device cpu "$@"
+train_camvid camvid_2cores "camvid_2cores_$arch" --arch "$arch" "$@"

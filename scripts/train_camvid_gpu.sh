@@ -12,7 +12,4 @@ cd "$(dirname "$0")/.."
 . scripts/camvid_common.sh
 arch=${ARCH:-fenet_r18}
 
-train_camvid "camvid_gpu_$arch" --arch "$arch" --cache ram --augment device --num_workers 2 \
-    --bs_mult 16 --crop_size 352 --class_uniform_tile 128 --amp bf16 \
-    --optimizer adamw --lr 1e-3 --weight_decay 0.02 --poly_exp 0.9 --warmup_steps 100 --ema 0.998 \
-    --max_epoch 300 --val_every 10 --seed 1 --device cuda "$@"
+train_camvid camvid_gpu "camvid_gpu_$arch" --arch "$arch" "$@"

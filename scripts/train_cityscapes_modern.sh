@@ -12,5 +12,6 @@ caller=$(pwd)
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 5
 . "$root/scripts/cityscapes_common.sh"
 arch=${ARCH:-fenet_r18}
-train_cityscapes "$arch" "cityscapes_modern_$arch" --bs_mult 2 --max_epoch 200 \
-    --adamw --lr 5e-4 --weight_decay 0.01 --poly_exp 0.9 --warmup_steps 1000 --ema 0.999 --amp bf16 "$@"
+modern=$(recipe cityscapes_modern) || exit 5
+# shellcheck disable=SC2086  # an option is two words
+train_cityscapes "$arch" "cityscapes_modern_$arch" $modern "$@"

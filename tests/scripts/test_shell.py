@@ -35,7 +35,8 @@ class Place:
         self.root, self.caller, self.stubs = folder / "the repo", folder / "some where", folder / "stubs"
         for path in (self.root, self.caller, self.stubs):
             path.mkdir()
-        shutil.copytree(ROOT / "scripts", self.root / "scripts")
+        for copied in ("scripts", "recipes"):
+            shutil.copytree(ROOT / copied, self.root / copied)
         for name in ("torchrun", "python3", "python"):
             self.stub(name, STUB)
         self.record = folder / "record"
@@ -191,7 +192,7 @@ def test_training_from_the_environment(place):
 
 def test_pretrained_may_be_a_name(place):
     place.run("train_cityscapes_fenet_res18.sh", PRETRAINED="imagenet")
-    assert config.parse_train(place.recorded("train.py")).model.pretrained == "imagenet"
+    assert config.parse_train(place.recorded("train.py")).weights.pretrained == "imagenet"
 
 
 def test_random_encoder_weights_are_said(place):
@@ -360,12 +361,12 @@ def test_quickstart_s_command_lines(place):
     argv = place.record.read_text().split("\0")
     evaluation = argv.index("eval.py")
     trained = config.parse_train(argv[1:evaluation])
-    assert (trained.model.arch, trained.data.dataset, str(trained.folder)) == (
+    assert (trained.model.arch, trained.data.dataset, str(trained.run.folder)) == (
         "fenet_tiny", "synthetic", "runs/quickstart",
     )  # fmt: skip
     scored, _ = config.parse_eval(argv[evaluation + 1 : argv.index("-")])
     assert (scored.snapshot, scored.save_dir) == ("runs/quickstart/best.pth", "runs/quickstart")
-    assert scored.dump_images and scored.report and not trained.run.report
+    assert scored.dump_images and scored.report and not trained.validation.report
     assert trained.notes == []
 
 
@@ -390,7 +391,7 @@ def test_gpu_benchmark_s_command_lines(place):
     argv = place.record.read_text().split("\0")
     train, score, demo = (argv.index(name) for name in ("train.py", "eval.py", "demo_folder.py"))
     benchmarks = [i for i, argument in enumerate(argv) if argument == "scripts/benchmark.py"]
-    assert config.parse_train(argv[train + 1 : score]).run.amp == "bf16"
+    assert config.parse_train(argv[train + 1 : score]).compute.amp == "bf16"
     assert config.parse_eval(argv[score + 1 : demo])[0].device == "cuda"
     assert config.parse_demo(argv[demo + 1 : benchmarks[0]])[0].device == "cuda"
     parts = {argv[i + 3].rsplit("gpu_")[1]: (argv[i + 1], argv[i + 5]) for i in benchmarks}
