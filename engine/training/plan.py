@@ -1,75 +1,69 @@
-"""How long a run is, where it stands, and whether it may go on from a snapshot."""
+"""How long a run is, and what happens when."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
-
-from utils.errors import CheckpointError, OptionError
-
-# a change of these makes another model or optimizer, whose state doesn't fit
-MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
-MODEL_SETTINGS += ("norm_groups", "optimizer")
-# of the job that computes the steps: they may change, and the log says so
-JOB_SETTINGS = {
-    "processes": "processes",
-    "bs_mult": "crops per process",
-    "accumulate": "batches per step",
-    "norms": "norms",
-}
+from engine.training.options import ScheduleOptions, ValidationOptions
 
 
 @dataclass(frozen=True)
 class TrainSchedule:
-    """How long a run is and what happens when; steps are optimizer steps."""
+    """How long a run is, and what happens when; steps are optimizer steps.
 
-    max_epoch: int
+    Attributes:
+        options: Length of the run.
+        validation: When it is validated.
+        steps_per_epoch: Of the data.
+        processes: Of the job.
+    """
+
+    options: ScheduleOptions
+    validation: ValidationOptions
     steps_per_epoch: int
-    seed: int
-    accumulate: int = 1
-    max_steps: int | None = None
-    save_every: int | None = None
-    log_every: int = 20
-    eval_epoch: int = 0
-    val_every: int = 1
-    max_skipped_steps: int = 10
-    freeze_norms: bool = False
-    memory_format: torch.memory_format = torch.contiguous_format
-    batch_images: int = 1  # per process and batch
+    processes: int = 1
 
     @property
     def total_steps(self) -> int:
-        """The schedule's horizon."""
-        return self.max_epoch * self.steps_per_epoch
+        """The learning rate's horizon."""
+        return self.options.max_epoch * self.steps_per_epoch
+
+    @property
+    def last_step(self) -> int:
+        """Where the run ends: at the horizon, or at `--max_steps`."""
+        return min(self.total_steps, self.options.max_steps or self.total_steps)
+
+    @property
+    def images_per_step(self) -> int:
+        """Over all processes."""
+        return self.options.bs_mult * self.options.accumulate * self.processes
+
+    def stops_at(self, step: int) -> bool:
+        """True if `--max_steps` are made."""
+        return self.options.max_steps is not None and step >= self.options.max_steps
+
+    def saves_at(self, step: int) -> bool:
+        """True if `--save_every` asks for a snapshot after this step."""
+        return bool(self.options.save_every) and step % self.options.save_every == 0
+
+    def logs_at(self, step: int) -> bool:
+        """True if the figures of this step are logged."""
+        return step % self.options.log_every == 0
 
     def validates(self, epoch: int) -> bool:
         """True if this epoch (from 0) ends with a validation."""
-        last = epoch == self.max_epoch - 1
-        return last or (epoch >= self.eval_epoch and (epoch + 1) % self.val_every == 0)
+        last = epoch == self.options.max_epoch - 1
+        return last or (epoch >= self.validation.eval_epoch and (epoch + 1) % self.validation.val_every == 0)
 
 
-def check_resumable(saved: dict, present: dict, path: Path, override: bool) -> list[str]:
-    """Compare the settings of a snapshot with those of the run that wants to go on from it.
+@dataclass(frozen=True)
+class RunIdentity:
+    """What a run is, as plain data.
 
-    Returns:
-        What changed of the job that computes the steps, in words.
-
-    Raises:
-        CheckpointError: It is of another model, other classes or another optimizer.
-        OptionError: Something else changed and `override` is False.
+    Attributes:
+        metadata: `config` and `classes` of its snapshots.
+        settings: What decides the result; a run that resumes has to share it.
+        options: All options, with what was left open filled in.
     """
-    changed = {name: f"{name} was {saved.get(name)}, is {present[name]}" for name in present}
-    # a setting that the snapshot doesn't know came after it, with a default that changes nothing
-    changed = {name: text for name, text in changed.items() if name in saved and saved[name] != present[name]}
-    of_job = [
-        f"{JOB_SETTINGS[name]} {saved[name]} -> {present[name]}" for name in JOB_SETTINGS if changed.pop(name, "")
-    ]
-    of_model = [text for name, text in changed.items() if name in MODEL_SETTINGS]
-    if of_model:
-        raise CheckpointError(f"{path}: of another model: {', '.join(of_model)}; give its options, or --resume never")
-    if changed and not override:
-        raise OptionError(
-            f"{path}: was trained with other options: {', '.join(changed.values())}; give the old ones,"
-            " --resume_override to go on with the new ones, or --resume never"
-        )
-    return of_job
+
+    metadata: dict
+    settings: dict
+    options: dict

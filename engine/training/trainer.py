@@ -1,185 +1,133 @@
-"""A training run: epochs of steps, validation, snapshots, and going on where an earlier run stopped."""
+"""A training run: epochs of steps, validation, snapshots; one that was stopped resumes to the bit."""
 
 import math
+import shlex
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager, nullcontext
-from pathlib import Path
-
-import numpy as np
-import torch
-from torch import nn
+from collections.abc import Callable, Iterable
 
 from engine.checkpoint.digests import weights_sha256
-from engine.checkpoint.fields import check_optimizer, with_options
 from engine.checkpoint.run_state import RunState
-from engine.checkpoint.snapshot import save_snapshot
-from engine.evaluation.scoring import Evaluation, EvaluationStopped
-from engine.inference.precision import Precision
-from engine.report import update_curves
-from engine.training.compile import CompiledStep
+from engine.evaluation.scoring import EvaluationStopped
+from engine.training.learner import Learner
 from engine.training.meters import DataTimer, LossMeter
-from engine.training.plan import TrainSchedule, check_resumable
-from engine.training.recorder import Recorder
-from engine.training.step import Criterion, describe_skipped, grouped, seed_step, set_train_mode, train_step
+from engine.training.plan import RunIdentity, TrainSchedule
+from engine.training.resume import Checkpoint, check_resumable
+from engine.training.run_folder import RunFolder, best_effort
+from engine.training.step import describe_skipped, grouped
 from engine.training.step_outcome import StepMetrics
-from utils.distributed import Process, any_rank, barrier, broadcast_buffers, note, on_main_rank
-from utils.drawing import save_png
-from utils.errors import CheckpointError, NumericsError
+from engine.training.validator import Validation, Validator
+from utils.distributed import any_rank, barrier, broadcast_buffers, note, on_main_rank
+from utils.errors import NumericsError
 from utils.logging import Progress, get_logger
-from utils.metrics.confusion import compute_metrics
 from utils.signals import StopRequest
 
 
 class Trainer:
-    """Trains `model` and leaves `last.pth`, `best.pth` and the recorder's files in `folder`.
+    """Trains and leaves `last.pth`, `best.pth` and the figures in the run's folder.
 
     Args:
-        model: The bare model, on its device.
-        parallel: What is called in a step: the model itself, or its DDP wrapper.
-        criterion: Outputs and labels -> named terms; `set_progress(epoch)` is called before each epoch.
-        optimizer: Over the model's parameters.
-        set_rate: (step, total steps) -> sets the optimizer's learning rate and returns it.
-        average: Weight average, or None.
-        precision: Mixed precision.
-        process: This process.
-        plan: Length and rhythm of the run.
-        header: `config` and `classes` of the snapshots.
-        folder: Results.
-        tensorboard: TensorBoard events.
-        make_loader: (epoch, batches to skip) -> loader of this rank.
-        validate: (model in evaluation mode, whether to abandon it) -> its evaluation.
-        draw: Model in evaluation mode -> pictures (H,W,3) uint8 by name, for the best epoch; called on rank 0.
-        report: (model in evaluation mode, its evaluation, epoch) -> writes `report.html` for the best epoch;
-            called on rank 0. None: no report.
-        settings: What decides the result, as plain data; a resumed run has to have the same.
-        augment: A batch of the loader -> one with `image` and `label`, on the device; None: the loader's has them.
-        compiled: Compiles what is called in a step before the first one; None: nothing is compiled.
+        learner: Makes the steps.
+        data: (epoch, batches to skip) -> loader of this rank.
+        validator: Scores the weights.
+        folder: Of the run.
+        schedule: Length and rhythm of the run.
+        identity: What the run is.
     """
 
     def __init__(
         self,
-        *,
-        model: nn.Module,
-        parallel: nn.Module,
-        criterion: Criterion,
-        optimizer: torch.optim.Optimizer,
-        set_rate: Callable[[int, int], float],
-        average,
-        precision: Precision,
-        process: Process,
-        plan: TrainSchedule,
-        header: dict,
-        folder: Path,
-        tensorboard: Path,
-        make_loader: Callable[[int, int], Iterable[dict]],
-        validate: Callable[[nn.Module, Callable[[], bool]], Evaluation],
-        draw: Callable[[nn.Module], dict[str, np.ndarray]],
-        report: Callable[[nn.Module, Evaluation, int], None] | None,
-        settings: dict,
-        augment: Callable[[dict], dict] | None = None,
-        compiled: CompiledStep | None = None,
+        learner: Learner,
+        data: Callable[[int, int], Iterable[dict]],
+        validator: Validator,
+        folder: RunFolder,
+        schedule: TrainSchedule,
+        identity: RunIdentity,
     ) -> None:
-        self.model, self.parallel, self.criterion, self.optimizer = model, parallel, criterion, optimizer
-        self.set_rate, self.average, self.precision, self.process = set_rate, average, precision, process
-        self.plan, self.header, self.folder, self.tensorboard = plan, header, folder, tensorboard
-        self.make_loader, self.validate, self.draw = make_loader, validate, draw
-        self.write_report, self.settings, self.augment, self.compiled = report, settings, augment, compiled
-        self.state = RunState()
+        self.learner, self.data, self.validator, self.folder = learner, data, validator, folder
+        self.schedule, self.identity, self.process = schedule, identity, learner.process
+        self.state, self.meter = RunState(), LossMeter()
         self.outcomes: deque[StepMetrics] = deque()  # of steps that nobody looked at yet
+        self.bar = Progress(None, "training", False)
         self.log = get_logger()
 
-    def run(self, stop: StopRequest) -> None:
-        """Train to the end, to `max_steps`, or until a signal asks to stop; every way out is saved."""
+    def fit(self, stop: StopRequest) -> None:
+        """Train to the end, to `--max_steps`, or until a signal asks to stop; every way out is saved."""
         stop.saveable = True
         barrier()  # from here on no process leaves because of a request that the others don't know
-        state = self.state
-        self.recorder = Recorder(self.folder, self.tensorboard, self.process.is_main, state)
-        with closing(self.recorder):
-            while state.epoch < self.plan.max_epoch:
+        state, schedule = self.state, self.schedule
+        self.folder.record_from(state)
+        if self.is_finished:
+            self.log.info("this run is finished; to train again, use --resume never or another --exp")
+        with Progress(None, "training", self.process.is_main, schedule.last_step, state.step) as self.bar:
+            while not self.is_finished:
                 if not self.train_epoch(stop):
                     self.save()
                 elif self.end_epoch(stop):
                     continue
-                reason = "reached --max_steps" if self._at_max_steps() else "stopped"
+                reason = "reached --max_steps" if schedule.stops_at(state.step) else "stopped"
                 self.log.info(f"{reason} at step {state.step}, saved")
                 break
-        self.log.info(f"final weights sha256: {weights_sha256(self.model.state_dict())}")
+        if self.is_finished:
+            self.log_summary()
+        self.log.info(f"final weights sha256: {weights_sha256(self.learner.model.state_dict())}")
+
+    @property
+    def is_finished(self) -> bool:
+        """True if all epochs are trained."""
+        return self.state.epoch >= self.schedule.options.max_epoch
 
     def train_epoch(self, stop: StopRequest) -> bool:
         """The rest of the current epoch; False if the run has to stop before the epoch is complete and scored."""
-        state, plan = self.state, self.plan
+        state, schedule = self.state, self.schedule
         note(f"the start of epoch {state.epoch}")
-        self.criterion.set_progress(state.epoch)
-        set_train_mode(self.model, plan.freeze_norms)
+        self.learner.start_epoch(state.epoch)
         self.meter = LossMeter(state.loss_sums, state.step_in_epoch - state.skipped_in_epoch)
-        loader = self.make_loader(state.epoch, state.step_in_epoch * plan.accumulate)
+        accumulate = schedule.options.accumulate
+        loader = self.data(state.epoch, state.step_in_epoch * accumulate)
         waiting = DataTimer(state.waited_in_epoch)
-        bar = Progress(
-            waiting.watch(grouped(loader, plan.accumulate)),
-            f"epoch {state.epoch}",
-            self.process.is_main,
-            total=plan.steps_per_epoch,
-            initial=state.step_in_epoch,
-        )
         started = time.monotonic() - state.seconds_in_epoch
-        if self._at_max_steps() or any_rank(stop.asked):
+        if schedule.stops_at(state.step) or any_rank(stop.asked):
             return False
-        for batches in bar:
+        for batches in waiting.watch(grouped(loader, accumulate)):
             self.step(batches)
             state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
-            self.flush_metrics(bar, but=1)
-            if any_rank(stop.asked) or self._at_max_steps():
-                self.flush_metrics(bar)
+            self.flush_metrics(keep=1)
+            if any_rank(stop.asked) or schedule.stops_at(state.step):
+                self.flush_metrics()
                 return False
-            if plan.save_every and state.step % plan.save_every == 0:
-                self.flush_metrics(bar)
+            if schedule.saves_at(state.step):
+                self.flush_metrics()
                 self.save()
             note(f"loading the batch after step {state.step}", bounded=True)
-        self.flush_metrics(bar)
+        self.flush_metrics()
         return True
 
     def step(self, batches: list[dict]) -> None:
         """One optimizer step; `flush_metrics` says what came of it."""
-        state, plan = self.state, self.plan
-        if self.compiled is not None and not self.compiled.started:
-            self.parallel = self.compiled.start(self.parallel, batches[0])
-        note(f"step {state.step + 1}", bounded=True)
-        rate = self.set_rate(state.step, plan.total_steps)
-        seed_step(plan.seed, state.step, self.process.rank)
-        terms, applied = train_step(
-            self.parallel,
-            self.criterion,
-            self.optimizer,
-            batches,
-            self.precision,
-            self.process.device,
-            plan.memory_format,
-            self.augment,
-        )
+        state = self.state
+        terms, applied = self.learner.step(batches, state.step, self.schedule.total_steps)
         state.step += 1
         state.step_in_epoch += 1
-        if self.average is not None:
-            self.average.update(self.model, applied)
         self.meter.add(terms, applied)
         samples = [name for batch in batches for name in batch["name"]]
-        self.outcomes.append(StepMetrics(state.step, rate, samples, terms, applied))
+        self.outcomes.append(StepMetrics(state.step, self.learner.lr, samples, terms, applied))
+        self.bar.advance()
 
-    def flush_metrics(self, bar: Progress, but: int = 0) -> None:
-        """Count the steps since the last look but for the latest `but`, and report those that are to be logged.
+    def flush_metrics(self, keep: int = 0) -> None:
+        """Count the steps since the last call but for the latest `keep`, and report those that are to be logged.
 
         With one left the device is still busy while the host looks at the step before.
         """
-        while len(self.outcomes) > but:
+        while len(self.outcomes) > keep:
             outcome = self.outcomes.popleft()
             applied, terms = outcome.read()
             if not applied:
                 self.skip(outcome, terms)
                 continue
             self.state.skipped_in_row = 0
-            if outcome.step % self.plan.log_every == 0:
-                self.report(bar, outcome, terms)
+            if self.schedule.logs_at(outcome.step):
+                self.report(outcome, terms)
 
     def skip(self, outcome: StepMetrics, terms: dict[str, float]) -> None:
         """Count a step whose loss or gradient was not finite.
@@ -191,7 +139,7 @@ class Trainer:
         state.skipped_in_epoch += 1
         state.skipped_in_row += 1
         message = f"step {outcome.step}: loss or gradient not finite ({describe_skipped(terms, outcome.samples)})"
-        if state.skipped_in_row >= self.plan.max_skipped_steps:
+        if state.skipped_in_row >= self.schedule.options.max_skipped_steps:
             raise NumericsError(
                 f"{message}, as in the {state.skipped_in_row} steps up to it (--max_skipped_steps);"
                 " lower --lr, check the labels, or use --amp off"
@@ -199,40 +147,37 @@ class Trainer:
         if self.process.is_main:
             self.log.warning(f"{message}; skipped, {state.skipped_in_row} in a row")
 
-    def report(self, bar: Progress, outcome: StepMetrics, terms: dict[str, float]) -> None:
+    def report(self, outcome: StepMetrics, terms: dict[str, float]) -> None:
         """Figures of a step, to the bar, the log and TensorBoard."""
-        step, rate = outcome.step, outcome.rate
+        step, rate, images = outcome.step, outcome.rate, self.images_per_second()
         means = LossMeter(terms, 1).means(self.process.world_size, f"step {step}")
-        images = self.images_per_second()
-        wait = f"{self.data_wait():.0%}"
-        bar.show(loss=f"{means['total']:.4f}", lr=f"{rate:.2e}", images_s=f"{images:.1f}", data_wait=wait)
+        loss, wait = means["total"], self.data_wait()
+        self.bar.show(epoch=self.state.epoch, loss=f"{loss:.4f}", images_s=f"{images:.1f}", data_wait=f"{wait:.0%}")
         self.log.info(
-            f"epoch {self.state.epoch} step {step}/{self.plan.total_steps} loss {means['total']:.6f}"
+            f"epoch {self.state.epoch} step {step}/{self.schedule.total_steps} loss {loss:.6f}"
             f" lr {rate:.3e} {images:.1f} images/s"
         )
-        self.recorder.step(step, {**means, "lr": rate, "images_per_second": images})
+        self.folder.recorder.step(step, {**means, "lr": rate, "images_per_second": images})
 
     def images_per_second(self) -> float:
         """Throughput over the epoch so far, all processes together."""
-        images = self.state.step_in_epoch * self.plan.accumulate * self.plan.batch_images * self.process.world_size
-        return images / max(self.state.seconds_in_epoch, 1e-9)
+        return self.state.step_in_epoch * self.schedule.images_per_step / max(self.state.seconds_in_epoch, 1e-9)
 
     def data_wait(self) -> float:
-        """Share of the epoch so far in which this process waited for data, 0 to 1."""
+        """Fraction of the epoch so far in which this process waited for data, 0 to 1."""
         return min(1.0, self.state.waited_in_epoch / max(self.state.seconds_in_epoch, 1e-9))
 
     def end_epoch(self, stop: StopRequest) -> bool:
         """Validate if it is time, record, and save; False if the run has to stop before the validation is complete."""
         state, epoch = self.state, self.state.epoch
         means = self.meter.means(self.process.world_size, f"epoch {epoch}")
-        if self.compiled is not None:
-            self.compiled.report()
-        rate = self.optimizer.param_groups[0]["lr"]
-        figures = {"epoch": epoch, "step": state.step, "lr": rate, "train_loss": means.get("total")}
+        if self.learner.compiled is not None:
+            self.learner.compiled.report()
+        figures = {"epoch": epoch, "step": state.step, "lr": self.learner.lr, "train_loss": means.get("total")}
         if state.skipped_in_epoch:
             figures["skipped_steps"] = state.skipped_in_epoch
         figures |= {"images_per_second": self.images_per_second(), "data_wait": self.data_wait()}
-        if self.plan.validates(epoch):
+        if self.schedule.validates(epoch):
             self.save()  # a fault in validation costs no training
             try:
                 figures |= self.score(stop)
@@ -241,64 +186,47 @@ class Trainer:
         state.epoch, state.step_in_epoch, state.seconds_in_epoch, state.loss_sums = epoch + 1, 0, 0.0, {}
         state.skipped_in_epoch, state.waited_in_epoch = 0, 0.0
         self.meter = LossMeter()
-        self.recorder.epoch(figures)
+        self.folder.recorder.epoch(figures)
         self.save()
-        if self.process.is_main and self.write_report is not None:
-            with self.best_effort("curves"):
-                update_curves(self.folder / "report.html", self.recorder.path)
+        if self.validator.options.report:
+            self.folder.update_report()
         return True
 
     def score(self, stop: StopRequest) -> dict:
         """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
-        with self.average.applied_to(self.model) if self.average is not None else nullcontext():
-            return self._score_present(stop)
-
-    def _score_present(self, stop: StopRequest) -> dict:
-        state, names = self.state, self.header["classes"]["names"]
-        broadcast_buffers(self.model)  # rank 0's are saved, so all ranks score with them
-        self.model.eval()
-        try:
-            evaluation = self.validate(self.model, lambda: stop.asked)
-        except NumericsError as error:
-            raise NumericsError(f"validation of epoch {state.epoch}: {error}; or lower --lr and train anew") from error
-        result = compute_metrics(evaluation.confusion, names)
-        iou = result["mean_iou"]
-        self.log.info(f"epoch {state.epoch} mIoU {_percent(iou)} pixel accuracy {_percent(result['pixel_accuracy'])}")
-        for name, row in result["per_class"].items():
-            self.log.info(f"    {name:<20} {_percent(row['iou'])}")
-        if iou is not None and iou > state.best_iou:
-            state.best_iou, state.best_epoch = iou, state.epoch
-            on_main_rank(lambda: self.save_best(evaluation, iou))
+        state = self.state
+        with self.learner.evaluated_weights() as model:
+            broadcast_buffers(model)  # rank 0's are saved, so all ranks score with them
+            try:
+                validation = self.validator.validate(model, stop)
+            except NumericsError as error:
+                raise NumericsError(f"validation of epoch {state.epoch}: {error}; or lower --lr, train anew") from error
+            scores = validation.scores
+            self.log_scores(scores)
+            if scores["mean_iou"] is not None and scores["mean_iou"] > state.best_iou:
+                state.best_iou, state.best_epoch = scores["mean_iou"], state.epoch
+                on_main_rank(lambda: self.save_best(validation))
+        loss = validation.evaluation.loss
         return {
-            "val_loss": evaluation.loss if math.isfinite(evaluation.loss) else None,
-            "mean_iou": iou,
-            "pixel_accuracy": result["pixel_accuracy"],
-            "per_class_iou": {name: row["iou"] for name, row in result["per_class"].items()},
+            "val_loss": loss if math.isfinite(loss) else None,
+            "mean_iou": scores["mean_iou"],
+            "pixel_accuracy": scores["pixel_accuracy"],
+            "per_class_iou": {name: row["iou"] for name, row in scores["per_class"].items()},
         }
 
-    def save_best(self, evaluation: Evaluation, iou: float) -> None:
-        """Write the present weights as `best.pth`, and what they see."""
-        best = {**self.header, "model": self.model.state_dict(), "average": None}
-        save_snapshot(self.folder / "best.pth", best | {"score": {"mean_iou": iou, "epoch": self.state.epoch}})
-        self.visualize_best(evaluation)
-
-    def visualize_best(self, evaluation: Evaluation) -> None:
-        """Draw what the best weights see, into `pictures/` and TensorBoard, and write `report.html`."""
-        with self.best_effort("pictures"):
-            for name, picture in self.draw(self.model).items():
-                save_png(self.folder / "pictures" / f"{name}.png", picture)
-                self.recorder.picture(name, picture, self.state.step)
-        if self.write_report is not None:
-            with self.best_effort("report"):
-                self.write_report(self.model, evaluation, self.state.epoch)
-
-    @contextmanager
-    def best_effort(self, what: str) -> Iterator[None]:
-        """A block whose faults are said, and cost the run `what` only."""
-        try:
-            yield
-        except Exception as error:  # of any kind: days of training are worth more than a picture
-            self.log.warning(f"the run goes on without {what}: {type(error).__name__}: {error}")
+    def save_best(self, validation: Validation) -> None:
+        """Write the weights that were validated as `best.pth`, and what they see."""
+        state, folder = self.state, self.folder
+        score = {"mean_iou": state.best_iou, "epoch": state.best_epoch}
+        best = {"model": validation.model.state_dict(), "average": None, "score": score}
+        folder.save_best(self.identity.metadata | best)
+        with best_effort("pictures"):
+            for name, picture in self.validator.pictures(validation):
+                folder.save_picture(name, picture, state.step)
+        if self.validator.options.report:
+            with best_effort("report"):
+                options, metrics = self.identity.options, folder.metrics
+                self.validator.write_report(folder.report, validation, state.epoch, metrics, options)
 
     def save(self) -> None:
         """Write `last.pth` on rank 0; its predecessor stays as `last_previous.pth`.
@@ -308,59 +236,46 @@ class Trainer:
         """
         totals = self.meter.totals(f"up to step {self.state.step}")
         sums = {name: total / self.process.world_size for name, total in totals.items()}
-        broadcast_buffers(self.model)
+        broadcast_buffers(self.learner.model)
+        state = vars(self.state) | {"loss_sums": sums}  # of a mean rank: their number may change
+        training = {"state": state, "settings": self.identity.settings}
 
         def write() -> None:
-            self.recorder.flush()  # a run that goes on from here doesn't write these again
-            training = {
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.precision.scaler.state_dict(),
-                "average": self.average.state_dict() if self.average else None,
-                "state": vars(self.state) | {"loss_sums": sums},  # of a mean rank: their number may change
-                "settings": self.settings,
-            }
-            average = self.average.state_dict()["shadow"] if self.average else None
-            snapshot = {**self.header, "model": self.model.state_dict(), "average": average, "training": training}
-            save_snapshot(self.folder / "last.pth", snapshot, keep_previous=True)
+            snapshot = {**self.identity.metadata, **self.learner.weights()}
+            self.folder.save_last(snapshot | {"training": training | self.learner.state_dict()})
 
         on_main_rank(write)
 
-    def load(self, snapshot: dict, path: Path, override: bool = False) -> None:
-        """Go on from a training snapshot.
-
-        Args:
-            snapshot: What `load_snapshot` returned.
-            path: Its file, for messages.
-            override: Go on although settings changed, with the new ones.
+    def load(self, checkpoint: Checkpoint, override: bool = False) -> None:
+        """Resume from a checkpoint; `override`: although settings changed, with the new ones.
 
         Raises:
             OptionError: Settings that decide the result are not those of the snapshot.
             CheckpointError: It is of another model or optimizer, or holds no training state.
         """
-        training = snapshot.get("training")
-        if training is None:
-            raise CheckpointError(f"{path}: holds weights only, nothing to go on from; start from it with --snapshot")
-        if changes := check_resumable(training["settings"], self.settings, path, override):
+        training = checkpoint.training
+        if changes := check_resumable(training["settings"], self.identity.settings, checkpoint.path, override):
             self.log.info(f"since that snapshot: {', '.join(changes)}")
-        kept = ("params", "lr")  # the present rate is the snapshot's; the base rate, initial_lr, is this run's
-        wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
-        try:
-            self.model.load_state_dict(snapshot["model"])
-            self.optimizer.load_state_dict(with_options(training["optimizer"], wanted))
-            check_optimizer(self.optimizer, path)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = str(error).splitlines()[0]
-            raise CheckpointError(
-                f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"
-            ) from error
-        if training["scaler"] and self.precision.scaler.is_enabled():
-            self.precision.scaler.load_state_dict(training["scaler"])
-        if self.average is not None and training["average"] is not None:
-            self.average.load_state_dict(training["average"])
+        self.learner.load(checkpoint)
         self.state = RunState(**training["state"])
 
-    def _at_max_steps(self) -> bool:
-        return self.plan.max_steps is not None and self.state.step >= self.plan.max_steps
+    def log_scores(self, scores: dict) -> None:
+        """The scores of a validation, a line for each class."""
+        accuracy = _percent(scores["pixel_accuracy"])
+        self.log.info(f"epoch {self.state.epoch} mIoU {_percent(scores['mean_iou'])} pixel accuracy {accuracy}")
+        for name, row in scores["per_class"].items():
+            self.log.info(f"    {name:<20} {_percent(row['iou'])}")
+
+    def log_summary(self) -> None:
+        """What a finished run leaves, and what to do with it."""
+        state, folder, options = self.state, self.folder, self.identity.options
+        snapshot = folder.best if state.best_epoch >= 0 else folder.last
+        if state.best_epoch >= 0:
+            self.log.info(f"best epoch: {state.best_epoch}, mIoU {_percent(state.best_iou).strip()}, in {folder.best}")
+        self.log.info(f"figures, pictures and log: {folder.path}")
+        data = ["--data_root", options["data_root"], "--split", options["val_split"]]
+        command = ["python", "eval.py", "--snapshot", str(snapshot), *data, "--save_dir", str(folder.path / "eval")]
+        self.log.info(f"next: {shlex.join(command)}")
 
 
 def _percent(value: float | None) -> str:

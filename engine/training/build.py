@@ -1,0 +1,305 @@
+"""Builds a training run from its options."""
+
+import os
+import platform
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+import datasets
+import network
+from config import TrainConfig
+from datasets.base import IGNORE_LABEL, Split
+from datasets.cache import open_cache
+from datasets.dataset import TrainingDataset
+from datasets.epochs import TrainingEpochs
+from datasets.sampling.sampler import EpochSampler
+from engine.checkpoint import load_pretrained
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.loading import load_weights, restore_normalization
+from engine.training.learner import Learner
+from engine.training.parallel import choose_norm, import_apex
+from engine.training.plan import RunIdentity, TrainSchedule
+from engine.training.provenance import provenance
+from engine.training.resume import Checkpoint
+from engine.training.run_folder import RunFolder
+from engine.training.samples import save_samples
+from engine.training.step import batch_norms
+from engine.training.trainer import Trainer
+from engine.training.validator import Validator
+from loss import build_loss
+from network.options import DEFAULT_ARCH
+from optimizer import LrSchedule, ModelAverage, build_optimizer
+from transforms import DeviceAugment, build_train_transform
+from utils import distributed
+from utils.distributed import Process
+from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
+from utils.kernels import check_kernels
+from utils.logging import get_logger
+
+TEST_MODE_EPOCHS, TEST_MODE_BATCHES, TEST_MODE_IMAGES = 2, 4, 8
+
+
+class Splits(NamedTuple):
+    """What is trained and validated on."""
+
+    train: Split
+    val: Split
+
+
+def open_splits(config: TrainConfig) -> Splits:
+    """The splits that the options name, the training one with coarse images where classes are boosted.
+
+    Raises:
+        DataError: They are not there, or not what they should be.
+    """
+    data = config.data
+    train, val = (
+        datasets.build_split(data.dataset, data.root, name, data.cv) for name in (data.train_split, data.val_split)
+    )
+    if data.coarse_boost_classes:
+        train = datasets.add_coarse(data.dataset, data.root, train, data.coarse_boost_classes)
+    return Splits(train, val)
+
+
+def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
+    """Refuse, before anything is written, what only data and processes show not to work.
+
+    Raises:
+        OptionError: An option doesn't fit.
+        CheckpointError: A snapshot isn't there.
+        EnvironmentFault: A package isn't installed.
+    """
+    check_kernels(config.compute.kernels, process.device)
+    for flag, split in (("--train_split", splits.train), ("--val_split", splits.val)):
+        if not split.has_labels:
+            raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")
+    with torch.device("meta"):
+        create_model(config, splits.train.classes.num_classes)
+    if norm_of(config, process) == "plain" and config.schedule.bs_mult == 1:
+        raise OptionError(
+            "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
+            " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
+        )
+    draws, options = range(splits.train.epoch_length), config.schedule
+    batches = len(EpochSampler(draws, process.rank, process.world_size, options.bs_mult))
+    if batches < options.accumulate:
+        raise OptionError(
+            f"--accumulate {options.accumulate}: an epoch has {batches} batches; lower it, --global_batch or --bs_mult"
+        )
+    for flag, name in (("--snapshot", config.weights.snapshot), ("--resume", config.run.resume)):
+        if name not in (None, "auto", "never") and not os.path.exists(name):
+            raise CheckpointError(f"{flag} {name}: no such file; check the path")
+
+
+def build_trainer(
+    config: TrainConfig, splits: Splits, process: Process, folder: RunFolder, checkpoint: Checkpoint | None
+) -> Trainer:
+    """A run where it starts or resumes, the same on all processes, and said in the log.
+
+    Args:
+        config: All options.
+        splits: What is trained and validated on.
+        process: This process.
+        folder: Of the run; gets `config.json`.
+        checkpoint: What the run resumes from.
+
+    Raises:
+        FENetError: Something can't work; nothing in the folder is replaced then.
+    """
+    torch.manual_seed(config.compute.seed)
+    torch.use_deterministic_algorithms(config.compute.deterministic)
+    warn_of_overlap(splits)
+    model = create_model(config, splits.train.classes.num_classes)
+    if checkpoint is None:
+        load_start(config, model)
+    else:
+        restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
+    model = adapt_model(model, config, process)
+    data, augment = build_epochs(config, process, splits.train, model.encoder)
+    identity = build_identity(config, splits, process, model)
+    trainer = Trainer(
+        build_learner(config, process, model, splits.train.classes.num_classes, augment),
+        data,
+        build_validator(config, process, splits.val, model.encoder),
+        folder,
+        build_schedule(config, data.batches, process),
+        identity,
+    )
+    if checkpoint is not None:
+        trainer.load(checkpoint, config.run.resume_override)
+    if process.world_size > 1:
+        compare_ranks(config, splits, trainer)
+    if config.run.dump_augmentation_images and process.is_main:
+        save_samples(data, augment, model.encoder, folder.path / "augmented")
+    folder.prepare(checkpoint and checkpoint.path, identity.options | provenance(config.command))
+    log_start(config, splits, trainer)
+    return trainer
+
+
+def create_model(config: TrainConfig, num_classes: int) -> nn.Module:
+    """The model with random weights."""
+    return network.build_model(config.model.arch or DEFAULT_ARCH, num_classes, **config.model.build_options())
+
+
+def load_start(config: TrainConfig, model: nn.Module) -> None:
+    """The weights that a run starts from, said in the log."""
+    options, log = config.weights, get_logger()
+    if options.pretrained:
+        report = distributed.node_by_node(lambda: load_pretrained(model, options.pretrained, options.partial))
+        log.info(f"encoder weights: {report}")
+    if options.snapshot:
+        log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
+    if not (options.pretrained or options.snapshot):
+        log.info("starting from random weights; see --pretrained and --snapshot")
+
+
+def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.Module:
+    """The model on its device, norms, kernels and frozen parts as the options say."""
+    options, compute, norm = config.model, config.compute, norm_of(config, process)
+    if options.freeze_trunk:
+        model.encoder.requires_grad_(False)
+    if norm == "frozen":
+        for layer in batch_norms(model):
+            layer.requires_grad_(False)
+    if norm == "sync":
+        by_apex = compute.ddp_backend == "apex"
+        model = import_apex().convert_syncbn_model(model) if by_apex else network.convert_sync_batchnorm(model)
+    elif options.syncbn and options.norm is None:
+        get_logger().info("--syncbn: synchronised norms need CUDA and several processes; norms are plain in this run")
+    if compute.checkpoint_activations:
+        model = network.checkpoint_activations(model)
+    layout = torch.channels_last if compute.channels_last else torch.contiguous_format
+    model = model.to(process.device, memory_format=layout)
+    network.use_kernels(model, compute.kernels)
+    return model
+
+
+def norm_of(config: TrainConfig, process: Process) -> str:
+    """What the norms are in this run: `plain`, `sync`, `group` or `frozen`."""
+    return choose_norm("frozen" if config.model.freeze_norms else config.model.norm, process)
+
+
+def build_learner(
+    config: TrainConfig, process: Process, model: nn.Module, num_classes: int, augment: DeviceAugment | None
+) -> Learner:
+    """What teaches the model."""
+    off = config.loss.rlx_off_epoch
+    relaxed = config.loss.name == "relaxed_boundary" and off >= 0
+    return Learner(
+        model,
+        build_loss(config.loss, num_classes, IGNORE_LABEL, config.compute.kernels).to(process.device),
+        build_optimizer(model, config.optimizer),
+        LrSchedule(config.optimizer, off / config.schedule.max_epoch if relaxed else None),
+        average=ModelAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
+        augment=augment,
+        options=config.compute,
+        process=process,
+        accumulates=config.schedule.accumulate > 1,
+        freeze_norms=config.model.freeze_norms,
+    )
+
+
+def build_epochs(
+    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
+) -> tuple[TrainingEpochs, DeviceAugment | None]:
+    """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
+    data, run, accumulate = config.data, config.run, config.schedule.accumulate
+    transform, augment = build_train_transform(config.augment, process.device, encoder.mean, encoder.std)
+    cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
+    epochs = TrainingEpochs(
+        TrainingDataset(split, transform, config.compute.seed, cache),
+        process,
+        batch_size=config.schedule.bs_mult,
+        class_uniform_pct=data.class_uniform_pct,
+        class_uniform_tile=data.class_uniform_tile,
+        max_cu_epoch=data.max_cu_epoch,
+        cache_folder=Path(run.ckpt),
+        num_workers=data.num_workers,
+        worker_timeout=data.worker_timeout,
+        limit=TEST_MODE_BATCHES * accumulate if run.test_mode else None,
+        audit_path=run.folder / "sampling.jsonl",
+    )
+    return epochs, augment
+
+
+def build_validator(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> Validator:
+    """What scores the model."""
+    limit = TEST_MODE_IMAGES if config.run.test_mode else None
+    workers, amp = config.data.num_workers, config.compute.amp
+    return Validator(split, encoder, config.validation, process, amp=amp, num_workers=workers, limit=limit)
+
+
+def build_schedule(config: TrainConfig, batches: int, process: Process) -> TrainSchedule:
+    """Length and rhythm of a run whose epochs have so many batches on each process."""
+    options, validation = config.schedule, config.validation
+    if config.run.test_mode:
+        options = replace(options, max_epoch=min(options.max_epoch, TEST_MODE_EPOCHS))
+        validation = replace(validation, eval_epoch=0)
+    return TrainSchedule(options, validation, batches // options.accumulate, process.world_size)
+
+
+def build_identity(config: TrainConfig, splits: Splits, process: Process, model: nn.Module) -> RunIdentity:
+    """What the run is, with the model as it was built."""
+    classes, norm = splits.train.classes, norm_of(config, process)
+    built = {"arch": model.config["arch"], "backbone": model.config["options"].get("backbone")}
+    built["aux"] = len(model.aux_heads) > 0
+    options = config.to_dict()
+    options |= {name: value for name, value in model.config["options"].items() if name in options} | built
+    options |= {"data_root": str(config.data.root), "device": str(process.device), "norm": norm}
+    options |= {"tb_path": str(config.run.tensorboard_folder)}
+    options |= {"processes": process.world_size, "job": distributed.job_id()}
+    settings = config.reproducibility_key(process.world_size) | built
+    settings |= {"classes": list(classes.names), "norms": norm}
+    metadata = {"config": model.config, "classes": classes.describe(config.data.dataset)}
+    return RunIdentity(metadata, settings, options)
+
+
+def warn_of_overlap(splits: Splits) -> None:
+    """Say in the log if images that are validated on are trained on, too."""
+    train, val = splits
+    trained = {files for index in range(len(train)) if (files := train.files(index))}
+    shared = sum(val.files(index) in trained for index in range(len(val)))
+    if shared:
+        get_logger().warning(
+            f"{shared} of the {len(val)} images of --val_split {val.split} are trained on in --train_split"
+            f" {train.split}: the validation score says little about new images"
+        )
+
+
+def compare_ranks(config: TrainConfig, splits: Splits, trainer: Trainer) -> None:
+    """Refuse to start where the processes don't agree on options, data, versions or weights."""
+    own = ("data_root", "num_workers", "ckpt", "tb_path", "device", "debug", "snapshot", "pretrained", "resume")
+    options = {name: repr(value) for name, value in config.to_dict().items() if name not in own}
+    data = {split.split: split.fingerprint() for split in splits}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    weights = {"step": trainer.state.step, "sha256": weights_sha256(trainer.learner.model.state_dict())}
+    distributed.check_equal(options, "options", OptionError)
+    distributed.check_equal(data, "data", DataError)
+    distributed.check_equal(versions, "versions", EnvironmentFault)
+    distributed.check_equal(weights, "starting point", CheckpointError)
+
+
+def log_start(config: TrainConfig, splits: Splits, trainer: Trainer) -> None:
+    """What the run is, in the log."""
+    model, process, schedule = trainer.learner.model, trainer.process, trainer.schedule
+    options, classes, log = trainer.identity.options, splits.train.classes, get_logger()
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
+    total, names = sum(p.numel() for p in model.parameters()) / 1e6, ", ".join(classes.names)
+    log.info(f"model: {options['arch']}, {total:.2f} M parameters, {trained:.2f} M trained, norms {options['norm']}")
+    log.info(f"data: {splits.train.dataset} in {options['data_root']}, {classes.num_classes} classes: {names}")
+    counts = [f"{len(split)} images of {split.split}" for split in splits]
+    log.info(f"trained on {counts[0]}, validated on {counts[1]}")
+    log.info(
+        f"{schedule.options.max_epoch} epochs of {schedule.steps_per_epoch} steps of {schedule.images_per_step} crops"
+    )
+    log.info(
+        f"device: {process.device}, {process.world_size} processes of {torch.get_num_threads()} threads and"
+        f" {config.data.num_workers} loader processes; --amp {config.compute.amp}"
+    )
+    log.info(f"folder: {trainer.folder.path}")
+    log.info(f"command: {config.command}")

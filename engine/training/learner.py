@@ -1,0 +1,143 @@
+"""Learning: an optimizer step with all that it changes, and what a checkpoint holds of that."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from engine.checkpoint.fields import check_optimizer, with_options
+from engine.inference.precision import Precision
+from engine.training.compile import CompiledStep
+from engine.training.options import ComputeOptions
+from engine.training.parallel import wrap_parallel
+from engine.training.resume import Checkpoint
+from engine.training.step import Criterion, seed_step, set_train_mode, train_step
+from optimizer import LrSchedule, ModelAverage, set_lr
+from utils.distributed import Process, note
+from utils.errors import CheckpointError
+
+
+class Learner:
+    """A model and what teaches it.
+
+    Args:
+        model: The bare model, on its device.
+        criterion: Outputs and labels -> named terms with `total`; `set_progress(epoch)` comes before each epoch.
+        optimizer: Of `build_optimizer`, over the model's parameters.
+        schedule: (step, total steps) -> factor of the base learning rate.
+        average: Of the weights; None: there is none.
+        augment: Makes `image` and `label` of a loader's batch on the device; None: the batch has them.
+        options: Precision, layout, seed, compiling, how processes share gradients.
+        process: This process.
+        accumulates: Whether a step has several batches.
+        freeze_norms: Whether batch norms keep their statistics.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        criterion: Criterion,
+        optimizer: torch.optim.Optimizer,
+        schedule: LrSchedule,
+        *,
+        average: ModelAverage | None,
+        augment: Callable[[dict], dict] | None,
+        options: ComputeOptions,
+        process: Process,
+        accumulates: bool = False,
+        freeze_norms: bool = False,
+    ) -> None:
+        self.model, self.criterion, self.optimizer, self.schedule = model, criterion, optimizer, schedule
+        self.average, self.augment, self.process = average, augment, process
+        self.seed, self.freeze_norms = options.seed, freeze_norms
+        self.precision = Precision.build(options.amp, process.device)
+        self.memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
+        self.compiled = None
+        if options.compile:
+            dtype = self.precision.dtype
+            self.compiled = CompiledStep(model, criterion, dtype, process.device, self.memory_format, augment)
+        self.parallel = wrap_parallel(
+            model,
+            process,
+            options.ddp_backend,
+            static_graph=not accumulates,
+            compress=options.grad_compression == "bf16",
+        )
+
+    @property
+    def lr(self) -> float:
+        """The present learning rate."""
+        return self.optimizer.param_groups[0]["lr"]
+
+    def start_epoch(self, epoch: int) -> None:
+        """Tell the criterion, and set the model to train."""
+        self.criterion.set_progress(epoch)
+        set_train_mode(self.model, self.freeze_norms)
+
+    def step(self, batches: list[dict], step: int, total_steps: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Optimizer step `step`, counted from 0; returns what `train_step` does."""
+        if self.compiled is not None and not self.compiled.started:
+            self.parallel = self.compiled.start(self.parallel, batches[0])
+        note(f"step {step + 1}", bounded=True)
+        set_lr(self.optimizer, self.schedule(step, total_steps))
+        seed_step(self.seed, step, self.process.rank)
+        terms, applied = train_step(
+            self.parallel,
+            self.criterion,
+            self.optimizer,
+            batches,
+            self.precision,
+            self.process.device,
+            self.memory_format,
+            self.augment,
+        )
+        if self.average is not None:
+            self.average.update(self.model, applied)
+        return terms, applied
+
+    @contextmanager
+    def evaluated_weights(self) -> Iterator[nn.Module]:
+        """The model in evaluation mode with the weights that are handed out: the averaged ones if there are."""
+        self.model.eval()
+        if self.average is None:
+            yield self.model
+        else:
+            with self.average.applied_to(self.model):
+                yield self.model
+
+    def weights(self) -> dict:
+        """`model` and `average` of a snapshot."""
+        average = self.average.state_dict()["shadow"] if self.average else None
+        return {"model": self.model.state_dict(), "average": average}
+
+    def state_dict(self) -> dict:
+        """What a bit-exact resume needs besides the weights."""
+        return {
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+        }
+
+    def load(self, checkpoint: Checkpoint) -> None:
+        """Take over weights and state. Raises `CheckpointError` if they are of another model or optimizer."""
+        training, path = checkpoint.training, checkpoint.path
+        self._load_optimizer(checkpoint.content["model"], training["optimizer"], path)
+        if training["scaler"] and self.precision.scaler.is_enabled():
+            self.precision.scaler.load_state_dict(training["scaler"])
+        if self.average is not None and training["average"] is not None:
+            self.average.load_state_dict(training["average"])
+
+    def _load_optimizer(self, weights: dict, state: dict, path: Path) -> None:
+        kept = ("params", "lr")  # the present rate is the snapshot's; the base rate, initial_lr, is this run's
+        wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
+        try:
+            self.model.load_state_dict(weights)
+            self.optimizer.load_state_dict(with_options(state, wanted))
+            check_optimizer(self.optimizer, path)
+        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            reason = str(error).splitlines()[0]
+            raise CheckpointError(
+                f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"
+            ) from error

@@ -1,0 +1,117 @@
+"""What a run leaves: its folder, with lock, log, options, figures, snapshots, pictures and report."""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from engine.checkpoint.run_state import RunState
+from engine.checkpoint.snapshot import previous_path, save_snapshot
+from engine.report import update_curves
+from engine.training.lock import RunLock
+from engine.training.options import RunOptions
+from engine.training.recorder import Recorder
+from utils.distributed import Process, on_main_rank
+from utils.drawing import save_png
+from utils.files import make_folder, write_json
+from utils.logging import get_logger
+
+
+class RunFolder:
+    """The folder of one run, held from `with` to its end; only rank 0 writes.
+
+    Args:
+        options: Where it is.
+        process: This process.
+
+    Raises (on entering):
+        EnvironmentFault: It can't be made, or another process holds it.
+    """
+
+    def __init__(self, options: RunOptions, process: Process) -> None:
+        self.path, self.tensorboard, self.is_main = options.folder, options.tensorboard_folder, process.is_main
+        self.log, self.metrics = self.path / "log.txt", self.path / "metrics.jsonl"
+        self.last, self.best, self.report = (self.path / name for name in ("last.pth", "best.pth", "report.html"))
+        self._lock = RunLock(self.path)
+        self.recorder: Recorder | None = None
+
+    def __enter__(self) -> "RunFolder":
+        make_folder(self.path, "--ckpt or --exp")
+        on_main_rank(self._lock.acquire)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.recorder is not None:
+            self.recorder.close()
+        self._lock.release()
+
+    def prepare(self, resumed: Path | None, config: dict) -> None:
+        """Write `config.json` and make room; see `prepare_run_folder`."""
+
+        def write() -> None:
+            prepare_run_folder(self.path, resumed)
+            write_json(self.path / "config.json", config)
+
+        on_main_rank(write)
+
+    def record_from(self, state: RunState) -> None:
+        """Open `metrics.jsonl` and the TensorBoard events for what comes after `state`."""
+        self.recorder = Recorder(self.path, self.tensorboard, self.is_main, state)
+
+    def save_last(self, snapshot: dict) -> None:
+        """Write `last.pth`, whose predecessor stays, after all figures up to it."""
+        self.recorder.flush()  # a run that resumes from here doesn't write these again
+        save_snapshot(self.last, snapshot, keep_previous=True)
+
+    def save_best(self, snapshot: dict) -> None:
+        """Write `best.pth`."""
+        save_snapshot(self.best, snapshot)
+
+    def save_picture(self, name: str, picture: np.ndarray, step: int) -> None:
+        """Write an RGB picture (H,W,3) uint8 into `pictures/` and TensorBoard."""
+        save_png(self.path / "pictures" / f"{name}.png", picture)
+        self.recorder.picture(name, picture, step)
+
+    def record_epoch(self, figures: Mapping) -> None:
+        """Append a line to `metrics.jsonl`."""
+        self.recorder.epoch(figures)
+
+    def update_report(self) -> None:
+        """Draw the curves in `report.html` anew, if it is there."""
+        if self.is_main:
+            with best_effort("curves"):
+                update_curves(self.report, self.metrics)
+
+
+@contextmanager
+def best_effort(what: str) -> Iterator[None]:
+    """A block whose faults are said, and cost the run `what` only."""
+    try:
+        yield
+    except Exception as error:  # of any kind: days of training are worth more than a picture
+        get_logger().warning(f"the run goes on without {what}: {type(error).__name__}: {error}")
+
+
+def prepare_run_folder(folder: Path, resumed: Path | None) -> None:
+    """Before a run writes: sweep what a killed one left, and move aside the snapshots that it won't resume from.
+
+    Args:
+        folder: The run's folder.
+        resumed: The snapshot that the run resumes from; None for a fresh start, which moves all of them, and their
+            report, aside.
+    """
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
+    last = folder / "last.pth"
+    stale = [last] if resumed == previous_path(last) else []  # damaged: its successor must not replace the good one
+    if resumed is None:
+        stale = [last, previous_path(last), folder / "best.pth", folder / "report.html"]
+    stale = [path for path in stale if path.exists()]
+    if stale:
+        number = next(n for n in itertools.count(1) if not (folder / f"replaced_{n}").exists())
+        (folder / f"replaced_{number}").mkdir()
+        for path in stale:
+            os.replace(path, folder / f"replaced_{number}" / path.name)

@@ -1,0 +1,131 @@
+"""Validation: scores of the present weights, and for the best ones pictures and a report."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from datasets.base import IGNORE_LABEL
+from datasets.dataset import EvaluationDataset
+from datasets.loader import build_eval_loader
+from datasets.sampling.sampler import evaluation_indices
+from engine.checkpoint.digests import weights_sha256
+from engine.evaluation.score_files import summarise
+from engine.evaluation.scoring import Evaluation, evaluate
+from engine.inference.precision import AUTOCAST
+from engine.inference.predictor import build_predictor
+from engine.report import resampler, trimap_measure, write_report
+from engine.training.options import ValidationOptions
+from network.fusing import fuse_for_inference
+from transforms import build_eval_transform
+from utils.distributed import Process
+from utils.drawing import side_by_side
+from utils.metrics.confusion import compute_metrics
+from utils.signals import StopRequest
+
+PICTURES = 4  # images drawn of the best weights
+REPORT_IMAGES = 3  # of the worst in the report, and as many of the best
+RESAMPLES = 2000  # of the images, for the report's intervals
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a validation found, and the fused model that it was made with."""
+
+    model: nn.Module
+    predictor: Callable[[Tensor], Tensor]
+    evaluation: Evaluation
+    scores: dict
+
+
+class Validator:
+    """Scores a model on the validation split.
+
+    Args:
+        split: With labels.
+        encoder: Its `mean` and `std` normalise the images.
+        options: Size of the images, batch.
+        process: This process, which predicts its share.
+        amp: Precision: `off`, `bf16` or `fp16`.
+        num_workers: Loader processes.
+        limit: Images at most; None: all.
+    """
+
+    def __init__(
+        self,
+        split,
+        encoder: nn.Module,
+        options: ValidationOptions,
+        process: Process,
+        *,
+        amp: str = "off",
+        num_workers: int = 0,
+        limit: int | None = None,
+    ) -> None:
+        self.dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
+        self.split, self.options, self.process, self.amp = split, options, process, amp
+        self.num_workers, self.count = num_workers, min(len(split), limit or len(split))
+
+    def validate(self, model: nn.Module, stop: StopRequest) -> Validation:
+        """Evaluate a model in evaluation mode; all ranks get the same.
+
+        Raises:
+            EvaluationStopped: A stop was asked for meanwhile.
+            NumericsError: A score isn't finite.
+        """
+        options, classes, device = self.options, self.split.classes, self.process.device
+        predictor = build_predictor(
+            fuse_for_inference(model), base_size=options.base_size, max_pixels=options.max_pixels
+        )
+        evaluation = evaluate(
+            predictor,
+            build_eval_loader(
+                self.dataset,
+                evaluation_indices(self.count, self.process.rank, self.process.world_size),
+                options.bs_mult_val,
+                self.num_workers,
+                device.type == "cuda",
+            ),
+            classes.num_classes,
+            IGNORE_LABEL,
+            device,
+            amp=AUTOCAST[self.amp],
+            measures=[trimap_measure(classes.num_classes, IGNORE_LABEL)] if options.report else (),
+            stopped=lambda: stop.asked,
+            progress=self.process.is_main,
+        )
+        return Validation(model, predictor, evaluation, compute_metrics(evaluation.confusion, classes.names))
+
+    def pictures(self, validation: Validation) -> Iterator[tuple[str, np.ndarray]]:
+        """Name and picture (H,W,3) uint8 of a few images: input, labels, prediction."""
+        sample = self._sampler(validation)
+        for index in np.unique(np.linspace(0, self.count - 1, PICTURES).astype(int)).tolist():
+            image, *maps = sample(index)
+            yield self.split.names[index], side_by_side([image, *map(self.split.classes.colorize, maps)])
+
+    def write_report(self, path: Path, validation: Validation, epoch: int, metrics: Path, options: dict) -> None:
+        """Write `report.html`; `options`: all of the run, for its table."""
+        split, arch = self.split, validation.model.config["arch"]
+        result = summarise(validation.evaluation, split.classes.names, RESAMPLES)
+        result["protocol"] = {"inference_mode": "whole", "base_size": self.options.base_size, "amp": self.amp}
+        digest = weights_sha256(validation.model.state_dict())
+        facts = {"epoch": epoch, "weights sha256": digest, "data set": split.dataset, "split": split.split}
+        facts |= {"images scored": result["num_images"], "split sha256": split.fingerprint()}
+        write_report(
+            path,
+            f"{arch} on {split.dataset} {split.split}, epoch {epoch} of {options['exp']}",
+            result,
+            validation.evaluation,
+            split.classes.palette,
+            IGNORE_LABEL,
+            self._sampler(validation),
+            {"Weights and data": facts, "Options": options},
+            REPORT_IMAGES,
+            metrics=metrics,
+        )
+
+    def _sampler(self, validation: Validation) -> Callable:
+        return resampler(self.dataset, validation.predictor, self.process.device, AUTOCAST[self.amp])
