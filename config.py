@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -40,6 +41,7 @@ class TrainConfig:
     validation: ValidationOptions
     run: RunOptions
     notes: list[str] = field(default_factory=list)
+    command: str = ""
 
     def __post_init__(self) -> None:
         if self.model.boundary and self.loss.boundary_weight == 0:
@@ -62,7 +64,8 @@ class TrainConfig:
 
     def to_dict(self) -> dict:
         """Every option by name, as plain data."""
-        groups = [getattr(self, item.name) for item in dataclasses.fields(self) if item.name != "notes"]
+        groups = [getattr(self, item.name) for item in dataclasses.fields(self)]
+        groups = [group for group in groups if dataclasses.is_dataclass(group)]
         return {name: value for group in groups for name, value in dataclasses.asdict(group).items()}
 
 
@@ -89,7 +92,7 @@ REFUSED = {
 }
 
 
-TRAIN_GROUPS = [item.type for item in dataclasses.fields(TrainConfig) if item.name != "notes"]
+TRAIN_GROUPS = [item.type for item in dataclasses.fields(TrainConfig) if dataclasses.is_dataclass(item.type)]
 
 
 def train_parser() -> Parser:
@@ -115,7 +118,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     for flag, reason in REFUSED.items():
         if getattr(namespace, flag.strip("-")):
             raise OptionError(f"{flag}: {reason}")
-    return TrainConfig(*(collect(group, namespace) for group in TRAIN_GROUPS), notes=namespace.notes)
+    command = shlex.join(["python", "train.py", *argv])
+    return TrainConfig(*(collect(group, namespace) for group in TRAIN_GROUPS), namespace.notes, command)
 
 
 def _add_short_forms(parser: argparse.ArgumentParser) -> None:

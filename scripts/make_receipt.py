@@ -15,7 +15,6 @@ import json
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from datetime import datetime
@@ -32,16 +31,16 @@ from datasets.base import Split
 from datasets.options import find_root
 from datasets.reading import read_label
 from engine.evaluation.score_files import COUNTS, load_per_image
-from scripts.receipts.command import ROOT, Command, parse_command
+from scripts.receipts.command import Command, parse_command
 from scripts.receipts.store import CURVES, RESULTS, recount
 from utils.cli import run_main
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError, OptionError
 from utils.files import file_sha256, make_folder, write_atomically, write_json
+from utils.machine import present_revision
 from utils.metrics.confusion import confusion_matrix
 from utils.options import Parser, finite
 
-DESCRIBE = ["git", "describe", "--always", "--exclude", "*", "--abbrev=40", "--dirty"]
 CURVE_KEYS = ("epoch", "step", "lr", "train_loss", "val_loss", "mean_iou", "pixel_accuracy")
 
 
@@ -85,11 +84,6 @@ def describe_machine() -> str:
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
     return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores{gpu}"
-
-
-def present_revision() -> str:
-    """The commit of the working tree, with `-dirty` where tracked files differ from it."""
-    return subprocess.run(DESCRIBE, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def check_scores(metrics: dict, command: Command, split: Split, folder: Path) -> None:

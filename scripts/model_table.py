@@ -24,9 +24,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
 from config import parse_train
+from engine.training.memory import build_step_memory
 from network.registry import EXTRAS
 from scripts.benchmark import hardware
-from scripts.doctor_checks.memory import build_step_memory
 from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.errors import OptionError

@@ -4,7 +4,7 @@ Usage: python scripts/plan.py --gpus N --memory GIB [--arch NAME] [--recipe city
 
 A step takes as many crops as the recipe's, so learning rate, schedule and order of the samples stay. What gives way, in
 this order: the number of processes, float32, the crops that a norm sees, the crop's size. The memory of a step is
-estimated from what the model saves for its backward pass on small crops on the CPU (scripts/doctor_checks/memory.py).
+estimated from what the model saves for its backward pass on small crops on the CPU (engine/training/memory.py).
 """
 
 import shlex
@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import TrainConfig, parse_train
-from scripts.doctor_checks.memory import StepMemory, build_step_memory
+from engine.training.memory import StepMemory, build_step_memory
 from utils.cli import run_main
 from utils.errors import EnvironmentFault, OptionError
 from utils.files import write_json

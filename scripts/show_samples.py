@@ -18,8 +18,6 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import network
-import train
 from config import TrainConfig, parse_train
 from datasets.base import Split
 from datasets.dataset import TrainingDataset
@@ -27,7 +25,7 @@ from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
 from datasets.part import SubsetSplit
 from datasets.sampling.class_uniform import CropSample
-from network.options import DEFAULT_ARCH
+from engine.training.build import build_epochs, create_model, open_splits
 from transforms import DeviceAugment, denormalize
 from utils.cli import run_main
 from utils.constants import IGNORE_LABEL
@@ -137,21 +135,20 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
     return [*rows, (f"ignored or padding (striped) {shares[IGNORE_LABEL]:.1%}", GRAY)]
 
 
-def build_epochs(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
+def build_samples(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
     """The epochs and the augmentation that train.py would make, and mean and std of the images."""
     config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
-    split = train.build_train_split(config)
-    arch, options = config.model.arch or DEFAULT_ARCH, config.model.build_options()
-    encoder = network.build_model(arch, split.classes.num_classes, **options).encoder
+    split = open_splits(config).train
+    encoder = create_model(config, split.classes.num_classes).encoder
     process = Process(0, 1, torch.device("cpu"))
-    return *train.build_epochs(config, process, split, encoder), encoder.mean, encoder.std
+    return *build_epochs(config, process, split, encoder), encoder.mean, encoder.std
 
 
 def run(argv: Sequence[str]) -> None:
     """Parse, draw, write."""
     own, config = parse(argv)
     log = setup_logging(True)
-    epochs, augment, mean, std = build_epochs(config)
+    epochs, augment, mean, std = build_samples(config)
     dataset, draws = epochs.dataset, epochs.plan(own.epoch)[: own.count]
     drawn = [draw_sample(dataset, draw, augment, mean, std) for draw in draws]
     split, options = dataset.split, config.augment

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 from tqdm import tqdm
@@ -26,6 +27,15 @@ class _OneLine(logging.Formatter):
         return one_line(super().format(record))
 
 
+class _BesideBars(logging.StreamHandler):
+    """Standard output whose lines don't run into bars: these are taken away for a moment."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See `logging.Handler.emit`."""
+        with tqdm.external_write_mode() if _open_bars else nullcontext():
+            super().emit(record)
+
+
 def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     """Send the logger to standard output and `file` (appended); other ranks only show warnings.
 
@@ -37,7 +47,7 @@ def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     logger.handlers.clear()
     logger.propagate = False
     logger.setLevel(logging.INFO if is_main else logging.WARNING)
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    handlers: list[logging.Handler] = [_BesideBars(sys.stdout)]
     if file is not None and is_main:
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
         handlers[-1].setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
@@ -70,17 +80,19 @@ def close_bars() -> None:
 
 
 class Progress:
-    """A bar over an iterable with a few live figures; where standard error is no terminal, a line now and then.
+    """A bar with a few live figures and the time left; where standard error is no terminal, a line now and then.
 
     Args:
-        iterable: What is walked over.
+        iterable: What is walked over; None: the bar is open in a `with`, and `advance` moves it.
         total: Its length, if it has none of its own.
         initial: Items already done.
         title: Shown on the left.
         shown: False makes it silent.
     """
 
-    def __init__(self, iterable: Iterable, title: str, shown: bool, total: int | None = None, initial: int = 0) -> None:
+    def __init__(
+        self, iterable: Iterable | None, title: str, shown: bool, total: int | None = None, initial: int = 0
+    ) -> None:
         terminal = sys.stderr.isatty()
         self._bar = tqdm(
             iterable,
@@ -88,6 +100,7 @@ class Progress:
             initial=initial,
             desc=title,
             disable=not shown,
+            smoothing=0.3 if iterable is not None else 0,  # 0: the mean of all, so that validations count
             mininterval=0.2 if terminal else 30.0,
             leave=False,
             file=sys.stderr if terminal else _Lines(),
@@ -99,6 +112,18 @@ class Progress:
             yield from self._bar
         finally:
             _open_bars.discard(self._bar)
+
+    def __enter__(self) -> "Progress":
+        _open_bars.add(self._bar)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _open_bars.discard(self._bar)
+        self._bar.close()
+
+    def advance(self) -> None:
+        """One item is done."""
+        self._bar.update()
 
     def show(self, **figures: float | str) -> None:
         """Update the figures at the right end."""

@@ -1,8 +1,12 @@
-"""Memory that a program frees stays with it, so that the next step doesn't have to ask the kernel for it again."""
+"""This machine and its copy of the code: memory that is freed stays, and the revision."""
 
 import ctypes
+import subprocess
 import sys
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
+DESCRIBE = ["git", "describe", "--always", "--exclude", "*", "--abbrev=40", "--dirty"]
 # parameters of glibc's mallopt(3), and those values of its own defaults that its growth ends at
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX = -1, -2, -3, -4
 DEFAULTS = {TRIM_THRESHOLD: 64 << 20, TOP_PAD: 128 << 10, MMAP_THRESHOLD: 32 << 20, MMAP_MAX: 65536}
@@ -25,3 +29,12 @@ def keep_freed_memory(keep: bool = True) -> None:
         libc.mallopt(parameter, value)
     if not keep:
         libc.malloc_trim(0)
+
+
+def present_revision() -> str | None:
+    """The commit of the working tree, with `-dirty` where tracked files differ from it; None outside of git."""
+    try:
+        done = subprocess.run(DESCRIBE, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # there is no git
+        return None
+    return done.stdout.strip() or None

@@ -6,7 +6,6 @@ set, names, palette, label ids), `sha256`; and `training` (optimizer, progress) 
 """
 
 import errno
-import itertools
 import os
 import shutil
 from collections.abc import Callable
@@ -131,25 +130,3 @@ def newest_snapshot(folder: str | Path, warn: Callable[[str], None]) -> tuple[Pa
     if candidates:
         raise CheckpointError(f"{folder}: none of its snapshots is readable; start anew with --resume never")
     return None
-
-
-def prepare_run_folder(folder: Path, resumed: Path | None) -> None:
-    """Before a run writes: sweep what a killed one left, and move aside the snapshots that it won't go on from.
-
-    Args:
-        folder: The run's folder.
-        resumed: The snapshot that the run goes on from; None for a fresh start, which moves all of them, and their
-            report, aside.
-    """
-    for leftover in folder.glob(".*.tmp"):
-        leftover.unlink()
-    last = folder / "last.pth"
-    stale = [last] if resumed == previous_path(last) else []  # damaged: its successor must not replace the good one
-    if resumed is None:
-        stale = [last, previous_path(last), folder / "best.pth", folder / "report.html"]
-    stale = [path for path in stale if path.exists()]
-    if stale:
-        number = next(n for n in itertools.count(1) if not (folder / f"replaced_{n}").exists())
-        (folder / f"replaced_{number}").mkdir()
-        for path in stale:
-            os.replace(path, folder / f"replaced_{number}" / path.name)

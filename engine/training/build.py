@@ -17,10 +17,14 @@ from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
-from datasets.sampling.sampler import EpochSampler
+from datasets.loader import build_eval_loader
+from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.digests import weights_sha256
-from engine.checkpoint.loading import load_weights, restore_normalization
+from engine.checkpoint.loading import load_model, load_weights, restore_normalization
+from engine.evaluation.boundary import evaluate_boundaries
+from engine.inference.precision import AUTOCAST
+from engine.inference.predictor import build_predictor
 from engine.training.learner import Learner
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
@@ -32,12 +36,14 @@ from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
 from loss import build_loss
+from network.fusing import fuse_for_inference
 from network.options import DEFAULT_ARCH
 from optimizer import LrSchedule, ModelAverage, build_optimizer
 from transforms import DeviceAugment, build_train_transform
 from utils import distributed
 from utils.distributed import Process
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
+from utils.files import write_json
 from utils.kernels import check_kernels
 from utils.logging import get_logger
 
@@ -120,6 +126,7 @@ def build_trainer(
     else:
         restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
     model = adapt_model(model, config, process)
+    network.use_kernels(model, config.compute.kernels)
     data, augment = build_epochs(config, process, splits.train, model.encoder)
     identity = build_identity(config, splits, process, model)
     trainer = Trainer(
@@ -159,7 +166,7 @@ def load_start(config: TrainConfig, model: nn.Module) -> None:
 
 
 def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.Module:
-    """The model on its device, norms, kernels and frozen parts as the options say."""
+    """The model on its device, norms and frozen parts as the options say."""
     options, compute, norm = config.model, config.compute, norm_of(config, process)
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
@@ -174,9 +181,7 @@ def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.M
     if compute.checkpoint_activations:
         model = network.checkpoint_activations(model)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
-    model = model.to(process.device, memory_format=layout)
-    network.use_kernels(model, compute.kernels)
-    return model
+    return model.to(process.device, memory_format=layout)
 
 
 def norm_of(config: TrainConfig, process: Process) -> str:
@@ -255,8 +260,41 @@ def build_identity(config: TrainConfig, splits: Splits, process: Process, model:
     options |= {"processes": process.world_size, "job": distributed.job_id()}
     settings = config.reproducibility_key(process.world_size) | built
     settings |= {"classes": list(classes.names), "norms": norm}
-    metadata = {"config": model.config, "classes": classes.describe(config.data.dataset)}
+    metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset)}
     return RunIdentity(metadata, settings, options)
+
+
+def score_boundaries(config: TrainConfig, process: Process) -> None:
+    """--evaluateF: boundary F-scores of --snapshot on the validation split, in `boundary_f_scores.json`."""
+    if config.weights.snapshot is None:
+        raise OptionError("--evaluateF: name the weights to score with --snapshot")
+    split, path = open_splits(config).val, config.weights.snapshot
+    if not split.has_labels:
+        raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
+    names = split.classes.names
+    model, _, report = load_model(path, network.build_model, config.model.arch, names, config.weights.partial)
+    get_logger().info(str(report))
+    validator = build_validator(config, process, split, model.encoder)
+    model = fuse_for_inference(model).to(process.device)
+    result = evaluate_boundaries(
+        build_predictor(model, base_size=config.validation.base_size, max_pixels=config.validation.max_pixels),
+        build_eval_loader(
+            validator.dataset,
+            evaluation_indices(len(split), process.rank, process.world_size),
+            1,
+            config.data.num_workers,
+        ),
+        names,
+        IGNORE_LABEL,
+        config.run.eval_thresholds,
+        process.device,
+        AUTOCAST[config.compute.amp],
+        progress=process.is_main,
+    )
+    for threshold, row in result.items():
+        get_logger().info(f"boundary F-score at {threshold}: {row['mean_f']}")
+    if process.is_main:
+        write_json(config.run.folder / "boundary_f_scores.json", result)
 
 
 def warn_of_overlap(splits: Splits) -> None:

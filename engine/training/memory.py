@@ -1,15 +1,14 @@
 """How much memory a training step takes: a formula, its one figure measured on small crops of the very model."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-import train
 from config import TrainConfig
 from datasets.base import IGNORE_LABEL
 from engine.inference.precision import AUTOCAST
+from engine.training.build import adapt_model, create_model
 from loss import build_loss
 from network.levels import PyramidConv
 from utils.distributed import Process
@@ -74,8 +73,7 @@ class StepMemory:
 
 def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
     """The formula for the model, loss and precision that train.py would use."""
-    config = replace(config, schedule=replace(config.schedule, bs_mult=PROBE_BATCH))  # a batch of 1 is refused
-    model = train.build_model(config, num_classes, Process(0, 1, torch.device("cpu")), fresh=False)
+    model = adapt_model(create_model(config, num_classes), config, Process(0, 1, torch.device("cpu")))
     for module in model.modules():
         if isinstance(module, PyramidConv):
             module.coarse_first = False  # as on a GPU, which takes more

@@ -2,7 +2,7 @@
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from engine.report import update_curves
 from engine.training.lock import RunLock
 from engine.training.options import RunOptions
 from engine.training.recorder import Recorder
+from engine.training.resume import Checkpoint, find_checkpoint
 from utils.distributed import Process, on_main_rank
 from utils.drawing import save_png
 from utils.files import make_folder, write_json
@@ -32,7 +33,7 @@ class RunFolder:
     """
 
     def __init__(self, options: RunOptions, process: Process) -> None:
-        self.path, self.tensorboard, self.is_main = options.folder, options.tensorboard_folder, process.is_main
+        self.options, self.path, self.is_main = options, options.folder, process.is_main
         self.log, self.metrics = self.path / "log.txt", self.path / "metrics.jsonl"
         self.last, self.best, self.report = (self.path / name for name in ("last.pth", "best.pth", "report.html"))
         self._lock = RunLock(self.path)
@@ -48,6 +49,10 @@ class RunFolder:
             self.recorder.close()
         self._lock.release()
 
+    def find_checkpoint(self, otherwise: str | None = None) -> Checkpoint | None:
+        """What the run resumes from, as `--resume` says; see `engine.training.resume.find_checkpoint`."""
+        return find_checkpoint(self.path, self.options.resume, otherwise)
+
     def prepare(self, resumed: Path | None, config: dict) -> None:
         """Write `config.json` and make room; see `prepare_run_folder`."""
 
@@ -59,7 +64,7 @@ class RunFolder:
 
     def record_from(self, state: RunState) -> None:
         """Open `metrics.jsonl` and the TensorBoard events for what comes after `state`."""
-        self.recorder = Recorder(self.path, self.tensorboard, self.is_main, state)
+        self.recorder = Recorder(self.path, self.options.tensorboard_folder, self.is_main, state)
 
     def save_last(self, snapshot: dict) -> None:
         """Write `last.pth`, whose predecessor stays, after all figures up to it."""
@@ -74,10 +79,6 @@ class RunFolder:
         """Write an RGB picture (H,W,3) uint8 into `pictures/` and TensorBoard."""
         save_png(self.path / "pictures" / f"{name}.png", picture)
         self.recorder.picture(name, picture, step)
-
-    def record_epoch(self, figures: Mapping) -> None:
-        """Append a line to `metrics.jsonl`."""
-        self.recorder.epoch(figures)
 
     def update_report(self) -> None:
         """Draw the curves in `report.html` anew, if it is there."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from config import TrainConfig
+from engine.training.memory import StepMemory, build_step_memory
 from scripts.doctor_checks.findings import Finding, Visit, gib
-from scripts.doctor_checks.memory import StepMemory, build_step_memory
 
 SHARED_MEMORY = Path("/dev/shm")
 PREFETCHED = 2  # batches that each loader process holds ready

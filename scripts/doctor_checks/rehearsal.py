@@ -1,14 +1,12 @@
-"""A run in miniature on real samples, by train.py's own pieces: two steps, validation, saving, loading again."""
+"""A run in miniature on real samples, as train.py builds it: two steps, validation, saving, loading again."""
 
 import contextlib
 import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import network
-import train
 from config import TrainConfig
 from datasets.base import Split
 from datasets.part import SubsetSplit
@@ -16,7 +14,9 @@ from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
 from engine.checkpoint.options import WeightOptions
 from engine.checkpoint.snapshot import load_snapshot
+from engine.training.build import Splits, build_trainer, check_run
 from engine.training.options import RunOptions, ScheduleOptions, ValidationOptions
+from engine.training.run_folder import RunFolder
 from engine.training.trainer import Trainer
 from scripts.doctor_checks.findings import Finding, Visit
 from scripts.doctor_checks.labels import class_pixels
@@ -39,7 +39,7 @@ def check_rehearsal(visit: Visit) -> Iterator[Finding]:
         return
     try:
         with tempfile.TemporaryDirectory(prefix="fenet_doctor_") as folder:
-            yield rehearse(small_config(visit.config, folder), *parts)
+            yield rehearse(small_config(visit.config, folder), Splits(*parts))
     except Exception as error:  # whatever a run may raise; what is no fault of the data or the machine passes on
         fault = as_fault(error)
         if fault is None:
@@ -80,21 +80,22 @@ def small_config(config: TrainConfig, folder: str) -> TrainConfig:
     )
 
 
-def rehearse(config: TrainConfig, train_part: Split, val_part: Split) -> Finding:
+def rehearse(config: TrainConfig, splits: Splits) -> Finding:
     """The run; raises what train.py would."""
     process = Process(0, 1, choose_device(config.compute.device))
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-        trainer = train.build_trainer(config, process, fresh=True, splits=(train_part, val_part))
-        config.run.folder.mkdir()
-        trainer.run(StopRequest())
-        return _loaded_again(config.run.folder, trainer)
+        check_run(config, splits, process)
+        with RunFolder(config.run, process) as folder:
+            trainer = build_trainer(config, splits, process, folder, None)
+            trainer.fit(StopRequest())
+        return _loaded_again(trainer)
 
 
-def _loaded_again(folder: Path, trainer: Trainer) -> Finding:
-    names = trainer.header["classes"]["names"]
-    saved = load_snapshot(folder / "last.pth")["model"]
-    if weights_sha256(saved) != weights_sha256(trainer.model.state_dict()):
+def _loaded_again(trainer: Trainer) -> Finding:
+    names, folder = trainer.identity.metadata["classes"]["names"], trainer.folder
+    saved = load_snapshot(folder.last)["model"]
+    if weights_sha256(saved) != weights_sha256(trainer.learner.model.state_dict()):
         return Finding("error", "a short run's snapshot holds other weights than the model", exit_code=4)
-    load_model(folder / "best.pth", network.build_model, classes=names)
+    load_model(folder.best, network.build_model, classes=names)
     where = f"{trainer.process.device.type}, crops of {CROP} or smaller"
     return Finding("ok", f"{trainer.state.step} steps, validation, saving and loading again work ({where})")

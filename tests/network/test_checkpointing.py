@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import network
+from engine.training.memory import saved_bytes
 from network.recompute import Unit, checkpoint_activations
-from scripts.doctor_checks.memory import saved_bytes
 from utils.errors import OptionError
 
 

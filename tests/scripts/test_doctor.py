@@ -10,9 +10,10 @@ from PIL import Image
 
 import config
 import train
+from engine.training.build import adapt_model, create_model
+from engine.training.memory import StepMemory, saved_bytes
 from loss import build_loss
 from scripts import doctor
-from scripts.doctor_checks.memory import StepMemory, saved_bytes
 from scripts.doctor_checks.sampling import padded_share
 from tests.conftest import make_scenes, train_args
 from tests.datasets import trees
@@ -149,7 +150,7 @@ def test_padding(size, crop, scales, expected):
 )
 def test_the_memory_formula_gives_what_a_step_saves(arch, more, places):
     options = config.parse_train(["--arch", arch, "--device", "cpu", *more])
-    model = train.build_model(options, 19, Process(0, 1, torch.device("cpu")), fresh=False).train()
+    model = adapt_model(create_model(options, 19), options, Process(0, 1, torch.device("cpu"))).train()
     criterion = build_loss(options.loss, 19)
     step = StepMemory(model, criterion, 19, options)
     amp = torch.bfloat16 if "--amp" in more else None
