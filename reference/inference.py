@@ -30,11 +30,7 @@ def predict_plain(
         overlap: Share of a window that its neighbour repeats.
     """
     size, total = image.shape[-2:], 0
-    black = torch.tensor(
-        [-mean / std for mean, std in zip(IMAGENET_MEAN, IMAGENET_STD, strict=True)],
-        dtype=image.dtype,
-        device=image.device,
-    )
+    black = -image.new_tensor(IMAGENET_MEAN) / image.new_tensor(IMAGENET_STD)
     for scale in scales:
         height, width = scaled_size(size, None, scale)
         scaled = F.interpolate(image, (height, width), mode="bilinear", align_corners=True)

@@ -26,7 +26,6 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import datasets
-import eval as evaluation
 from datasets.base import Split
 from datasets.options import find_root
 from datasets.reading import read_label
@@ -88,7 +87,7 @@ def describe_machine() -> str:
 
 def check_scores(metrics: dict, command: Command, split: Split, folder: Path) -> None:
     """Raise `DataError` unless the command asks for just this evaluation and the dumped predictions give its counts."""
-    asked = json.loads(json.dumps(evaluation.protocol(command.evaluation)))
+    asked = json.loads(json.dumps(command.evaluation.protocol()))
     if metrics["protocol"] != asked or metrics["split"] != command.evaluation.split:
         raise DataError(f"{folder / 'metrics.json'}: not what --command evaluates; run its eval.py, or mend --command")
     matrices, (kept, _) = count_images(split, folder), load_per_image(folder)

@@ -10,6 +10,7 @@ from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
 from engine.evaluation.prediction_files import PredictionWriter
 from engine.evaluation.scoring import evaluate
+from engine.inference.batch import BatchPredictor
 from utils.constants import IGNORE_LABEL
 from utils.metrics.confusion import compute_metrics, confusion_matrix
 
@@ -63,9 +64,9 @@ def predict(images: torch.Tensor) -> torch.Tensor:
 def test_dumped_predictions_score_the_same(tmp_path):
     truth = [make_sample(tmp_path, index) for index in range(IMAGES)]
     split = build_split(tmp_path, "val")
-    writer = PredictionWriter(tmp_path / "out", CLASSES, lambda x: x.permute(1, 2, 0).numpy(), IGNORE_LABEL)
+    writer = PredictionWriter(tmp_path / "out", split, (0, 0, 0), (1, 1, 1))
     loader = build_eval_loader(EvaluationDataset(split, to_sample), range(IMAGES))
-    found = evaluate(predict, loader, len(IDS), IGNORE_LABEL, torch.device("cpu"), on_batch=writer)
+    found = evaluate(BatchPredictor(predict, torch.device("cpu")), loader, len(IDS), writer=writer)
 
     names = [path.rsplit("/", 1)[1].removesuffix("_gtFine_labelIds.png") for path in truth]
     dumped = [str(tmp_path / "out" / "pred" / f"{name}.png") for name in names]

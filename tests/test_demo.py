@@ -12,12 +12,14 @@ from PIL import Image
 
 import demo_folder
 import network
+from datasets.base import ClassTable
 from engine.checkpoint.loading import load_model
 from engine.demo.video_files import VideoReader
-from engine.inference.predictor import build_predictor
+from engine.inference.predictor import Predictor, build_predictor
+from network.fusing import fuse_for_inference
 from tests.conftest import make_scenes
+from tests.engine.test_demo_video import write_video
 from tests.processes import launch
-from tests.utils.test_video import write_video
 from transforms import build_eval_transform
 
 RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
@@ -116,7 +118,7 @@ def test_legend_side_by_side_and_label_ids(snapshot, scene, tmp_path):
     assert (pixels(tmp_path / "plain" / "overlay_a.png") == np.array(scene)).all()
     ids = Image.open(tmp_path / "plain" / "label_ids_a.png")
     assert ids.mode == "L" and ids.size == (64, 48)
-    palette = demo_folder.ClassTable.from_dict(torch.load(snapshot, weights_only=True)["classes"]).palette
+    palette = ClassTable.from_dict(torch.load(snapshot, weights_only=True)["classes"]).palette
     assert (np.array(palette)[np.array(ids)] == pixels(tmp_path / "plain" / "color_mask_a.png")).all()
 
     assert demo(snapshot, tmp_path / "a.png", tmp_path / "full", "--legend", "--side_by_side") == 0
@@ -164,13 +166,13 @@ def test_merging_options_reach_the_predictor(snapshot, scene, tmp_path, monkeypa
         scores = build_predictor(model, **protocol, merge=merge, overlap=overlap)(image)
         expected.append(palette[scores.argmax(1)[0].numpy()])
 
-        def load(*args, batches=calls, **kwargs):
-            found = load_model(*args, **kwargs)
-            found[0].register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
-            return found
+        def fuse(*args, batches=calls):
+            fused = fuse_for_inference(*args)
+            fused.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
+            return fused
 
         calls.clear()
-        monkeypatch.setattr(demo_folder, "load_model", load)
+        monkeypatch.setattr("engine.inference.build.fuse_for_inference", fuse)
         more = ["--merge", merge, "--sliding_overlap", overlap, "--window_batch", batch]
         assert demo(snapshot, tmp_path / "a.png", tmp_path / str(i), *given, *more) == 0
         same = (pixels(tmp_path / str(i) / "color_mask_a.png") == expected[i]).all(axis=2).mean()
@@ -247,13 +249,13 @@ def test_scores_that_are_not_finite_leave_finished_pictures(snapshot, scene, tmp
     for name in "abc":
         (tmp_path / "in").mkdir(exist_ok=True)
         scene.save(tmp_path / "in" / f"{name}.png")
-    real, calls = demo_folder.build_predictor, []
+    predict, calls = Predictor.__call__, []
 
-    def build(*args, **kwargs):
-        predictor = real(*args, **kwargs)
-        return lambda x: predictor(x) * (float("nan") if calls.append(0) or len(calls) == 3 else 1)
+    def broken(self, x):
+        calls.append(0)
+        return predict(self, x) * (float("nan") if len(calls) == 3 else 1)
 
-    monkeypatch.setattr(demo_folder, "build_predictor", build)
+    monkeypatch.setattr(Predictor, "__call__", broken)
     assert demo(snapshot, tmp_path / "in", tmp_path / "out") == 6
     error = capfd.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and f"{tmp_path}/in/c.png" in error

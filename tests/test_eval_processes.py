@@ -22,7 +22,8 @@ def evaluate_sizes(snapshot: Path, data: Path, out: Path, workers: int) -> None:
         for folder in sorted(data.iterdir()):
             argv = ["--snapshot", str(snapshot), "--data_root", str(folder), "--save_dir", str(out / folder.name)]
             options, _ = parse_eval([*argv, "--boundary", "--num_workers", str(workers)])
-            evaluate_snapshot(options, process, make_folder(options.save_dir, "--save_dir"))
+            make_folder(options.save_dir, "--save_dir")
+            evaluate_snapshot(options, process)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ import train
 from config import parse_eval
 from engine.checkpoint.snapshot import save_snapshot
 from engine.evaluation.journal import EvaluationJournal
+from engine.inference.predictor import Predictor
 from tests.conftest import make_scenes, train_args
 from tests.processes import launch
 from tests.test_bad_input import fails
@@ -88,20 +89,15 @@ def test_options_that_cannot_work(given, tmp_path, capfd):
 
 def stop_at(monkeypatch, image: int) -> None:
     """Let the next evaluation stop before this image."""
-    predict, calls = evaluation.build_predictor, []
+    predict, calls = Predictor.__call__, []
 
-    def build(*args, **options):
-        predictor = predict(*args, **options)
+    def interrupted(self, images):
+        calls.append(0)
+        if len(calls) > image:
+            raise KeyboardInterrupt
+        return predict(self, images)
 
-        def interrupted(images):
-            calls.append(0)
-            if len(calls) > image:
-                raise KeyboardInterrupt
-            return predictor(images)
-
-        return interrupted
-
-    monkeypatch.setattr(evaluation, "build_predictor", build)
+    monkeypatch.setattr(Predictor, "__call__", interrupted)
 
 
 def test_a_stopped_evaluation_goes_on(given, tmp_path, capfd, monkeypatch):
@@ -153,12 +149,12 @@ def test_only_results_of_the_same_evaluation_are_used(given, tmp_path, capfd, mo
 
 
 def test_files_have_to_be_of_the_same_evaluation(given, tmp_path):
-    def settings(*more: str) -> dict:
-        return parse_eval(arguments(given, tmp_path, *more))[0].settings()
+    def key(*more: str) -> dict:
+        return parse_eval(arguments(given, tmp_path, *more))[0].reproducibility_key()
 
-    assert settings("--submission", "a.zip") == settings("--submission", "b.zip") != settings()
-    assert settings("--dump_images") != settings("--submission", "a.zip")
-    assert settings("--num_workers", "3", "--max_pixels", "99999") == settings()
+    assert key("--submission", "a.zip") == key("--submission", "b.zip") != key()
+    assert key("--dump_images") != key("--submission", "a.zip")
+    assert key("--num_workers", "3", "--max_pixels", "99999") == key()
 
 
 def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path, capfd, monkeypatch):

@@ -2,15 +2,16 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 
+from datasets.reading import IMAGE_SUFFIXES
 from utils.errors import DataError
 from utils.logging import get_logger
 
 PREFIXES = ("color_mask_", "overlay_", "label_ids_")
+IMAGES = (*IMAGE_SUFFIXES, ".gif")  # suffixes
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
 NAME_BYTES = 200  # file systems allow 255; the rest is for prefix, suffix and the temporary file's letters
 
@@ -28,31 +29,30 @@ class Source:
         return self.path.suffix.lower() in VIDEO_SUFFIXES
 
 
-def find_sources(source: str, image_suffixes: Iterable[str], save_dir: str | Path, recursive: bool) -> list[Source]:
+def find_sources(source: str, save_dir: str | Path, recursive: bool) -> list[Source]:
     """The files that `source` stands for, sorted by path.
 
     Args:
         source: A folder (its images), a file of any name, or a pattern (images and videos) with `*`, `?`, `[...]`;
             `**` stands for any folders. Links to folders are not followed within folders and patterns.
-        image_suffixes: In lower case, with the dot.
         save_dir: Where results go; those of an earlier run are no sources.
         recursive: Also the folders inside a folder.
 
     Raises:
         DataError: There is no such file or folder, or nothing in it.
     """
-    path, images = Path(source), tuple(image_suffixes)
+    path = Path(source)
     if os.path.isdir(path):
-        root, found = path, _walk(path, images, recursive)
+        root, found = path, _walk(path, recursive)
     elif os.path.lexists(path):
         return [Source(path, unique_names([Path(path.name)])[0])]
     elif any(_is_pattern(part) for part in path.parts):
-        root, found = _expand(path, images + VIDEO_SUFFIXES)
+        root, found = _expand(path)
     else:
         raise DataError(f"{source}: no such file or folder; check --source (or --demo_folder)")
     found = sorted(path for path in found if not _is_result(path, Path(save_dir)))
     if not found:
-        raise DataError(f"{source}: no images here ({', '.join(images)}); check --source; {_hint(path, recursive)}")
+        raise DataError(f"{source}: no images here ({', '.join(IMAGES)}); check --source; {_hint(path, recursive)}")
     names = unique_names([path.relative_to(root) for path in found])
     return [Source(path, name) for path, name in zip(found, names, strict=True)]
 
@@ -63,27 +63,27 @@ def _hint(path: Path, recursive: bool) -> str:
     return "a video is named itself or by a pattern"
 
 
-def _walk(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[Path]:
+def _walk(folder: Path, recursive: bool) -> list[Path]:
     def report(error: OSError) -> None:
         get_logger().warning(f"skipped: {error.filename}: cannot be listed ({error.strerror})")
 
     found = []
     for here, folders, files in os.walk(folder, onerror=report):
-        found += [Path(here, name) for name in folders + files if Path(name).suffix.lower() in suffixes]
+        found += [Path(here, name) for name in folders + files if Path(name).suffix.lower() in IMAGES]
         if not recursive:
             break
     return found
 
 
-def _expand(path: Path, suffixes: tuple[str, ...]) -> tuple[Path, list[Path]]:
+def _expand(path: Path) -> tuple[Path, list[Path]]:
     """The folder before the pattern's first part, and the matching files."""
     first = next(i for i, part in enumerate(path.parts) if _is_pattern(part))
     root = Path(*path.parts[:first])
     try:
-        found = {match for match in root.glob("/".join(path.parts[first:])) if match.suffix.lower() in suffixes}
+        matches = set(root.glob("/".join(path.parts[first:])))
     except ValueError as error:  # such as `**` beside other letters
         raise DataError(f"{path}: not a pattern ({error}); write it like shots/*.jpg or shots/**/*.jpg") from error
-    return root, list(found)
+    return root, [match for match in matches if match.suffix.lower() in IMAGES + VIDEO_SUFFIXES]
 
 
 def _is_pattern(part: str) -> bool:

@@ -3,7 +3,6 @@
 import time
 from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -11,25 +10,11 @@ import numpy as np
 
 from engine.demo.drawing import Drawing, Predict
 from engine.demo.legend import add_caption
+from engine.demo.options import DemoOptions
 from engine.demo.sources import Source
 from engine.demo.video_files import VideoReader, VideoWriter
 from utils.logging import Progress
 from utils.threads import BackgroundWriter, read_ahead
-
-
-@dataclass(frozen=True)
-class VideoOutput:
-    """What is written of a video.
-
-    Attributes:
-        mask: Also write the class colours, as `color_mask_NAME.mp4`.
-        show_fps: Draw the number of frames processed per second into a corner.
-        max_frames: Frames of each video; None: all.
-    """
-
-    mask: bool = False
-    show_fps: bool = True
-    max_frames: int | None = None
 
 
 class Rate:
@@ -45,7 +30,7 @@ class Rate:
         return (len(self._times) - 1) / seconds if seconds else None
 
 
-def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Path, output: VideoOutput) -> str | None:
+def draw_video(source: Source, predict: Predict, drawing: Drawing, options: DemoOptions) -> str | None:
     """Write `overlay_NAME.mp4` with the video's own frame rate; reading and writing go on beside the prediction.
 
     Returns:
@@ -55,19 +40,19 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Pat
         DataError: The video can't be read.
         EnvironmentFault: The result can't be written.
     """
-    video, rate, frames = VideoReader(source.path), Rate(), 0
-    total = min((number for number in (video.announced, output.max_frames) if number), default=None)
-    progress = Progress(read_ahead(islice(video, output.max_frames)), source.name, True, total=total)
+    video, rate, frames, save_dir = VideoReader(source.path), Rate(), 0, Path(options.save_dir)
+    total = min((number for number in (video.announced, options.max_frames) if number), default=None)
+    progress = Progress(read_ahead(islice(video, options.max_frames)), source.name, True, total=total)
     with ExitStack() as stack:
         overlay = stack.enter_context(VideoWriter(save_dir / f"overlay_{source.name}", video.rate))
         mask = None
-        if output.mask:
+        if options.mask_video:
             mask = stack.enter_context(VideoWriter(save_dir / f"color_mask_{source.name}", video.rate))
         write_behind = stack.enter_context(BackgroundWriter())  # entered last: all is written before a file is finished
 
         def write(image: np.ndarray, labels: np.ndarray, text: str) -> None:
             picture = drawing.overlay(image, labels, steady=True)
-            overlay.write(add_caption(picture, text) if output.show_fps and text else picture)
+            overlay.write(add_caption(picture, text) if options.show_fps and text else picture)
             if mask is not None:
                 mask.write(drawing.mask(labels))
 
@@ -77,6 +62,6 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, save_dir: Pat
             progress.show(fps=fps)
             write_behind(write, image, labels, f"{fps} fps" if fps else "")
             frames += 1
-    if output.max_frames is None and video.seems_cut_off(frames):
+    if options.max_frames is None and video.seems_cut_off(frames):
         return f"{source.path}: ends after {frames} of {video.announced} frames; it may be cut off"
     return None

@@ -1,4 +1,4 @@
-"""Results of finished images, kept while an evaluation runs, so that one that was killed goes on where it was."""
+"""Results of finished images, kept while an evaluation runs, so that one that was killed resumes."""
 
 import contextlib
 import hashlib
@@ -6,54 +6,42 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import numpy as np
-
+from datasets.base import Split
 from engine.evaluation.per_image import ImageResult
+from engine.evaluation.prediction_files import PredictionWriter
 from utils.distributed import barrier, from_first_rank
 from utils.errors import EnvironmentFault
 from utils.files import file_sha256
 
 
-def fingerprint(**parts: object) -> str:
-    """SHA-256 (hex) over plain data: what decides the results of an evaluation."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=repr).encode()).hexdigest()
-
-
-Files = Callable[[int, str], Iterable[Path]]
-"""Index and name of an image -> the files that it is read from, and those that hold its predictions."""
-
-
 class EvaluationJournal:
-    """A folder with subfolders for the parts of a split, in them a file per process and a line per finished image.
+    """A folder with a subfolder for each part of a split, in it a file per process with a JSON line per finished image.
 
-    A line starts with a SHA-256 over the fingerprint, the bytes of the image's files and the rest of the line. So a
-    torn or damaged line, one of another snapshot, other options or other data, and one whose image, label or
-    prediction was changed, cut off or lost, is no result. Contents are compared, not times and sizes: a copy of the
-    data for each job has new times, and a mended label may have its old size. Lines are appended, not synchronised to
-    the disk one by one: what a power cut takes away is evaluated again.
+    A line's fingerprint is a SHA-256 over `settings`, the contents of the image's files (image, label, predictions)
+    and the result. So a torn or damaged line, one of another evaluation, and one of an image whose files were changed
+    or lost, is no result. Contents are compared, not times and sizes: a copy of the data for each job has new times,
+    and a mended label may have its old size. Lines aren't synchronised to the disk: what a power cut takes away is
+    evaluated again.
 
     Args:
         folder: Where the subfolders are.
-        fingerprint: See `fingerprint`.
-        files: The files of an image.
-        part: Name of the subfolder of what is evaluated now.
+        settings: Plain data that decides an image's result: snapshot, data, options, device.
+        split: Names the files of an image.
+        writer: Names the files of its predictions; None: there are none.
+        part: Subfolder of what is evaluated now.
     """
 
     def __init__(
-        self, folder: Path, fingerprint: str, files: Files = lambda index, name: (), part: str = "0_of_1"
+        self, folder: Path, settings: dict, split: Split, writer: PredictionWriter | None = None, part: str = "0_of_1"
     ) -> None:
-        self.folder, self.fingerprint, self.files, self.part = Path(folder), fingerprint, files, part
+        self.folder, self.split, self.writer, self.part = Path(folder), split, writer, part
+        self._settings = json.dumps(settings, sort_keys=True, default=repr)
         self._file: Path | None = None
 
     def start(self, resume: bool) -> list[ImageResult]:
-        """The results to go on from, the same on every rank; without `resume` none, and those of this part are removed.
-
-        Args:
-            resume: Use what earlier evaluations left, of whatever part.
-        """
+        """The results to resume from, of whatever part, the same on every rank; else those of this part are removed."""
         if not resume:
             self.remove()
         found = from_first_rank(self.load) if resume else []
@@ -62,22 +50,18 @@ class EvaluationJournal:
 
     def load(self) -> list[ImageResult]:
         """Every result in the folder that is still valid, in the order of the split."""
-        found: dict[int, ImageResult] = {}
-        for path in sorted(self.folder.glob("*/*.log")):
-            for line in path.read_bytes().splitlines():
-                result = self._read(line)
-                if result is not None:
-                    found[result.index] = result
+        lines = [line for path in sorted(self.folder.glob("*/*.jsonl")) for line in path.read_bytes().splitlines()]
+        found = {result.index: result for result in map(self._read, lines) if result is not None}
         return [found[index] for index in sorted(found)]
 
     def _read(self, line: bytes) -> ImageResult | None:
-        """The result in a line, or None."""
-        digest, _, text = line.partition(b" ")
         try:
-            result = _decode(text)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError):
+            fields = json.loads(line)
+            expected = fields.pop("fingerprint")
+            result = ImageResult.from_dict(fields)
+            return result if self._fingerprint(fields) == expected else None
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
             return None
-        return result if digest == self._digest(result, text) else None
 
     def add(self, result: ImageResult) -> None:
         """Append the result of an image that is finished.
@@ -85,19 +69,20 @@ class EvaluationJournal:
         Raises:
             EnvironmentFault: The folder can't be written or the disk is full.
         """
-        text, folder = _encode(result), self.folder / self.part
+        fields = result.to_dict()
+        line = json.dumps({"fingerprint": self._fingerprint(fields)} | fields) + "\n"
         try:
             if self._file is None:
-                folder.mkdir(parents=True, exist_ok=True)
-                handle, name = tempfile.mkstemp(suffix=".log", dir=folder)
+                (self.folder / self.part).mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(suffix=".jsonl", dir=self.folder / self.part)
                 os.close(handle)
                 self._file = Path(name)
-            with open(self._file, "ab") as file:
-                file.write(self._digest(result, text) + b" " + text + b"\n")
+            with open(self._file, "a") as file:
+                file.write(line)
         except OSError as error:
             raise EnvironmentFault(
                 f"{self._file or self.folder}: cannot be written ({error.strerror}); free disk space or change the"
-                " output folder, then go on with --resume"
+                " output folder, then continue with --resume"
             ) from error
 
     def remove(self) -> None:
@@ -108,31 +93,9 @@ class EvaluationJournal:
             self.folder.rmdir()
         barrier()
 
-    def _digest(self, result: ImageResult, text: bytes) -> bytes:
-        digest = hashlib.sha256(self.fingerprint.encode())
-        for file in self.files(result.index, result.name):
-            try:
-                digest.update(file_sha256(file).encode())
-            except OSError:  # not there: this is no digest of what was
-                digest.update(b"missing")
-        digest.update(text)
-        return digest.hexdigest().encode()
-
-
-def _encode(result: ImageResult) -> bytes:
-    measures = {
-        name: {"dtype": value.dtype.str, "shape": value.shape, "values": value.ravel().tolist()}
-        for name, value in result.measures.items()
-    }
-    fields = vars(result) | {"indices": result.indices.tolist(), "counts": result.counts.tolist(), "measures": measures}
-    return json.dumps(fields).encode()
-
-
-def _decode(text: bytes) -> ImageResult:
-    fields = json.loads(text)
-    fields["indices"], fields["counts"] = np.array(fields["indices"], np.int32), np.array(fields["counts"], np.int64)
-    fields["measures"] = {
-        name: np.array(value["values"], value["dtype"]).reshape(value["shape"])
-        for name, value in fields["measures"].items()
-    }
-    return ImageResult(**fields)
+    def _fingerprint(self, fields: dict) -> str:
+        """Raises KeyError, IndexError or TypeError for fields of no image of the split."""
+        files = [*self.split.files(fields["index"]), *(self.writer.files(fields["name"]) if self.writer else ())]
+        parts = [self._settings, json.dumps(fields, sort_keys=True)]
+        parts += [file_sha256(file) if file.is_file() else "missing" for file in files]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()

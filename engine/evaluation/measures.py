@@ -1,15 +1,29 @@
-"""What the page needs of each image besides the confusion matrix."""
+"""What the report needs of each image besides the confusion matrix."""
 
-from engine.evaluation.per_image import PerImageMetric
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.constants import IGNORE_LABEL
 from utils.metrics.segments import segment_counts
 from utils.metrics.trimap import trimap_counts
 
 
-def trimap_measure(num_classes: int, ignore_label: int) -> PerImageMetric:
+@dataclass(frozen=True)
+class TrimapCounts:
     """Measures `trimap`: see `utils.metrics.trimap.trimap_counts`."""
-    return lambda predicted, true: {"trimap": trimap_counts(predicted, true, num_classes, ignore_label)}
+
+    num_classes: int
+
+    def __call__(self, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+        return {"trimap": trimap_counts(prediction, label, self.num_classes, IGNORE_LABEL)}
 
 
-def segment_measure(num_classes: int, ignore_label: int) -> PerImageMetric:
+@dataclass(frozen=True)
+class SegmentCounts:
     """Measures `segments`: see `utils.metrics.segments.segment_counts`; several times as slow as the trimap."""
-    return lambda predicted, true: {"segments": segment_counts(predicted, true, num_classes, ignore_label)}
+
+    num_classes: int
+
+    def __call__(self, prediction: np.ndarray, label: np.ndarray) -> dict[str, np.ndarray]:
+        return {"segments": segment_counts(prediction, label, self.num_classes, IGNORE_LABEL)}

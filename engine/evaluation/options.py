@@ -60,16 +60,30 @@ class EvalOptions(PredictOptions):
     @property
     def scores_folder(self) -> Path:
         """Where the scores go: those of one part of a split must not stand for those of another, or of all of it."""
-        part = f"part_{self.split_index}_of_{self.split_count}" if self.split_count > 1 else ""
-        return self.folder / part
+        return self.folder / (f"part_{self.part}" if self.split_count > 1 else "")
 
-    def settings(self) -> dict:
+    @property
+    def part(self) -> str:
+        """The part of the split in words."""
+        return f"{self.split_index}_of_{self.split_count}"
+
+    @property
+    def writes_predictions(self) -> bool:
+        """Whether predicted label ids are written."""
+        return self.dump_images or self.submission is not None
+
+    def protocol(self) -> dict:
+        """How images are scored, for the record."""
+        names = ("inference_mode", "scales", "flip", "merge", "base_size", "crop_size", "sliding_overlap", "amp")
+        return {name: getattr(self, name) for name in (*names, "split_index", "split_count")}
+
+    def reproducibility_key(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""
         free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
         free |= {"submission", "max_pixels", "debug", "split_index", "split_count"}
         kept = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
         # a result that was kept without its file must not stand for the file of an earlier evaluation
-        return kept | {"predictions": self.dump_images or self.submission is not None}
+        return kept | {"predictions": self.writes_predictions}
 
 
 def check_thresholds(values: tuple[float, ...]) -> None:

@@ -1,6 +1,6 @@
 """What is kept of one scored image, and what can be measured besides its confusion matrix."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,6 +38,17 @@ class ImageResult:
         flat = confusion.ravel()
         indices = np.flatnonzero(flat)
         return cls(index, name, len(confusion), indices.astype(np.int32), flat[indices], nll, measures)
+
+    def to_dict(self) -> dict:
+        """Plain data, for JSON."""
+        arrays = {"indices": self.indices.tolist(), "counts": self.counts.tolist()}
+        return vars(self) | arrays | {"measures": {name: value.tolist() for name, value in self.measures.items()}}
+
+    @classmethod
+    def from_dict(cls, data: Mapping) -> "ImageResult":
+        """The result that `to_dict` gave; raises what comes of other data."""
+        arrays = {"indices": np.array(data["indices"], np.int32), "counts": np.array(data["counts"], np.int64)}
+        return cls(**{**data, **arrays, "measures": {name: np.array(v) for name, v in data["measures"].items()}})
 
     @property
     def confusion(self) -> np.ndarray:

@@ -1,64 +1,53 @@
 """Write predictions of an evaluation as pictures."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
+from datasets.base import Split
+from transforms import denormalize
+from utils.constants import IGNORE_LABEL
 from utils.drawing import error_map, overlay, save_png
 
 
 class PredictionWriter:
-    """Called with a batch and its predicted labels (N,H,W); writes `pred/` (label ids), `color/`, `overlay/`, `diff/`.
+    """Writes `pred/` (label ids), `color/`, `overlay/` and, where there are labels, `diff/`.
 
     A file is `NAME.png` after its sample, in subfolders where the name has some; names are unique in a split.
 
     Args:
         folder: Output folder.
-        classes: Has `to_label_ids` and `colorize`.
-        to_picture: Normalised image (3,H,W) -> RGB (H,W,3) uint8.
-        ignore_label: Label that isn't scored.
-        opacity: Of the colours in overlays, 0 to 1.
+        split: What is predicted; has `classes` and `has_labels`.
+        mean: Of the images per channel; `std` alike.
         pictures: Write more than `pred/`.
     """
 
     def __init__(
-        self,
-        folder: Path,
-        classes,
-        to_picture: Callable[[Tensor], np.ndarray],
-        ignore_label: int,
-        opacity: float = 0.5,
-        pictures: bool = True,
+        self, folder: Path, split: Split, mean: Sequence[float], std: Sequence[float], pictures: bool = True
     ) -> None:
-        self.folder, self.classes, self.to_picture = Path(folder), classes, to_picture
-        self.ignore_label, self.opacity, self.pictures = ignore_label, opacity, pictures
+        self.folder, self.split, self.mean, self.std, self.pictures = Path(folder), split, mean, std, pictures
 
-    def __call__(self, batch: dict, predictions: Tensor) -> None:
-        """Write the files of each sample.
+    def write(self, batch: dict, predictions: Tensor) -> None:
+        """Write the files of each sample of a batch with predicted train ids (N,H,W) uint8, on the CPU.
 
         Raises:
             EnvironmentFault: A file can't be written; those before it are complete.
         """
         for i, name in enumerate(batch["name"]):
-            labels = predictions[i].numpy().astype(np.uint8)
-            self._save("pred", name, self.classes.to_label_ids(labels))
+            labels = predictions[i].numpy()
+            pictures = [self.split.classes.to_label_ids(labels)]
             if self.pictures:
-                truth = batch["label"][i].numpy().astype(np.uint8) if "label" in batch else None
-                self._draw(name, self.to_picture(batch["image"][i]), labels, truth)
+                image, colors = denormalize(batch["image"][i], self.mean, self.std), self.split.classes.colorize(labels)
+                pictures += [colors, overlay(image, colors)]
+            if self.pictures and self.split.has_labels:
+                truth = batch["label"][i].numpy().astype(np.uint8)
+                pictures.append(error_map(image, labels, truth, IGNORE_LABEL))
+            for path, picture in zip(self.files(name), pictures, strict=True):
+                save_png(path, picture)
 
-    def _draw(self, name: str, image: np.ndarray, labels: np.ndarray, truth: np.ndarray | None) -> None:
-        colors = self.classes.colorize(labels)
-        self._save("color", name, colors)
-        self._save("overlay", name, overlay(image, colors, self.opacity))
-        if truth is not None:
-            self._save("diff", name, error_map(image, labels, truth, self.ignore_label))
-
-    def files(self, name: str, labelled: bool) -> list[Path]:
+    def files(self, name: str) -> list[Path]:
         """The files of a sample."""
-        kinds = ["pred"] + ["color", "overlay"] * self.pictures + ["diff"] * (self.pictures and labelled)
+        kinds = ["pred"] + ["color", "overlay"] * self.pictures + ["diff"] * (self.pictures and self.split.has_labels)
         return [self.folder / kind / f"{name}.png" for kind in kinds]
-
-    def _save(self, kind: str, name: str, picture: np.ndarray) -> None:
-        save_png(self.folder / kind / f"{name}.png", picture)

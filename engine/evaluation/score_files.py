@@ -45,8 +45,8 @@ def archive_previous(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
     return [earlier / name for name in found]
 
 
-def summarise(evaluation: Evaluation, names: Sequence[str], resamples: int) -> dict:
-    """`utils.metrics.scores` of the split with intervals, `num_images`, `loss` and `confusion_matrix`, as plain data.
+def split_metrics(evaluation: Evaluation, names: Sequence[str], resamples: int) -> dict:
+    """`compute_metrics` of the split with intervals, `num_images`, `loss` and `confusion_matrix`, as plain data.
 
     Args:
         evaluation: At least one labelled pixel.
@@ -71,8 +71,8 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def describe(result: dict) -> list[str]:
-    """What `summarise` gave, and the boundary scores where there are some, as lines for people."""
+def format_metrics(result: dict) -> list[str]:
+    """What `split_metrics` gave, and the boundary scores where there are some, as lines for people."""
     lines = [f"{name:<20} {_text(row['iou'])}{_range(row['interval'])}" for name, row in result["per_class"].items()]
     meaning = "  95 % interval over images" if result["interval"] else ""
     lines.append(f"{'mean_iou':<20} {_text(result['mean_iou'])}{_range(result['interval'])}{meaning}")

@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from datasets.base import Split
+from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.per_image import ImageResult, PerImageMetric
-from engine.inference.batch import predict_batch
+from engine.evaluation.prediction_files import PredictionWriter
+from engine.inference.batch import LABELS, BatchPredictor
 from engine.inference.score_maps import predict_labels
+from utils.constants import IGNORE_LABEL
 from utils.distributed import gather_objects, note
 from utils.errors import DataError
 from utils.logging import Progress
 from utils.metrics.confusion import confusion_matrices
-
-Predict = Callable[[Tensor], Tensor]
 
 
 class EvaluationStopped(Exception):
@@ -55,21 +57,18 @@ class Evaluation:
         return math.fsum(image.nll for image in self.images) / labelled if labelled else math.nan
 
     def total(self, name: str) -> np.ndarray:
-        """Sum over the images of what a measure gave as `name`; floats are added in the order of the split."""
+        """Sum over the images of what a metric gave as `name`; floats are added in the order of the split."""
         return sum(image.measures[name] for image in self.images)
 
 
 def evaluate(
-    predictor: Predict,
+    predict: BatchPredictor,
     loader: Iterable[dict],
     num_classes: int,
-    ignore_label: int,
-    device: torch.device,
     *,
-    amp: torch.dtype | None = None,
-    measures: Sequence[PerImageMetric] = (),
-    on_batch: Callable[[dict, Tensor], None] | None = None,
-    on_result: Callable[[ImageResult], None] | None = None,
+    metrics: Sequence[PerImageMetric] = (),
+    writer: PredictionWriter | None = None,
+    journal: EvaluationJournal | None = None,
     finished: Sequence[ImageResult] = (),
     stopped: Callable[[], bool] = lambda: False,
     progress: bool = False,
@@ -77,16 +76,13 @@ def evaluate(
     """Predict every batch of this rank's share and gather the results of all ranks.
 
     Args:
-        predictor: Normalised images (N,3,H,W) -> scores (N,C,H,W): logits where its `merge` says so, else shares.
+        predict: Batches -> scores.
         loader: Batches with `image`, `label` (N,H,W) int64, `name` and `index`; over the ranks each image occurs once.
             Without `label` nothing is counted.
         num_classes: C.
-        ignore_label: Label that isn't scored.
-        device: Where to compute.
-        amp: Autocast type, or None.
-        measures: What else is measured on each image.
-        on_batch: Called with each batch and its predicted labels (N,H,W) uint8 on the CPU.
-        on_result: Called with the result of each image, after `on_batch`.
+        metrics: What else is measured on each image.
+        writer: Writes the predictions of each batch.
+        journal: Keeps the result of each image, once its predictions are written.
         finished: Results of images that are not in the loaders, the same on every rank.
         stopped: True abandons the evaluation, between batches; one rank is enough.
         progress: Show a bar.
@@ -95,23 +91,23 @@ def evaluate(
         NumericsError: A score is not finite.
         EvaluationStopped: On every rank, because `stopped` was true on one.
     """
-    images, logits = [], getattr(predictor, "merge", None) == "logit"
+    images = []
     note("evaluation")
     for batch in Progress(loader, "evaluate", progress):
         if stopped():
             break
-        scores = predict_batch(predictor, batch, device, amp)
+        scores = predict(batch)
         prediction = predict_labels(scores)
-        matrices, nll = _count(scores, prediction, batch, num_classes, ignore_label, logits)
-        if on_batch is not None or measures:
+        counts = _count(scores, prediction, batch, num_classes, predict.merge)
+        if writer is not None or metrics:
             prediction = prediction.cpu()
-        if on_batch is not None:
-            on_batch(batch, prediction)
+        if writer is not None:
+            writer.write(batch, prediction)
         for i, (index, name) in enumerate(zip(batch["index"].tolist(), batch["name"], strict=True)):
-            measured = _measure(measures, prediction[i], batch["label"][i]) if measures else {}
-            images.append(ImageResult.from_matrix(index, name, matrices[i], nll[i], measured))
-            if on_result is not None:
-                on_result(images[-1])
+            measured = _measure(metrics, prediction[i], batch["label"][i]) if metrics else {}
+            images.append(ImageResult.from_matrix(index, name, *counts[i], measured))
+            if journal is not None:
+                journal.add(images[-1])
     parts = gather_objects((images, stopped()))
     if any(abandoned for _, abandoned in parts):
         raise EvaluationStopped
@@ -119,18 +115,13 @@ def evaluate(
     return Evaluation(sorted(everything, key=lambda image: image.index), num_classes)
 
 
-def check_labelled(split, indices: Sequence[int], ignore_label: int) -> None:
+def check_labelled(split: Split, indices: Sequence[int]) -> None:
     """Make sure that there is something to score; looks at labels until one has a pixel that counts.
 
-    Args:
-        split: Has `load_label`, `split` and `dataset`.
-        indices: The samples that are to be scored.
-        ignore_label: Label that isn't scored.
-
     Raises:
-        DataError: Every label is void.
+        DataError: Every label of `indices` is void.
     """
-    if not any((split.load_label(index) != ignore_label).any() for index in indices):
+    if not any((split.load_label(index) != IGNORE_LABEL).any() for index in indices):
         raise DataError(
             f"--split {split.split}: every pixel of the {len(indices)} labels of {split.dataset} is void, as in the"
             " test labels that Cityscapes publishes, so there is nothing to score; choose a labelled split"
@@ -138,27 +129,31 @@ def check_labelled(split, indices: Sequence[int], ignore_label: int) -> None:
 
 
 def _count(
-    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, ignore_label: int, logits: bool
-) -> tuple[np.ndarray, list[float]]:
-    """Confusion matrix (N,C,C) and log-likelihood of each image; zeros without labels."""
+    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, merge: str
+) -> list[tuple[np.ndarray, float]]:
+    """Confusion matrix (C,C) int64 and negative log-likelihood of each image; zeros without labels."""
     if "label" not in batch:
-        return np.zeros((len(scores), num_classes, num_classes), np.int64), [0.0] * len(scores)
+        return [(np.zeros((num_classes, num_classes), np.int64), 0.0)] * len(scores)
     label = batch["label"].to(scores.device)
-    matrices = confusion_matrices(prediction, label, num_classes, ignore_label)
-    return matrices.cpu().numpy(), _log_likelihoods(scores, label, ignore_label, logits)
+    matrices = confusion_matrices(prediction, label, num_classes, IGNORE_LABEL).cpu().numpy()
+    return list(zip(matrices, _log_likelihoods(scores, label, merge), strict=True))
 
 
-def _measure(measures: Sequence[PerImageMetric], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
-    """What the measures give on one image's maps (H,W) int64."""
+def _measure(metrics: Sequence[PerImageMetric], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
+    """What the metrics give on one image's maps (H,W) of integers."""
     maps = [values.numpy().astype(np.uint8) for values in (prediction, label)]
-    return {name: value for measure in measures for name, value in measure(*maps).items()}
+    return {name: value for metric in metrics for name, value in metric(*maps).items()}
 
 
-def _log_likelihoods(scores: Tensor, label: Tensor, ignore_label: int, logits: bool) -> list[float]:
-    """Sum of the negative log-likelihood over each image's labelled pixels, added up image by image."""
-    valid = label != ignore_label
+def _log_likelihoods(scores: Tensor, label: Tensor, merge: str) -> list[float]:
+    """Sum of the negative log-likelihood over each image's labelled pixels; nan where scores are mere labels."""
+    if merge == LABELS:
+        return [math.nan] * len(scores)
+    valid = label != IGNORE_LABEL
     picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)
-    # a share may be rounded to 0, which says no more than that it is tiny
-    log = picked - scores.logsumexp(dim=1) if logits else (picked / scores.sum(dim=1)).clamp_min(1e-12).log()
+    if merge == "logit":
+        log = picked - scores.logsumexp(dim=1)
+    else:  # a probability may be rounded to 0, which says no more than that it is tiny
+        log = (picked / scores.sum(dim=1)).clamp_min(1e-12).log()
     nll = torch.where(valid, -log, 0)
     return torch.stack([image.sum(dtype=torch.float64) for image in nll]).tolist()

@@ -1,28 +1,48 @@
-"""One batch through a predictor, its memory errors said in words."""
+"""Batches through a predictor, its memory errors said in words."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from utils.errors import DataError, NumericsError
 
-Predict = Callable[[Tensor], Tensor]
+LABELS = "labels"  # scores that are 1 at the label and else 0
 
 
-def predict_batch(predictor: Predict, batch: dict, device: torch.device, amp: torch.dtype | None = None) -> Tensor:
-    """Scores (N,C,H,W) float of a batch's images.
+@dataclass(frozen=True)
+class BatchPredictor:
+    """Batches of a loader -> scores (N,C,H,W) float.
 
-    Raises:
-        DataError: The images are too large for the predictor.
-        NumericsError: A score is not finite; both messages name the samples.
+    Attributes:
+        predictor: Normalised images (N,3,H,W) -> scores (N,C,H,W).
+        device: Where to compute.
+        amp: Autocast type, or None.
+        merge: What the scores are: as the predictor's settings say, or `labels`.
     """
-    images = batch["image"].to(device, non_blocking=True)
-    try:
-        with torch.autocast(device.type, amp, enabled=amp is not None):
-            scores = predictor(images)
-    except DataError as error:
-        raise DataError(f"{', '.join(batch['name'])}: {error}") from error
-    if not torch.stack(scores.aminmax()).isfinite().all():  # one pass; isfinite of all scores takes 40 times as long
-        raise NumericsError(f"scores of {', '.join(batch['name'])} are not finite; take another snapshot or --amp off")
-    return scores
+
+    predictor: Callable[[Tensor], Tensor]
+    device: torch.device
+    amp: torch.dtype | None = None
+    merge: str = "prob"
+
+    def __post_init__(self) -> None:
+        assert getattr(self.predictor, "merge", self.merge) == self.merge
+
+    def __call__(self, batch: dict) -> Tensor:
+        """Scores of the batch's `image` (N,3,H,W), which has `name`s.
+
+        Raises:
+            DataError: The images are too large for the predictor.
+            NumericsError: A score is not finite; both messages name the samples.
+        """
+        images, names = batch["image"].to(self.device, non_blocking=True), ", ".join(batch["name"])
+        try:
+            with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
+                scores = self.predictor(images)
+        except DataError as error:
+            raise DataError(f"{names}: {error}") from error
+        if not torch.stack(scores.aminmax()).isfinite().all():  # one pass; isfinite of all takes 40 times as long
+            raise NumericsError(f"scores of {names} are not finite; take another snapshot or --amp off")
+        return scores

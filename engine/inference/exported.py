@@ -62,18 +62,13 @@ class ExportedModel:
             raise CheckpointError(f"{self.path}: gives label {labels.max()} and names no class for it; export it again")
         return labels
 
-    def predictor(self) -> Callable[[Tensor], Tensor]:
-        """What `engine.evaluation` takes: normalised images (N,3,H,W) -> scores (N,C,H,W), 1 at the label, else 0."""
+    def scores(self, images: Tensor) -> Tensor:
+        """A predictor: normalised images (N,3,H,W) -> scores (N,C,H,W), 1 at the label and else 0."""
         mean, std = (torch.tensor(self.header[name]).view(3, 1, 1) for name in ("mean", "std"))
-        num_classes = len(self.header["classes"]["names"])
-
-        def predict(images: Tensor) -> Tensor:
-            pixels = ((images.float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-            labels = [torch.from_numpy(self(image.permute(1, 2, 0).numpy())) for image in pixels]
-            scores = F.one_hot(torch.stack(labels).long(), num_classes).permute(0, 3, 1, 2)
-            return scores.float().to(images.device)
-
-        return predict
+        pixels = ((images.float().cpu() * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        labels = [torch.from_numpy(self(image.permute(1, 2, 0).numpy())) for image in pixels]
+        scores = F.one_hot(torch.stack(labels).long(), len(self.header["classes"]["names"]))
+        return scores.permute(0, 3, 1, 2).float().to(images.device)
 
 
 def load_exported(path: str | Path, runtime: str, max_pixels: int | None = None) -> ExportedModel:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.inference.precision import PRECISIONS
+from engine.inference.settings import MAX_PIXELS, MERGES, MODES, SETTINGS, InferenceSettings
 from utils.distributed import DEVICES
 from utils.errors import OptionError
-from utils.options import check, numbers, option
+from utils.options import numbers, option
 
 RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
 OF_SCORES = ("merge", "sliding_overlap", "window_batch")  # flags that mean nothing where a model gives labels
@@ -28,18 +29,18 @@ class PredictOptions:
     inference_mode: str = option(
         "whole",
         "how an image is cut up; the releases' pooling is whole",
-        choices=("whole", "sliding"),
+        choices=MODES,
         flags=("-im",),
         parse=lambda text: "whole" if text == "pooling" else text,
     )
     scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
     flip: bool = option(False, "also run each piece mirrored")
-    merge: str = option("prob", "how scores are merged", choices=("prob", "logit", "exp_softmax"))
+    merge: str = option("prob", "how scores are merged", choices=MERGES)
     sliding_overlap: float = option(1 / 3, "share of a window that its neighbour repeats")
     crop_size: int | None = option(None, "side of a window; unset: the image's short side")
     base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
     window_batch: int = option(4, "windows per forward pass")
-    max_pixels: int = option(2**26, "refuse images with more pixels, at their own size or a scale")
+    max_pixels: int = option(MAX_PIXELS, "refuse images with more pixels, at their own size or a scale")
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     compile: bool = option(False, "compile the model with PyTorch for each size of images, and check its logits")
@@ -48,17 +49,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if not self.snapshot:
             raise OptionError("--snapshot: name the weights")
-        scales = self.scales
-        check(scales and min(scales) > 0, "--scales", scales, "give one or more positive numbers")
-        check(
-            0 <= self.sliding_overlap < 1,
-            "--sliding_overlap",
-            self.sliding_overlap,
-            "must be at least 0 and less than 1",
-        )
-        for name in ("crop_size", "base_size", "window_batch", "max_pixels"):
-            value = getattr(self, name)
-            check(value is None or value >= 1, f"--{name}", value, "must be at least 1")
+        self.settings()
         if self.exported:
             self._check_exported()
 
@@ -83,11 +74,10 @@ class PredictOptions:
         """True if `snapshot` is a file of scripts/export.py that gives labels."""
         return self.runs_on != "torch"
 
-    def predictor(self) -> dict:
-        """Keyword arguments of `engine.inference.build_predictor`, which checks their values."""
-        names = ("crop_size", "base_size", "scales", "flip", "merge", "window_batch", "max_pixels")
-        own = {name: getattr(self, name) for name in names}
-        return own | {"mode": self.inference_mode, "overlap": self.sliding_overlap}
+    def settings(self) -> InferenceSettings:
+        """How images are cut up and scores merged. Raises `OptionError` for a value outside its range."""
+        flags = {"mode": "inference_mode", "overlap": "sliding_overlap"}
+        return InferenceSettings(**{name: getattr(self, flags.get(name, name)) for name in SETTINGS})
 
     def notes(self) -> list[str]:
         """A line about the flags that were given and have no effect."""

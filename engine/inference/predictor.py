@@ -7,18 +7,14 @@ whole image or `base_size`.
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from engine.inference.score_maps import add_resized, resize, softmax_
+from engine.inference.settings import MAX_PIXELS, InferenceSettings
 from utils.constants import IMAGENET_MEAN, IMAGENET_STD
-from utils.errors import DataError, OptionError
-
-MODES = ("whole", "sliding")
-MERGES = ("prob", "logit", "exp_softmax")
-MAX_PIXELS = 2**26
+from utils.errors import DataError
 
 
 def build_predictor(
@@ -33,45 +29,16 @@ def build_predictor(
     pad_value: Sequence[float] | None = None,
     window_batch: int = 4,
     max_pixels: int = MAX_PIXELS,
-) -> Callable[[Tensor], Tensor]:
-    """Build a predictor.
-
-    Args:
-        model: Maps (N,3,h,w) to a dict with `logits` at any stride.
-        mode: `whole` (each scale in one piece) or `sliding` (square windows).
-        crop_size: Side of a window at every scale; None: the short side of the images as they come.
-        base_size: Long side at scale 1; None: the image's own.
-        overlap: Share of a window that its neighbour repeats, in [0, 1).
-        scales: Scales whose scores are merged.
-        flip: Also run each piece mirrored.
-        merge: `prob` (mean softmax), `logit` (mean logits) or `exp_softmax` (the release's).
-        pad_value: Normalised value per channel outside the image; None: black under the mean and std of the model's
-            encoder, or of ImageNet where it has none.
-        window_batch: Windows per forward pass.
-        max_pixels: The predictor raises `DataError` for an image with more, as it comes or at one of the scales.
+) -> "Predictor":
+    """Build a predictor; the arguments are those of `Predictor` and `InferenceSettings`.
 
     Raises:
         OptionError: A value outside its range; the message names the flag.
     """
-    if mode not in MODES:
-        raise OptionError(f"--inference_mode {mode}: choose one of {', '.join(MODES)}")
-    if merge not in MERGES:
-        raise OptionError(f"--merge {merge}: choose one of {', '.join(MERGES)}")
-    if not scales or min(scales) <= 0:
-        raise OptionError(f"--scales {tuple(scales)}: give one or more positive numbers")
-    if not 0 <= overlap < 1:
-        raise OptionError(f"--sliding_overlap {overlap}: must be at least 0 and less than 1")
-    sizes = {"crop_size": crop_size, "base_size": base_size, "window_batch": window_batch, "max_pixels": max_pixels}
-    for name, value in sizes.items():
-        if value is not None and value < 1:
-            raise OptionError(f"--{name} {value}: must be at least 1")
-    if mode == "sliding" and crop_size is not None and crop_size**2 > max_pixels:
-        raise OptionError(f"--crop_size {crop_size}: its windows have more pixels than --max_pixels {max_pixels}")
-    pad_value = black_of(model) if pad_value is None else tuple(pad_value)
-    scales = tuple(scales)
-    return Predictor(
-        model, mode, crop_size, base_size, overlap, scales, flip, merge, pad_value, window_batch, max_pixels
+    settings = InferenceSettings(
+        mode, crop_size, base_size, overlap, tuple(scales), flip, merge, window_batch, max_pixels
     )
+    return Predictor(model, settings, pad_value)
 
 
 def black_of(model: Callable[[Tensor], dict]) -> tuple[float, ...]:
@@ -81,21 +48,29 @@ def black_of(model: Callable[[Tensor], dict]) -> tuple[float, ...]:
     return tuple(-m / s for m, s in zip(mean, std, strict=True))
 
 
-@dataclass
 class Predictor:
-    """See `build_predictor`."""
+    """Normalised images (N,3,H,W) -> scores (N,C,H,W).
 
-    model: Callable[[Tensor], dict] = field(repr=False)
-    mode: str
-    crop_size: int | None
-    base_size: int | None
-    overlap: float
-    scales: tuple[float, ...]
-    flip: bool
-    merge: str
-    pad_value: tuple[float, ...]
-    window_batch: int
-    max_pixels: int
+    Args:
+        model: Maps (N,3,h,w) to a dict with `logits` at any stride.
+        settings: How images are cut up and scores merged.
+        pad_value: Normalised value per channel outside the image; None: black under the mean and std of the model's
+            encoder, or of ImageNet where it has none.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Tensor], dict],
+        settings: InferenceSettings,
+        pad_value: Sequence[float] | None = None,
+    ) -> None:
+        self.model, self.settings = model, settings
+        self.pad_value = black_of(model) if pad_value is None else tuple(pad_value)
+
+    @property
+    def merge(self) -> str:
+        """What the scores are, see `InferenceSettings`."""
+        return self.settings.merge
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
@@ -104,22 +79,22 @@ class Predictor:
         Raises:
             DataError: The images have more than `max_pixels` pixels, as they come or at one of the scales.
         """
-        size = images.shape[-2:]
-        sizes = [scaled_size(size, self.base_size, scale) for scale in self.scales]
+        size, settings = images.shape[-2:], self.settings
+        sizes = [scaled_size(size, settings.base_size, scale) for scale in settings.scales]
         self._check_pixels(size, sizes)
-        total, crop = None, self.crop_size or min(size)
+        total, crop = None, settings.crop_size or min(size)
         for scaled in sizes:
             x = resize(images, scaled)
             # no name for this scale's scores: it would keep them alive during the next one
-            total = add_resized(total, self._whole(x) if self.mode == "whole" else self._sliding(x, crop), size)
+            total = add_resized(total, self._whole(x) if settings.mode == "whole" else self._sliding(x, crop), size)
         return total.div_(len(sizes))
 
     def _check_pixels(self, size: Sequence[int], sizes: Sequence[Sequence[int]]) -> None:
         height, width = max([size, *sizes], key=math.prod)
-        if height * width > self.max_pixels:
+        if height * width > self.settings.max_pixels:
             raise DataError(
                 f"image of {size[1]}x{size[0]} pixels, {width}x{height} at its largest scale: more than --max_pixels"
-                f" {self.max_pixels}; raise that if there is the memory, or shrink the image or the scale"
+                f" {self.settings.max_pixels}; raise that if there is the memory, or shrink the image or the scale"
             )
 
     def _whole(self, x: Tensor) -> Tensor:
@@ -127,7 +102,7 @@ class Predictor:
 
     def _runs(self, x: Tensor) -> Iterator[Tensor]:
         """Logits of `x` (N,3,h,w) at the head's stride; with flip first those of its mirror image, mirrored back."""
-        if self.flip:
+        if self.settings.flip:
             yield self.model(x.flip(-1))["logits"].flip(-1)
         yield self.model(x)["logits"]
 
@@ -148,13 +123,14 @@ class Predictor:
 
     def _sliding(self, images: Tensor, crop: int) -> Tensor:
         height, width = images.shape[-2:]
-        rows, columns = (window_starts(length, crop, self.overlap) for length in (height, width))
+        rows, columns = (window_starts(length, crop, self.settings.overlap) for length in (height, width))
         padded = self._pad(images, rows[-1] + crop, columns[-1] + crop)
         places = [(y, x) for y in rows for x in columns]
         total = None
         count = images.new_zeros(1, 1, height, width)
-        for start in range(0, len(places), self.window_batch):
-            group = places[start : start + self.window_batch]
+        step = self.settings.window_batch
+        for start in range(0, len(places), step):
+            group = places[start : start + step]
             runs = self._runs(torch.cat([padded[..., y : y + crop, x : x + crop] for y, x in group]))
             # one window after the other comes to full size: its scores are large, its logits are not
             windows = zip(*(logits.split(len(images)) for logits in runs), strict=True)

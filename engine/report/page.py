@@ -36,7 +36,7 @@ def write_report(
     Args:
         path: The HTML file.
         title: Headline.
-        result: What `engine.evaluation.score_files.summarise` gave, and `protocol`: how the images were scored.
+        result: What `engine.evaluation.score_files.split_metrics` gave, and `protocol`: how the images were scored.
         evaluation: Where its images have the measures `trimap` and `segments`, these are shown.
         palette: RGB colour, 0 to 255, by class.
         ignore_label: Label that isn't scored.

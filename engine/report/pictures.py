@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from engine.evaluation.per_image import ImageResult
-from engine.inference.batch import predict_batch
+from engine.inference.batch import BatchPredictor
 from engine.inference.score_maps import predict_labels
 from engine.report.html import Markup, element, join, percent
 from engine.report.tables import swatch
@@ -23,13 +21,13 @@ Sample = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Index in the split -> RGB image (H,W,3) uint8, truth and prediction: train ids (H,W) uint8."""
 
 
-def resampler(dataset, predictor: Callable[[Tensor], Tensor], device: torch.device, amp: torch.dtype | None) -> Sample:
+def resampler(dataset, predict: BatchPredictor) -> Sample:
     """Loads and predicts images of `dataset` (an evaluation data set with its `split`) once more."""
 
     def sample(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         item, split = dataset[index], dataset.split
         batch = {"image": item["image"][None], "name": [item["name"]]}
-        prediction = predict_labels(predict_batch(predictor, batch, device, amp))[0].cpu().numpy()
+        prediction = predict_labels(predict(batch))[0].cpu().numpy()
         return split.load_image(index), split.load_label(index), prediction
 
     return sample

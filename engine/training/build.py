@@ -17,14 +17,12 @@ from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
-from datasets.loader import build_eval_loader
-from datasets.sampling.sampler import EpochSampler, evaluation_indices
+from datasets.sampling.sampler import EpochSampler
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.digests import weights_sha256
-from engine.checkpoint.loading import load_model, load_weights, restore_normalization
-from engine.evaluation.boundary import evaluate_boundaries
-from engine.inference.precision import AUTOCAST
-from engine.inference.predictor import build_predictor
+from engine.checkpoint.loading import load_weights, restore_normalization
+from engine.evaluation.build import score_boundaries as boundary_scores
+from engine.evaluation.options import EvalOptions
 from engine.training.learner import Learner
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
@@ -36,7 +34,6 @@ from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
 from loss import build_loss
-from network.fusing import fuse_for_inference
 from network.options import DEFAULT_ARCH
 from optimizer import LrSchedule, ModelAverage, build_optimizer
 from transforms import DeviceAugment, build_train_transform
@@ -268,29 +265,22 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
     """--evaluateF: boundary F-scores of --snapshot on the validation split, in `boundary_f_scores.json`."""
     if config.weights.snapshot is None:
         raise OptionError("--evaluateF: name the weights to score with --snapshot")
-    split, path = open_splits(config).val, config.weights.snapshot
-    if not split.has_labels:
-        raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
-    names = split.classes.names
-    model, _, report = load_model(path, network.build_model, config.model.arch, names, config.weights.partial)
-    get_logger().info(str(report))
-    validator = build_validator(config, process, split, model.encoder)
-    model = fuse_for_inference(model).to(process.device)
-    result = evaluate_boundaries(
-        build_predictor(model, base_size=config.validation.base_size, max_pixels=config.validation.max_pixels),
-        build_eval_loader(
-            validator.dataset,
-            evaluation_indices(len(split), process.rank, process.world_size),
-            1,
-            config.data.num_workers,
-        ),
-        names,
-        IGNORE_LABEL,
-        config.run.eval_thresholds,
-        process.device,
-        AUTOCAST[config.compute.amp],
-        progress=process.is_main,
+    options = EvalOptions(
+        snapshot=config.weights.snapshot,
+        partial=config.weights.partial,
+        arch=config.model.arch,
+        dataset=config.data.dataset,
+        data_root=config.data.data_root,
+        split=config.data.val_split,
+        cv_split=config.data.cv,
+        num_workers=config.data.num_workers,
+        base_size=config.validation.base_size,
+        max_pixels=config.validation.max_pixels,
+        eval_thresholds=config.run.eval_thresholds,
+        amp=config.compute.amp,
+        save_dir=config.run.ckpt,
     )
+    result = boundary_scores(options, process)
     for threshold, row in result.items():
         get_logger().info(f"boundary F-score at {threshold}: {row['mean_f']}")
     if process.is_main:

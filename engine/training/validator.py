@@ -5,18 +5,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from datasets.base import IGNORE_LABEL
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
 from datasets.sampling.sampler import evaluation_indices
 from engine.checkpoint.digests import weights_sha256
-from engine.evaluation.score_files import summarise
+from engine.evaluation.measures import TrimapCounts
+from engine.evaluation.score_files import split_metrics
 from engine.evaluation.scoring import Evaluation, evaluate
+from engine.inference.batch import BatchPredictor
 from engine.inference.precision import AUTOCAST
 from engine.inference.predictor import build_predictor
-from engine.report import resampler, trimap_measure, write_report
+from engine.report import resampler, write_report
 from engine.training.options import ValidationOptions
 from network.fusing import fuse_for_inference
 from transforms import build_eval_transform
@@ -35,7 +37,7 @@ class Validation:
     """What a validation found, and the fused model that it was made with."""
 
     model: nn.Module
-    predictor: Callable[[Tensor], Tensor]
+    predict: BatchPredictor
     evaluation: Evaluation
     scores: dict
 
@@ -76,11 +78,10 @@ class Validator:
             NumericsError: A score isn't finite.
         """
         options, classes, device = self.options, self.split.classes, self.process.device
-        predictor = build_predictor(
-            fuse_for_inference(model), base_size=options.base_size, max_pixels=options.max_pixels
-        )
+        whole = build_predictor(fuse_for_inference(model), base_size=options.base_size, max_pixels=options.max_pixels)
+        predict = BatchPredictor(whole, device, AUTOCAST[self.amp])
         evaluation = evaluate(
-            predictor,
+            predict,
             build_eval_loader(
                 self.dataset,
                 evaluation_indices(self.count, self.process.rank, self.process.world_size),
@@ -89,14 +90,11 @@ class Validator:
                 device.type == "cuda",
             ),
             classes.num_classes,
-            IGNORE_LABEL,
-            device,
-            amp=AUTOCAST[self.amp],
-            measures=[trimap_measure(classes.num_classes, IGNORE_LABEL)] if options.report else (),
+            metrics=[TrimapCounts(classes.num_classes)] if options.report else (),
             stopped=lambda: stop.asked,
             progress=self.process.is_main,
         )
-        return Validation(model, predictor, evaluation, compute_metrics(evaluation.confusion, classes.names))
+        return Validation(model, predict, evaluation, compute_metrics(evaluation.confusion, classes.names))
 
     def pictures(self, validation: Validation) -> Iterator[tuple[str, np.ndarray]]:
         """Name and picture (H,W,3) uint8 of a few images: input, labels, prediction."""
@@ -108,7 +106,7 @@ class Validator:
     def write_report(self, path: Path, validation: Validation, epoch: int, metrics: Path, options: dict) -> None:
         """Write `report.html`; `options`: all of the run, for its table."""
         split, arch = self.split, validation.model.config["arch"]
-        result = summarise(validation.evaluation, split.classes.names, RESAMPLES)
+        result = split_metrics(validation.evaluation, split.classes.names, RESAMPLES)
         result["protocol"] = {"inference_mode": "whole", "base_size": self.options.base_size, "amp": self.amp}
         digest = weights_sha256(validation.model.state_dict())
         facts = {"epoch": epoch, "weights sha256": digest, "data set": split.dataset, "split": split.split}
@@ -127,4 +125,4 @@ class Validator:
         )
 
     def _sampler(self, validation: Validation) -> Callable:
-        return resampler(self.dataset, validation.predictor, self.process.device, AUTOCAST[self.amp])
+        return resampler(self.dataset, validation.predict)

@@ -10,8 +10,6 @@ from hypothesis import strategies as st
 from engine.demo.sources import NAME_BYTES, find_sources, unique_names
 from utils.errors import DataError
 
-SUFFIXES = (".png", ".jpg")
-
 
 def touch(root: Path, *names: str) -> Path:
     for name in names:
@@ -22,7 +20,7 @@ def touch(root: Path, *names: str) -> Path:
 
 def find(source, save_dir="nowhere", recursive=False) -> dict[str, str]:
     """Name -> path of what is found."""
-    return {item.name: str(item.path) for item in find_sources(str(source), SUFFIXES, save_dir, recursive)}
+    return {item.name: str(item.path) for item in find_sources(str(source), save_dir, recursive)}
 
 
 def test_a_folder_gives_its_images(tmp_path):
@@ -65,7 +63,7 @@ def test_patterns_take_images_and_videos(tmp_path, monkeypatch):
     assert list(find("../*.png")) == ["a1", "b1"] and list(find("*")) == ["a5"]
 
 
-@pytest.mark.parametrize("source", ["none", "none/x.png", "*.gif", "empty", "empty/**/*", "**x/*.png", "x" * 300])
+@pytest.mark.parametrize("source", ["none", "none/x.png", "*.doc", "empty", "empty/**/*", "**x/*.png", "x" * 300])
 @pytest.mark.parametrize("recursive", [False, True])
 def test_nothing_to_do_is_said(source, recursive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

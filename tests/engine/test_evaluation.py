@@ -1,15 +1,17 @@
 """Scoring a predictor: what is counted on each image, and how it adds up."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-from engine.evaluation.boundary import f_score_measure, f_score_summary, iou_measure, iou_summary
+from engine.evaluation.boundary import BoundaryFScore, BoundaryIou
 from engine.evaluation.per_image import ImageResult
 from engine.evaluation.scoring import Evaluation, check_labelled, evaluate
+from engine.inference.batch import LABELS, BatchPredictor
 from engine.inference.predictor import build_predictor
 from utils.errors import DataError, NumericsError
 from utils.metrics.boundary import boundary_f_score, boundary_iou_counts
@@ -39,7 +41,7 @@ def make_batches(sizes: list[int], height: int = 20, width: int = 27) -> list[di
 
 
 def run(batches: list[dict], **options) -> Evaluation:
-    return evaluate(predict, batches, CLASSES, IGNORE, CPU, **options)
+    return evaluate(BatchPredictor(predict, CPU), batches, CLASSES, **options)
 
 
 def test_every_image_is_counted_by_itself():
@@ -73,13 +75,19 @@ def test_loss_of_merged_logits_is_their_cross_entropy(size):
     label = torch.cat([batch["label"] for batch in batches])
     logits = torch.cat([predictor(batch["image"]) for batch in batches]).double()
     expected = F.cross_entropy(logits, label, ignore_index=IGNORE).item()
-    assert evaluate(predictor, batches, CLASSES, IGNORE, CPU).loss == pytest.approx(expected, rel=1e-5)
+    loss = evaluate(BatchPredictor(predictor, CPU, merge="logit"), batches, CLASSES).loss
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def test_labels_alone_have_no_loss():
+    evaluation = evaluate(BatchPredictor(predict, CPU, merge=LABELS), make_batches([2]), CLASSES)
+    assert math.isnan(evaluation.loss) and torch.equal(evaluation.confusion, run(make_batches([2])).confusion)
 
 
 def test_order_of_the_batches_changes_nothing():
     batches = make_batches([1] * 7)
-    measures = [f_score_measure(CLASSES, IGNORE, [0.02, 0.05]), iou_measure(CLASSES, IGNORE)]
-    first, second = run(batches, measures=measures), run(batches[::-1], measures=measures)
+    metrics = [BoundaryFScore(CLASSES, [0.02, 0.05]), BoundaryIou(CLASSES)]
+    first, second = run(batches, metrics=metrics), run(batches[::-1], metrics=metrics)
     assert torch.equal(first.confusion, second.confusion)
     assert first.loss == second.loss
     for name in ("boundary_f_sum", "boundary_f_images", "boundary_iou"):
@@ -88,18 +96,18 @@ def test_order_of_the_batches_changes_nothing():
 
 def test_boundary_scores_are_means_over_images_and_pixels():
     batches, thresholds, names = make_batches([1] * 5), [0.02, 0.05], ["a", "b", "c", "absent"]
-    measures = [f_score_measure(CLASSES, IGNORE, thresholds), iou_measure(CLASSES, IGNORE)]
-    evaluation = run(batches, measures=measures)
+    f_score, boundary_iou = BoundaryFScore(CLASSES, thresholds), BoundaryIou(CLASSES)
+    evaluation = run(batches, metrics=[f_score, boundary_iou])
     maps = [(predict(batch["image"])[0].argmax(0), batch["label"][0]) for batch in batches]
     for threshold in thresholds:
         each = np.stack([boundary_f_score(p, t, CLASSES, threshold, IGNORE) for p, t in maps])
         assert np.isnan(each).any(0).all()  # in the void images
-        found = f_score_summary(evaluation, names, thresholds)[str(threshold)]
+        found = f_score.average(evaluation, names)[str(threshold)]
         assert found["per_class"].pop("absent") is None
         assert list(found["per_class"].values()) == pytest.approx(np.nanmean(each[:, :3], 0).tolist())
         assert found["mean_f"] == pytest.approx(np.nanmean(each[:, :3], 0).mean())
     counts = sum(boundary_iou_counts(p, t, CLASSES, IGNORE) for p, t in maps)[:3]
-    found = iou_summary(evaluation, names)
+    found = boundary_iou.average(evaluation, names)
     assert found["per_class"].pop("absent") is None
     assert list(found["per_class"].values()) == pytest.approx((counts[:, 0] / counts[:, 1]).tolist())
 
@@ -108,8 +116,8 @@ def test_images_are_written_before_their_result_is_kept():
     seen = []
     run(
         make_batches([2, 1]),
-        on_batch=lambda batch, prediction: seen.append((batch["name"], tuple(prediction.shape))),
-        on_result=lambda image: seen.append(image.name),
+        writer=SimpleNamespace(write=lambda batch, labels: seen.append((batch["name"], tuple(labels.shape)))),
+        journal=SimpleNamespace(add=lambda image: seen.append(image.name)),
     )
     assert seen == [(["n0", "n1"], (2, 20, 27)), "n0", "n1", (["n2"], (1, 20, 27)), "n2"]
 
@@ -137,7 +145,7 @@ def test_a_score_that_is_not_finite_names_the_image(value):
     batches[1]["image"][0, 0, 4, 5] = value
     kept = []
     with pytest.raises(NumericsError, match="scores of n1 are not finite"):
-        run(batches, on_result=lambda image: kept.append(image.name))
+        run(batches, journal=SimpleNamespace(add=lambda image: kept.append(image.name)))
     assert kept == ["n0"]
 
 
@@ -163,6 +171,6 @@ class FewLabels:
 
 
 def test_labels_that_are_all_void_are_refused():
-    check_labelled(FewLabels([IGNORE, IGNORE, 0]), range(3), IGNORE)
+    check_labelled(FewLabels([IGNORE, IGNORE, 0]), range(3))
     with pytest.raises(DataError, match="--split test: every pixel of the 2 labels of camvid is void"):
-        check_labelled(FewLabels([IGNORE, IGNORE, 0]), range(2), IGNORE)
+        check_labelled(FewLabels([IGNORE, IGNORE, 0]), range(2))

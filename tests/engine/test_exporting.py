@@ -134,7 +134,7 @@ def test_predictor_sees_the_very_pixels(files):
     pixels = np.stack([RNG.integers(0, 256, (64, 96, 3)), image(64, 96)]).astype(np.uint8)
     mean, std = (torch.tensor(HEADER[key]) for key in ("mean", "std"))
     normalised = ((torch.from_numpy(pixels) / 255 - mean) / std).permute(0, 3, 1, 2)
-    scores = exported.predictor()(normalised)
+    scores = exported.scores(normalised)
     assert scores.shape == (2, 3, 64, 96) and scores.dtype == torch.float32 and (scores.sum(1) == 1).all()
     assert (scores.argmax(1).numpy() == np.stack([exported(picture) for picture in pixels])).all()
 

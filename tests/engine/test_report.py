@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.evaluation.measures import SegmentCounts, TrimapCounts
 from engine.evaluation.per_image import ImageResult
-from engine.evaluation.score_files import summarise
+from engine.evaluation.score_files import split_metrics
 from engine.evaluation.scoring import Evaluation
-from engine.report import segment_measure, trimap_measure, update_curves, write_report
+from engine.report import update_curves, write_report
 from engine.report.charts import ticks
 from engine.report.curves import curves_section
 from engine.report.html import Markup, element
@@ -45,7 +46,7 @@ def evaluated(count: int, measured: bool = True) -> Evaluation:
     images = []
     for index in range(count):
         _, truth, prediction = maps(index)
-        measures = trimap_measure(4, IGNORE)(prediction, truth) | segment_measure(4, IGNORE)(prediction, truth)
+        measures = TrimapCounts(4)(prediction, truth) | SegmentCounts(4)(prediction, truth)
         matrix = confusion_matrix(prediction, truth, 4, IGNORE)
         images.append(
             ImageResult.from_matrix(index, f"frame{index}{HOSTILE}", matrix, 1.0, measures if measured else {})
@@ -63,7 +64,7 @@ def nothing_scored() -> dict:
 
 def write(path, count: int = 5, measured: bool = True, metrics=None) -> str:
     evaluation = evaluated(count, measured)
-    result = summarise(evaluation, NAMES, 50) if count else nothing_scored()
+    result = split_metrics(evaluation, NAMES, 50) if count else nothing_scored()
     result["protocol"] = {"scales": (1.0, 2.0), "base_size": None}
     facts = {
         "Weights and data": {"snapshot": HOSTILE, "sha256": "ab" * 32},
@@ -139,7 +140,7 @@ def test_void_image_is_no_best_or_worst_one_and_none_is_shown_twice(tmp_path):
 
 
 def test_interval_is_shown_where_there_is_one(tmp_path):
-    low, high = summarise(evaluated(5), NAMES, 50)["interval"]
+    low, high = split_metrics(evaluated(5), NAMES, 50)["interval"]
     assert f"95 % interval {100 * low:.1f} to {100 * high:.1f} (boot" in write(tmp_path / "report.html")
     assert "(bootstrap" not in write(tmp_path / "one.html", 1)
 
@@ -186,7 +187,7 @@ def test_sizes_that_are_not_measured_are_said_to_be_elsewhere(tmp_path):
     evaluation = evaluated(3)
     for image in evaluation.images:
         del image.measures["segments"]
-    result = summarise(evaluation, NAMES, 50) | {"protocol": {}}
+    result = split_metrics(evaluation, NAMES, 50) | {"protocol": {}}
     write_report(tmp_path / "report.html", "training", result, evaluation, PALETTE, IGNORE, maps, {}, 1)
     sizes = (
         (tmp_path / "report.html").read_text(encoding="utf-8").split('<section id="sizes">')[1].split("</section>")[0]

@@ -168,7 +168,7 @@ FAULTS = (
         "engine/evaluation/prediction_files.py",
         "self.classes.to_label_ids(labels)",
         "labels",
-        ("tests/engine/test_dump.py",),
+        ("tests/engine/test_prediction_files.py",),
     ),
     Fault(
         "a mistake of ours ends in a traceback",

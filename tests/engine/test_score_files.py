@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engine.evaluation.per_image import ImageResult
-from engine.evaluation.score_files import describe, load_per_image, summarise, write_per_image
+from engine.evaluation.score_files import format_metrics, load_per_image, split_metrics, write_per_image
 from engine.evaluation.scoring import Evaluation
 from utils.errors import DataError
 
@@ -58,7 +58,7 @@ def test_a_loss_that_is_not_finite_is_an_empty_cell(evaluation, tmp_path, loss):
     header, *rows = (tmp_path / "per_image.csv").read_bytes().splitlines()
     assert rows[0].split(b",")[5] == b"" and rows[2].split(b",")[4] == b"0.5"  # the first name holds a comma
     assert b"nan" not in b"".join(rows) and b"inf" not in b"".join(rows)
-    summary = summarise(evaluation, NAMES, 10)
+    summary = split_metrics(evaluation, NAMES, 10)
     assert summary["loss"] is None and json.dumps(summary, allow_nan=False)
     assert load_per_image(tmp_path)[0].images[0].nll == pytest.approx(loss, nan_ok=True)
 
@@ -87,14 +87,14 @@ def test_missing_counts_are_one_line(tmp_path):
 
 
 def test_summary_has_intervals_where_images_can_tell(evaluation):
-    result = summarise(evaluation, NAMES, 500)
+    result = split_metrics(evaluation, NAMES, 500)
     assert result["confusion_matrix"] == MATRICES.sum(0).tolist() and result["num_images"] == 3
     low, high = result["interval"]
     assert 0 <= low < result["mean_iou"] < high <= 1
     assert result["per_class"]["road"]["interval"] is None  # in one image only
     assert result["per_class"]["traffic sign"]["interval"] == pytest.approx([0, 0.5])
     assert result["loss"] == 9.5 / 27
-    assert any("interval" in line for line in describe(result))
-    without = summarise(evaluation, NAMES, 0)
+    assert any("interval" in line for line in format_metrics(result))
+    without = split_metrics(evaluation, NAMES, 0)
     assert without["interval"] is None and without["mean_iou"] == result["mean_iou"]
-    assert not any("interval" in line for line in describe(without))
+    assert not any("interval" in line for line in format_metrics(without))

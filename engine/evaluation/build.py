@@ -1,0 +1,103 @@
+"""An evaluation, composed of its options: model, split, journal, prediction files."""
+
+import datasets
+from datasets.base import Split
+from datasets.dataset import EvaluationDataset
+from datasets.options import find_root
+from engine.checkpoint.loading import check_classes
+from engine.evaluation.boundary import BoundaryFScore
+from engine.evaluation.journal import EvaluationJournal
+from engine.evaluation.options import EvalOptions
+from engine.evaluation.prediction_files import PredictionWriter
+from engine.evaluation.run import EvaluationRun, shared_loader
+from engine.evaluation.scoring import check_labelled, evaluate
+from engine.evaluation.submission import prepare_submission
+from engine.inference.build import LoadedModel, load
+from utils.distributed import Process
+from utils.errors import OptionError
+from utils.files import file_sha256
+from utils.logging import get_logger
+
+TEST_MODE_SAMPLES = 4
+
+
+def build_evaluation(options: EvalOptions, process: Process) -> EvaluationRun:
+    """Load model and split, refuse what can't be scored, and read what an earlier evaluation finished.
+
+    Raises:
+        OptionError: The split has no labels for what is asked for, or other options that don't fit the data.
+        DataError: The data is missing or wrong, or `pred/` holds files of another split.
+        CheckpointError: The snapshot is missing, damaged, or of other classes.
+    """
+    model, split = load_with_split(options, process)
+    indices, digest, writer = choose_part(options, split), file_sha256(options.snapshot), None
+    if options.writes_predictions:
+        writer = PredictionWriter(options.folder, split, model.mean, model.std, options.dump_images)
+    if options.submission and process.is_main:
+        prepare_submission(options.submission, options.folder / "pred", split)
+    settings = {"snapshot": digest, "data": split.fingerprint(), "device": process.device.type}
+    settings["options"] = options.reproducibility_key()
+    journal = EvaluationJournal(options.folder / "partial", settings, split, writer, options.part)
+    finished = [image for image in journal.start(options.resume) if image.index in indices]
+    if options.resume:
+        get_logger().info(f"resuming: {len(finished)} of {len(indices)} images are finished")
+    dataset = EvaluationDataset(split, model.transform)
+    return EvaluationRun(options, process, model, dataset, indices, finished, journal, writer, digest)
+
+
+def load_with_split(options: EvalOptions, process: Process) -> tuple[LoadedModel, Split]:
+    """The model and the split, which is of the data set that is named, or else of the snapshot's."""
+    split = build_split(options, options.dataset) if options.dataset else None
+    model = load(options, process.device, split.classes if split else None, options.partial)
+    if model.report:
+        get_logger().info(model.report)
+    if split is None:
+        split = build_split(options, model.header["classes"]["dataset"])
+        check_classes(model.header, split.classes.names, options.snapshot)
+    return model, split
+
+
+def build_split(options: EvalOptions, dataset: str) -> Split:
+    """The split that is evaluated."""
+    return datasets.build_split(dataset, find_root(dataset, options.data_root), options.split, options.cv_split)
+
+
+def choose_part(options: EvalOptions, split: Split) -> range:
+    """Indices of the part of the split that is asked for.
+
+    Raises:
+        OptionError: The part is empty, or a score is asked for and the split has no labels.
+        DataError: It has, and they are all void.
+    """
+    part = range(len(split))[options.split_index :: options.split_count]
+    if options.test_mode:
+        part = part[:TEST_MODE_SAMPLES]
+    if not part:
+        raise OptionError(
+            f"--split_count {options.split_count}: more than the {len(split)} images of the split; lower it"
+        )
+    if split.has_labels:
+        check_labelled(split, part)
+    elif options.boundary or options.report or not options.writes_predictions:
+        raise OptionError(
+            f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
+            " published or not in its folder; predict it with --dump_images or --submission, or score another split"
+        )
+    return part
+
+
+def score_boundaries(options: EvalOptions, process: Process) -> dict[str, dict]:
+    """Boundary F-scores of a snapshot on a split, as `BoundaryFScore.average` gives them: train.py's --evaluateF.
+
+    Raises:
+        OptionError: The split has no labels.
+        DataError: The data is missing or wrong.
+        CheckpointError: The snapshot is missing, damaged, or of other classes.
+    """
+    model, split = load_with_split(options, process)
+    if not split.has_labels:
+        raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
+    metric = BoundaryFScore(split.classes.num_classes, options.eval_thresholds)
+    loader = shared_loader(EvaluationDataset(split, model.transform), range(len(split)), options, process)
+    evaluation = evaluate(model.predict, loader, split.classes.num_classes, metrics=[metric], progress=process.is_main)
+    return metric.average(evaluation, split.classes.names)

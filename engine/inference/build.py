@@ -1,0 +1,110 @@
+"""From a file to a predictor: snapshots, bare weights and exported files, for evaluation, demo and Python users."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+import network
+from datasets.base import ClassTable
+from engine.checkpoint.loading import check_classes, load_model
+from engine.inference.batch import LABELS, BatchPredictor
+from engine.inference.compiled import CompiledModel
+from engine.inference.exported import ExportedModel, load_exported
+from engine.inference.options import PredictOptions
+from engine.inference.precision import AUTOCAST
+from engine.inference.predictor import Predictor
+from engine.inference.score_maps import predict_labels
+from network.fusing import fuse_for_inference
+from transforms import build_eval_transform
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model that is ready to predict, and what is known of it.
+
+    Attributes:
+        title: The model's name, or of an exported model its file's.
+        classes: Names, colours and label ids.
+        mean: Of the encoder's images per channel, 0 to 1; `std` alike.
+        predict: Batches -> scores.
+        header: What the file says of itself: `config`, `classes` (with `dataset`), ...; empty for bare weights.
+        report: What was and was not loaded, a line.
+        exported: The file's own program, of an exported model.
+    """
+
+    title: str
+    classes: ClassTable
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    predict: BatchPredictor
+    header: dict
+    report: str = ""
+    exported: ExportedModel | None = None
+
+    @cached_property
+    def transform(self):
+        """(sample, rng) -> sample with `image` float32 (3,H,W), normalised."""
+        return build_eval_transform(self.mean, self.std)
+
+    def label_image(self, image: np.ndarray, name: str = "image") -> np.ndarray:
+        """RGB (H,W,3) uint8 and what it is called in messages -> train ids (H,W) uint8.
+
+        Raises:
+            DataError: The image is too large, or of a size that an exported file doesn't take.
+            NumericsError: A score is not finite.
+        """
+        if self.exported is not None:  # without the way over scores
+            return self.exported(image)
+        sample = self.transform({"image": image}, np.random.default_rng(0))
+        return predict_labels(self.predict({"image": sample["image"][None], "name": [name]}))[0].cpu().numpy()
+
+
+def load(
+    options: PredictOptions, device: torch.device, classes: ClassTable | None = None, partial: bool = False
+) -> LoadedModel:
+    """Load `options.snapshot`, with the precision, fusing and compiling that the options ask for.
+
+    Args:
+        options: Such as `PredictOptions(snapshot="best.pth")`: eval.py's defaults.
+        device: Where to compute; an exported file runs on the CPU.
+        classes: Those of the data, which the file has to have; None: as the file says.
+        partial: Load what fits.
+
+    Raises:
+        OptionError: Bare weights without `arch` and `classes`.
+        CheckpointError: Unreadable, damaged, or of other classes.
+        EnvironmentFault: A package that the file needs isn't installed.
+    """
+    names = classes.names if classes else None
+    if not options.exported:
+        model, header, report = load_model(options.snapshot, network.build_model, options.arch, names, partial)
+        classes = classes or ClassTable.from_dict(header["classes"])
+        return wrap_model(model, options, device, classes, header, str(report))
+    exported = load_exported(options.snapshot, options.runs_on, options.max_pixels)
+    header, title = exported.header, Path(options.snapshot).name
+    if names:
+        check_classes(header, names, options.snapshot)
+    classes = classes or ClassTable.from_dict(header["classes"])
+    predict = BatchPredictor(exported.scores, device, merge=LABELS)
+    return LoadedModel(title, classes, header["mean"], header["std"], predict, header, exported=exported)
+
+
+def wrap_model(
+    model: nn.Module,
+    options: PredictOptions,
+    device: torch.device,
+    classes: ClassTable,
+    header: dict,
+    report: str = "",
+) -> LoadedModel:
+    """A model of the registry, ready to predict as `options` ask for; `model` itself is left as it is."""
+    run = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
+    if options.compile:
+        run = CompiledModel(run, options.amp != "off")
+    predictor, encoder = Predictor(run, options.settings()), model.encoder
+    predict = BatchPredictor(predictor, device, AUTOCAST[options.amp], options.merge)
+    return LoadedModel(model.config["arch"], classes, encoder.mean, encoder.std, predict, header, report)
