@@ -99,7 +99,7 @@ def test_killed_run_goes_on(city, weights, tmp_path, capfd, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(evaluation, "write_submission", kill)
+        patch.setattr("engine.evaluation.run.write_submission", kill)
         assert evaluation.main(argv) == 130
     lost, *kept = sorted((tmp_path / "pred").iterdir())
     lost.unlink()
