@@ -5,13 +5,13 @@ Source: Liu, Zhang, Guo, Boosting Semantic Segmentation via Feature Enhancement,
 
 from torch import Tensor, nn
 
-from network.enhancement import FEMD, FEMS
-from network.heads import BoundaryHead, auxiliary_head
-from network.layers import NormLayer, PyramidPooling, conv_bn_relu
-from network.levels import PyramidConv
+from network.parts.enhancement import FEMD, FEMS
+from network.parts.heads import BoundaryHead, auxiliary_head
+from network.parts.layers import NormLayer, PyramidPooling, conv_bn_relu
+from network.parts.pyramid_conv import PyramidConv
 from network.recompute import Unit
 from network.release_keys import encoder_rules, map_keys
-from network.resnet import DeepStemResNet
+from network.encoders.resnet import DeepStemResNet
 
 STRIDES = (4, 8, 16, 32)  # of the encoder's features
 

@@ -11,8 +11,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from network.enhancement import FeatureFilter
-from network.levels import PyramidConv
+from network.parts.enhancement import FeatureFilter
+from network.parts.pyramid_conv import PyramidConv
 
 TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)

@@ -2,8 +2,8 @@
 
 from torch import nn
 
-from network.depthwise import depthwise_conv2d
-from network.enhancement import FeatureFilter
+from network.parts.depthwise import depthwise_conv2d
+from network.parts.enhancement import FeatureFilter
 from utils.kernels import note_fallback, require_triton
 
 

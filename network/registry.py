@@ -8,11 +8,11 @@ from torch import nn
 
 from network.fenet import FENet
 from network.foreign import freeze_unused
-from network.layers import NormLayer, group_norm
-from network.resnet import BasicBlock, Bottleneck, DeepStemResNet
+from network.parts.layers import NormLayer, group_norm
+from network.encoders.resnet import BasicBlock, Bottleneck, DeepStemResNet
 from network.sfnet import SFNet, SFNetLite
-from network.smp_models import DECODERS, SmpModel
-from network.timm_encoder import DEFAULT_BACKBONE, TimmEncoder
+from network.smp_model import DECODERS, SmpModel
+from network.encoders.timm_encoder import DEFAULT_BACKBONE, TimmEncoder
 from utils.errors import OptionError, first_line
 
 RESNETS = {

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from network.alignment import FlowAlignment, GatedDualFlowAlignment
-from network.heads import auxiliary_head
-from network.layers import NormLayer, adaptive_average, conv_bn_relu, up
-from network.levels import PyramidConv
+from network.parts.alignment import FlowAlignment, GatedDualFlowAlignment
+from network.parts.heads import auxiliary_head
+from network.parts.layers import NormLayer, adaptive_average, conv_bn_relu, up
+from network.parts.pyramid_conv import PyramidConv
 from network.recompute import Unit
 from network.release_keys import encoder_rules, map_keys
-from network.resnet import DeepStemResNet
+from network.encoders.resnet import DeepStemResNet
 
 
 class PlainPyramidPooling(nn.Module):

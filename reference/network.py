@@ -5,8 +5,8 @@ import types
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.enhancement import FeatureFilter
-from network.levels import PyramidConv
+from network.parts.enhancement import FeatureFilter
+from network.parts.pyramid_conv import PyramidConv
 
 
 def plain_filter(layer: FeatureFilter, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from datasets.base import IGNORE_LABEL
 from engine.inference.precision import AUTOCAST
 from engine.training.build import adapt_model, create_model
 from loss import build_loss
-from network.levels import PyramidConv
+from network.parts.pyramid_conv import PyramidConv
 from utils.distributed import Process
 
 PROBE_SIDES = (64, 128)

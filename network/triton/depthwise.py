@@ -1,4 +1,4 @@
-"""`network.depthwise` for CUDA: depthwise convolution of channels_last maps and its gradients, in Triton.
+"""`network.parts.depthwise` for CUDA: depthwise convolution of channels_last maps and its gradients, in Triton.
 
 Run in Triton's interpreter only; never run on a GPU, not measured. Importing this file needs the package triton.
 """
@@ -8,7 +8,7 @@ import triton
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from network import depthwise
+from network.parts import depthwise
 from network.triton.kernels import convolve_kernel, taps_gradient_kernel
 from utils.kernels import can_run, note_fallback
 
@@ -21,7 +21,7 @@ SLAB, AT_A_TIME, TAP_CHANNELS = 1024, 256, 16
 
 
 def depthwise_conv2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
-    """As `network.depthwise.depthwise_conv2d`, which computes what the kernels don't take; the log says so once.
+    """As `network.parts.depthwise.depthwise_conv2d`, which computes what the kernels don't take; the log says so once.
 
     Under autocast x is cast as PyTorch's convolution casts it; the kernel stays as precise as it is. All sums are
     float32, in an order that depends on the shapes alone, so that runs repeat bit by bit.

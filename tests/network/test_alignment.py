@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.alignment import sample_by_gather, warp
+from network.parts.alignment import sample_by_gather, warp
 
 sides = st.integers(1, 9)
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from network.depthwise import depthwise_conv2d
+from network.parts.depthwise import depthwise_conv2d
 
 
 @pytest.mark.parametrize(("height", "width"), [(9, 9), (1, 1), (5, 23), (32, 17)])

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import network
-from network.enhancement import FeatureFilter
+from network.parts.enhancement import FeatureFilter
 from reference.network import plain_filter
 from utils.errors import OptionError
 

@@ -4,7 +4,7 @@ from torch import nn
 
 import network
 from engine.checkpoint import load_pretrained
-from network.enhancement import FeatureFilter
+from network.parts.enhancement import FeatureFilter
 from utils.errors import CheckpointError, OptionError
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import network
 from network.foreign import freeze_unused
-from network.timm_encoder import STRIDES, TimmEncoder, inspect_encoder
+from network.encoders.timm_encoder import STRIDES, TimmEncoder, inspect_encoder
 from utils.errors import EnvironmentFault, OptionError
 from utils.optional import import_torchvision
 

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 
 import network
-from network import depthwise
-from network.enhancement import FeatureFilter
+from network.parts import depthwise
+from network.parts.enhancement import FeatureFilter
 from network.triton import depthwise as triton_depthwise
 from network.triton.depthwise import depthwise_conv2d, takes
 from scripts import benchmark

@@ -144,7 +144,7 @@ FAULTS = (
     ),
     Fault(
         "a coarse level is enlarged beyond the convolution's padding",
-        "network/levels.py",
+        "network/parts/pyramid_conv.py",
         "weights * inside",
         "weights",
         ("tests/network/test_levels.py",),

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.layers import NormLayer, up
+from network.parts.layers import NormLayer, up
 
 
 def auxiliary_head(

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.depthwise import depthwise_conv2d
-from network.layers import NormLayer, ResidualBlock, conv_bn_relu, up
+from network.parts.depthwise import depthwise_conv2d
+from network.parts.layers import NormLayer, ResidualBlock, conv_bn_relu, up
 from utils.errors import OptionError
 
 FILTER_PADDINGS = {"zeros": "constant", "reflect": "reflect"}

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.layers import up
+from network.parts.layers import up
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.layers import up
+from network.parts.layers import up
 
 COARSE = 4  # times the finest level's stride
 

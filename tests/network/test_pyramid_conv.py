@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from network.levels import PyramidConv, concatenate
+from network.parts.pyramid_conv import PyramidConv, concatenate
 from reference.network import make_plain
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.layers import NormLayer
+from network.parts.layers import NormLayer
 from network.recompute import Unit, blocks
 from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 import network
-from network.smp_models import DECODERS, SmpModel
+from network.smp_model import DECODERS, SmpModel
 from utils.errors import EnvironmentFault, OptionError
 from utils.optional import import_torchvision
 

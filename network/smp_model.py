@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from network.timm_encoder import DEFAULT_BACKBONE, feature_size, inspect_encoder, pad_to_multiple
+from network.encoders.timm_encoder import DEFAULT_BACKBONE, feature_size, inspect_encoder, pad_to_multiple
 from utils.errors import OptionError, first_line
 from utils.optional import import_extra
 
