@@ -12,6 +12,7 @@ from engine.demo.options import DemoOptions
 from engine.evaluation.options import EvalOptions
 from engine.training.options import ComputeOptions, RunOptions, ScheduleOptions, ValidationOptions
 from loss.options import LossOptions
+from network import check_buildable
 from network.options import ModelOptions
 from optimizer import OPTIMIZERS, OptimizerOptions
 from transforms.options import AugmentOptions
@@ -44,6 +45,7 @@ class TrainConfig:
     command: str = ""
 
     def __post_init__(self) -> None:
+        check_buildable(self.model)
         if self.model.boundary and self.loss.boundary_weight == 0:
             raise OptionError("--boundary_weight 0: a head without a loss learns nothing; leave --boundary out")
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from utils.resizing import resize
 
 STRIP_BYTES = 1 << 20  # of upsampled logits; half of a usual second-level cache
 
@@ -86,7 +87,7 @@ def _walk(
     height, width = classes.shape[1:]
     for strip in _strips(logits, height, width):
         rows = torch.lerp(logits[:, :, strip.upper], logits[:, :, strip.lower], strip.share)
-        up = F.interpolate(rows, size=(rows.shape[2], width), mode="bilinear", align_corners=True)
+        up = resize(rows, (rows.shape[2], width))
         log_prob = up.log_softmax(1)
         index = classes[:, strip.rows].unsqueeze(1)
         mask = valid[:, strip.rows]

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from utils.resizing import resize
+
 
 @contextmanager
 def without_autocast(tensor: Tensor) -> Iterator[None]:
@@ -41,7 +43,7 @@ def at_label_size(scores: Tensor, labels: Tensor) -> Tensor:
     size = (labels.shape[1], labels.shape[2])
     if (scores.shape[2], scores.shape[3]) == size:
         return scores
-    return F.interpolate(scores, size=size, mode="bilinear", align_corners=True)
+    return resize(scores, size)
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) -> Tensor:

@@ -1,12 +1,14 @@
 """Models and their registry."""
 
+from network.build import build_model, check_buildable, release_key_map
 from network.foreign import convert_sync_batchnorm
 from network.kernels import use_kernels
 from network.recompute import checkpoint_activations
-from network.registry import build_model, list_models, release_key_map, resolve_arch
+from network.registry import list_models, resolve_arch
 
 __all__ = [
     "build_model",
+    "check_buildable",
     "checkpoint_activations",
     "list_models",
     "release_key_map",

@@ -5,13 +5,13 @@ Source: Liu, Zhang, Guo, Boosting Semantic Segmentation via Feature Enhancement,
 
 from torch import Tensor, nn
 
+from network.encoders.resnet import DeepStemResNet
 from network.parts.enhancement import FEMD, FEMS
 from network.parts.heads import BoundaryHead, auxiliary_head
 from network.parts.layers import NormLayer, PyramidPooling, conv_bn_relu
 from network.parts.pyramid_conv import PyramidConv
 from network.recompute import Unit
 from network.release_keys import encoder_rules, map_keys
-from network.encoders.resnet import DeepStemResNet
 
 STRIDES = (4, 8, 16, 32)  # of the encoder's features
 
@@ -58,8 +58,6 @@ class FENet(nn.Module):
         fem_s: bool = True,
     ) -> None:
         super().__init__()
-        if structure not in ("highpass", "smooth"):
-            raise ValueError(f"structure is {structure!r}; allowed: highpass, smooth")
         widths = encoder.channels
         filters = {"kernel_size": filter_kernel, "padding": filter_padding, "weights": filter_weights}
         smooth = structure == "smooth"

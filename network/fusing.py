@@ -4,7 +4,6 @@ import copy
 from collections import Counter
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -13,6 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 from network.parts.enhancement import FeatureFilter
 from network.parts.pyramid_conv import PyramidConv
+from utils.resizing import resize
 
 TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
 NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
@@ -34,7 +34,7 @@ class ImageToLabels(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """See the class."""
         x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
-        logits = F.interpolate(self.model(x)["logits"], size=x.shape[-2:], mode="bilinear", align_corners=True)
+        logits = resize(self.model(x)["logits"], x.shape[-2:])
         return logits.argmax(dim=1).to(torch.uint8)
 
 

@@ -1,16 +1,29 @@
 """Options of the model."""
 
-import dataclasses
 from dataclasses import dataclass
 
+from network.fenet import FENet
+from network.parts.enhancement import FILTER_PADDINGS, FILTER_WEIGHTS, STRUCTURES
+from network.registry import MODELS, model_options, resolve_arch
 from utils.errors import OptionError
-from utils.options import check, option
+from utils.keywords import describe, keywords, parse_keywords
+from utils.options import check, check_choices, option
 
 DEFAULT_ARCH = "fenet_r18"
 NORMS = ("plain", "sync", "group", "frozen")
 NORM_GROUPS = 32  # Wu and He, Group Normalization, ECCV 2018
-BUILT = ("backbone", "channels", "aux", "boundary", "dropout", "filter_kernel", "filter_padding", "filter_weights")
-BUILT += ("structure", "fem_d", "fem_s")
+UNSET = ("backbone", "channels", "aux")
+OWN = ("boundary", "dropout", "filter_kernel", "filter_padding", "filter_weights", "structure", "fem_d", "fem_s")
+
+
+def _own(name: str, help: str, **more):
+    """An option whose default is the model's."""
+    return option(None, f"{help}; unset: the model's own, {keywords(FENet)[name].default} for FENet", **more)
+
+
+def _further(arch: str) -> dict:
+    """Options of a model that have no flag."""
+    return {key: item for key, item in model_options(arch).items() if key not in (*UNSET, *OWN, "norm_groups")}
 
 
 @dataclass(frozen=True)
@@ -20,21 +33,26 @@ class ModelOptions:
     arch: str | None = option(
         None, "model name, or the old dotted name of a release; unset: fenet_r18, with --evaluateF as the snapshot says"
     )
+    model_args: str = option(
+        "",
+        "its options that have no flag, key=value,...: "
+        + ("; ".join(f"{arch}: {describe(_further(arch))}" for arch in MODELS if _further(arch)) or "none so far"),
+    )
     backbone: str | None = option(
         None, "timm's name of the encoder of fenet, sfnet, sfnet_lite, smp_...; unset: resnet18"
     )
     channels: int | None = option(None, "width of the decoder; unset: the model's own")
     aux: bool | None = option(None, "build auxiliary heads (unset: as the model's name says) and train them")
-    boundary: bool = option(False, "build the boundary head and train it")
-    dropout: float = option(0.1, "probability of the model's channel dropouts")
-    filter_kernel: int = option(9, "side of the enhancement filter")
-    filter_padding: str = option("zeros", "padding of the enhancement filter", choices=("zeros", "reflect"))
-    filter_weights: str = option(
-        "trainable", "how the enhancement filter is trained", choices=("trainable", "frozen", "zero_sum")
+    boundary: bool | None = _own("boundary", "build the boundary head and train it")
+    dropout: float | None = _own("dropout", "probability of the model's channel dropouts")
+    filter_kernel: int | None = _own("filter_kernel", "side of the enhancement filter")
+    filter_padding: str | None = _own(
+        "filter_padding", "padding of the enhancement filter", choices=tuple(FILTER_PADDINGS)
     )
-    structure: str = option("highpass", "filter of FEM-S", choices=("highpass", "smooth"))
-    fem_d: bool = option(True, "build the detail modules FEM-D")
-    fem_s: bool = option(True, "build the structure modules FEM-S")
+    filter_weights: str | None = _own("filter_weights", "how the enhancement filter is trained", choices=FILTER_WEIGHTS)
+    structure: str | None = _own("structure", "filter of FEM-S", choices=STRUCTURES)
+    fem_d: bool | None = _own("fem_d", "build the detail modules FEM-D")
+    fem_s: bool | None = _own("fem_s", "build the structure modules FEM-S")
     freeze_trunk: bool = option(False, "don't train the encoder")
     fix_bn: bool = option(False, "freeze the norms' statistics and scales")
     syncbn: bool = option(False, "synchronised norms; the default where CUDA and more than one process run")
@@ -47,14 +65,35 @@ class ModelOptions:
     norm_groups: int | None = option(None, "with --norm group: groups of a norm; unset: 32")
 
     def __post_init__(self) -> None:
+        self._take_defaults()
+        check_choices(self)
         for name in ("channels", "filter_kernel", "norm_groups"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"--{name}", value, "must be at least 1")
+        check(self.filter_kernel % 2, "--filter_kernel", self.filter_kernel, "must be odd")
         check(0 <= self.dropout < 1, "--dropout", self.dropout, "must be at least 0 and less than 1")
         if self.norm_groups is not None and self.norm != "group":
             raise OptionError("--norm_groups: is for --norm group; add that, or leave it out")
         if self.fix_bn and self.norm not in (None, "frozen"):
             raise OptionError(f"--fix_bn --norm {self.norm}: --fix_bn is --norm frozen; choose one")
+        self.build_options()
+
+    def _take_defaults(self) -> None:
+        """Fill in what is the model's own; what it doesn't know is FENet's."""
+        known = {**keywords(FENet), **model_options(self.name)}
+        for name in OWN:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, known[name].default)
+
+    @property
+    def name(self) -> str:
+        """Registered name of the model."""
+        return resolve_arch(self.arch or DEFAULT_ARCH)[0]
+
+    @property
+    def implied(self) -> dict:
+        """Options that an old dotted name stands for."""
+        return resolve_arch(self.arch or DEFAULT_ARCH)[1]
 
     @property
     def freeze_norms(self) -> bool:
@@ -62,7 +101,19 @@ class ModelOptions:
         return self.fix_bn or self.norm == "frozen"
 
     def build_options(self) -> dict:
-        """Keyword arguments of `network.build_model`; what was left at its default is left out."""
-        defaults = {item.name: item.default for item in dataclasses.fields(self)}
-        changed = {name: getattr(self, name) for name in BUILT if getattr(self, name) != defaults[name]}
-        return changed | ({"norm_groups": self.norm_groups or NORM_GROUPS} if self.norm == "group" else {})
+        """Keyword arguments of `network.build_model`; what is the model's own default is left out.
+
+        Raises:
+            OptionError: The model has no such option.
+        """
+        defaults = {name: item.default for name, item in {**keywords(FENet), **model_options(self.name)}.items()}
+        given = {name: getattr(self, name) for name in UNSET if getattr(self, name) is not None}
+        given |= {name: getattr(self, name) for name in OWN if getattr(self, name) != defaults[name]}
+        if self.norm == "group":
+            given["norm_groups"] = self.norm_groups or NORM_GROUPS
+        for name in given.keys() - model_options(self.name).keys():
+            flag = "--norm group" if name == "norm_groups" else f"--{name}"
+            takers = ", ".join(arch for arch in MODELS if name in model_options(arch))
+            why = "has an encoder of its own" if name == "backbone" else "has no such option"
+            raise OptionError(f"{flag}: {self.name} {why}; leave it out, or give --arch one of {takers}")
+        return given | parse_keywords("--model_args", self.model_args, f"--arch {self.name}", _further(self.name))

@@ -1,19 +1,25 @@
-"""Names -> models. Adding one is a line in `MODELS`; the old dotted names of the releases are aliases."""
+"""The models by name. A new one is a file in this folder and a line in `MODELS`; old dotted names are aliases.
 
+A model is built by a call with `num_classes` and maps images as `fenet.FENet` does. It has an `encoder` with `mean` and
+`std` (RGB, of images in [0, 1]) and `aux_heads`, perhaps empty. Its further keywords, which need defaults, are its
+options: on the command line the flags of these names (`--channels`, `--dropout`, ...), the others in `--model_args`.
+"""
+
+import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
 from importlib.util import find_spec
 
 from torch import nn
 
-from network.fenet import FENet
-from network.foreign import freeze_unused
-from network.parts.layers import NormLayer, group_norm
 from network.encoders.resnet import BasicBlock, Bottleneck, DeepStemResNet
+from network.encoders.timm_encoder import DEFAULT_BACKBONE, TimmEncoder
+from network.fenet import FENet
+from network.parts.layers import NormLayer, group_norm
 from network.sfnet import SFNet, SFNetLite
 from network.smp_model import DECODERS, SmpModel
-from network.encoders.timm_encoder import DEFAULT_BACKBONE, TimmEncoder
-from utils.errors import OptionError, first_line
+from utils.errors import OptionError
+from utils.keywords import keywords
 
 RESNETS = {
     "r18": {"block": BasicBlock, "layers": (2, 2, 2, 2)},
@@ -23,7 +29,7 @@ RESNETS = {
 }
 
 
-def _build(
+def on_resnet(
     model: type[nn.Module],
     encoder: str,
     *,
@@ -31,13 +37,14 @@ def _build(
     norm_groups: int | None = None,
     **options,
 ) -> nn.Module:
+    """`model` on one of our own encoders."""
     if norm_groups is not None:
         norm_layer = group_norm(norm_groups)
     backbone = DeepStemResNet(norm_layer=norm_layer, **RESNETS[encoder])
     return model(encoder=backbone, norm_layer=norm_layer, **options)
 
 
-def _build_on_timm(
+def on_timm(
     model: type[nn.Module],
     *,
     backbone: str = DEFAULT_BACKBONE,
@@ -46,28 +53,31 @@ def _build_on_timm(
     channels: int = 128,
     **options,
 ) -> nn.Module:
+    """`model` on the encoder of timm that `backbone` names."""
     return model(encoder=TimmEncoder(backbone, mean, std), channels=channels, **options)
 
 
+ON_TIMM = {
+    "fenet": partial(on_timm, FENet),
+    "sfnet": partial(on_timm, SFNet),
+    "sfnet_lite": partial(on_timm, SFNetLite),
+}
+PEERS = {f"smp_{decoder}": partial(SmpModel, decoder) for decoder in DECODERS}
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "fenet_tiny": partial(_build, FENet, "tiny", channels=64),  # ours, for laptops, tests and the quickstart
-    "fenet_r18": partial(_build, FENet, "r18", channels=128),
-    "fenet_r50": partial(_build, FENet, "r50", channels=256),
-    "fenet_r101": partial(_build, FENet, "r101", channels=256),
-    "sfnet_r18": partial(_build, SFNet, "r18", channels=128),
-    "sfnet_r50": partial(_build, SFNet, "r50", channels=256),
-    "sfnet_r101": partial(_build, SFNet, "r101", channels=256),
-    "sfnet_lite_r18": partial(_build, SFNetLite, "r18", channels=128),
-    # on the encoder that `backbone` names; both need packages of requirements-extras.txt
-    "fenet": partial(_build_on_timm, FENet),
-    "sfnet": partial(_build_on_timm, SFNet),
-    "sfnet_lite": partial(_build_on_timm, SFNetLite),
-    **{f"smp_{decoder}": partial(SmpModel, decoder) for decoder in DECODERS},
+    "fenet_tiny": partial(on_resnet, FENet, "tiny", channels=64),  # ours, for laptops, tests and the quickstart
+    "fenet_r18": partial(on_resnet, FENet, "r18", channels=128),
+    "fenet_r50": partial(on_resnet, FENet, "r50", channels=256),
+    "fenet_r101": partial(on_resnet, FENet, "r101", channels=256),
+    "sfnet_r18": partial(on_resnet, SFNet, "r18", channels=128),
+    "sfnet_r50": partial(on_resnet, SFNet, "r50", channels=256),
+    "sfnet_r101": partial(on_resnet, SFNet, "r101", channels=256),
+    "sfnet_lite_r18": partial(on_resnet, SFNetLite, "r18", channels=128),
+    **ON_TIMM,
+    **PEERS,
 }
-EXTRAS = {
-    **dict.fromkeys(("fenet", "sfnet", "sfnet_lite"), "timm"),
-    **{f"smp_{decoder}": "segmentation_models_pytorch" for decoder in DECODERS},
-}
+EXTRAS = dict.fromkeys(ON_TIMM, "timm") | dict.fromkeys(PEERS, "segmentation_models_pytorch")  # packages they need
+# what the builders and the data decide
+_NO_OPTIONS = {"num_classes", "encoder", "norm_layer", "model", "decoder", "mean", "std"}
 
 _FENET, _SFNET = "network.fenet_resnet_conv_2b_2d.", "network.sfnet_resnet."
 ALIASES: dict[str, tuple[str, dict]] = {
@@ -87,6 +97,16 @@ def list_models() -> list[str]:
     return sorted(name for name in MODELS if name not in EXTRAS or find_spec(EXTRAS[name]))
 
 
+def model_options(name: str) -> dict[str, inspect.Parameter]:
+    """Options of a registered model, with its own defaults."""
+    builder = MODELS[name]
+    found = keywords(builder)
+    if isinstance(builder, partial):
+        found |= keywords(builder.args[0]) if inspect.isclass(builder.args[0]) else {}
+        found |= {key: found[key].replace(default=value) for key, value in builder.keywords.items()}
+    return {key: item for key, item in found.items() if key not in _NO_OPTIONS}
+
+
 def resolve_arch(arch: str) -> tuple[str, dict]:
     """Name or old dotted name -> (registered name, options that the old name implies).
 
@@ -97,58 +117,3 @@ def resolve_arch(arch: str) -> tuple[str, dict]:
     if name not in MODELS:
         raise OptionError(f"--arch {arch}: no such model; choose one of {', '.join(list_models())}")
     return name, dict(implied)
-
-
-def build_model(arch: str, num_classes: int, **options) -> nn.Module:
-    """Build a model with fresh weights; nothing is downloaded and no file is needed.
-
-    The model's `config` attribute (plain data: arch, num_classes, options) rebuilds it.
-
-    Args:
-        arch: A name from `list_models`, or an old dotted name.
-        num_classes: Number of classes, at least 1.
-        options: Of the model's class, such as `aux`, `boundary`, `channels`, `norm_layer`; `norm_groups` builds group
-            norms of so many groups; for models on any encoder also `backbone`, and `mean` and `std` of its images.
-
-    Raises:
-        OptionError: Unknown name, option or value.
-        EnvironmentFault: The model needs an optional package that isn't installed.
-    """
-    name, implied = resolve_arch(arch)
-    if num_classes < 1:
-        raise OptionError(f"num_classes is {num_classes}; a model needs at least 1 class")
-    if "backbone" in options and name not in EXTRAS:
-        raise OptionError(f"--backbone: {name} has an encoder of its own; --backbone goes with {', '.join(EXTRAS)}")
-    options = {**implied, **options}
-    try:
-        model = MODELS[name](num_classes=num_classes, **options)
-    except (TypeError, ValueError) as error:
-        raise OptionError(f"--arch {name}: {error}") from error
-    plain = {key: value for key, value in options.items() if key != "norm_layer"}
-    if name in EXTRAS:
-        _check_parts(name, model)
-        encoder = model.encoder  # said in full, because timm's defaults may change
-        plain |= {"backbone": encoder.backbone, "mean": list(encoder.mean), "std": list(encoder.std)}
-    model.config = {"arch": name, "num_classes": num_classes, "options": plain}
-    return model
-
-
-def _check_parts(name: str, model: nn.Module) -> None:
-    try:
-        freeze_unused(model)
-    except Exception as error:  # the other libraries raise many kinds
-        raise OptionError(
-            f"--backbone {model.encoder.backbone}: doesn't go with {name} ({first_line(error)}); take another encoder"
-        ) from error
-
-
-def release_key_map(model: nn.Module) -> dict[str, str]:
-    """State-dict key of the authors' release -> our key, for all that `model` uses.
-
-    Raises:
-        OptionError: The model has no counterpart in the releases.
-    """
-    key_map = model.release_key_map() if hasattr(model, "release_key_map") else {}
-    if not key_map:
-        raise OptionError(f"{type(model).__name__} on this encoder has no counterpart in the releases: no keys to map")
-    return key_map

@@ -9,13 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from network.encoders.resnet import DeepStemResNet
 from network.parts.alignment import FlowAlignment, GatedDualFlowAlignment
 from network.parts.heads import auxiliary_head
-from network.parts.layers import NormLayer, adaptive_average, conv_bn_relu, up
+from network.parts.layers import NormLayer, adaptive_average, conv_bn_relu
 from network.parts.pyramid_conv import PyramidConv
 from network.recompute import Unit
 from network.release_keys import encoder_rules, map_keys
-from network.encoders.resnet import DeepStemResNet
+from utils.resizing import resize
 
 
 class PlainPyramidPooling(nn.Module):
@@ -38,7 +39,7 @@ class PlainPyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         size = x.shape[-2:]
-        pooled = [up(cb(adaptive_average(x, n)), size) for n, cb in zip(self.bins, self.branches, strict=True)]
+        pooled = [resize(cb(adaptive_average(x, n)), size) for n, cb in zip(self.bins, self.branches, strict=True)]
         return self.dropout(self.fuse(torch.cat([*pooled, x], dim=1)))
 
 

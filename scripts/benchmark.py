@@ -37,8 +37,8 @@ from engine.inference.score_maps import predict_labels
 from engine.training.compile import CompiledStep
 from engine.training.step import train_step
 from loss import LossOptions, OhemCrossEntropy, SegmentationLoss, build_loss
-from network.parts.enhancement import FeatureFilter
 from network.fusing import fuse_for_inference
+from network.parts.enhancement import FeatureFilter
 from optimizer import OptimizerOptions, build_optimizer
 from reference.inference import predict_plain
 from reference.loss import PlainOhemCrossEntropy

@@ -57,6 +57,14 @@ def check(fits: object, flag: str, value: object, rule: str) -> None:
         raise OptionError(f"{flag} {value}: {rule}")
 
 
+def check_choices(options: Any) -> None:
+    """Raises `OptionError` for a field of an options dataclass that isn't one of its choices, or unset."""
+    for item in dataclasses.fields(options):
+        choices, value = item.metadata.get("choices"), getattr(options, item.name)
+        if choices and value is not None:
+            check(value in choices, f"--{item.name}", value, f"choose one of {', '.join(map(str, choices))}")
+
+
 def check_side(flag: str, value: int | None) -> None:
     """Raises `OptionError` for a side of an image, in pixels, that cannot be resampled to."""
     check(value is None or 1 <= value <= MAX_SIDE, flag, value, f"must be from 1 to {MAX_SIDE} pixels")

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.parts.layers import up
+from utils.resizing import resize
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ class FlowAlignment(nn.Module):
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """See the class."""
-        projected = up(self.project_high(high), low.shape[-2:])
+        projected = resize(self.project_high(high), low.shape[-2:])
         return warp(high, self.flow(torch.cat([projected, self.project_low(low)], dim=1)))
 
 
@@ -84,7 +84,7 @@ class GatedDualFlowAlignment(nn.Module):
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """See the class."""
-        projected = up(self.project_high(high), low.shape[-2:])
+        projected = resize(self.project_high(high), low.shape[-2:])
         flow = self.flow(torch.cat([projected, self.project_low(low)], dim=1))
         pooled = [x.mean(1, keepdim=True) for x in (projected, low)] + [
             x.amax(1, keepdim=True) for x in (projected, low)

@@ -8,11 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.parts.depthwise import depthwise_conv2d
-from network.parts.layers import NormLayer, ResidualBlock, conv_bn_relu, up
+from network.parts.layers import NormLayer, ResidualBlock, conv_bn_relu
 from utils.errors import OptionError
+from utils.resizing import resize
 
 FILTER_PADDINGS = {"zeros": "constant", "reflect": "reflect"}
 FILTER_WEIGHTS = ("trainable", "frozen", "zero_sum")
+STRUCTURES = ("highpass", "smooth")  # FEM-S as released, and as in the paper's figure
 
 
 class FeatureFilter(nn.Module):
@@ -39,12 +41,6 @@ class FeatureFilter(nn.Module):
         weights: str = "trainable",
     ) -> None:
         super().__init__()
-        if weights not in FILTER_WEIGHTS:
-            raise ValueError(f"filter_weights is {weights!r}; allowed: {', '.join(FILTER_WEIGHTS)}")
-        if padding not in FILTER_PADDINGS:
-            raise ValueError(f"filter_padding is {padding!r}; allowed: {', '.join(FILTER_PADDINGS)}")
-        if kernel_size % 2 != 1 or kernel_size < 1:
-            raise ValueError(f"filter_kernel is {kernel_size}; it must be odd and positive")
         self.padding, self.smooth, self.zero_sum = padding, smooth, weights == "zero_sum"
         self.convolve = depthwise_conv2d  # network.kernels.use_kernels sets another one
         mean = torch.full((channels, 1, kernel_size, kernel_size), 1 / kernel_size**2)
@@ -109,7 +105,7 @@ class FEMD(FeatureEnhancement):
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """See the class."""
-        return self.enhance([self.filter(high), up(self.filter(low), high.shape[-2:])], high)
+        return self.enhance([self.filter(high), resize(self.filter(low), high.shape[-2:])], high)
 
 
 class FEMS(FeatureEnhancement):
@@ -118,4 +114,4 @@ class FEMS(FeatureEnhancement):
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """See the class."""
         size = low.shape[-2:]
-        return self.enhance([self.filter(low), up(self.filter(high), size)], up(high, size))
+        return self.enhance([self.filter(low), resize(self.filter(high), size)], resize(high, size))

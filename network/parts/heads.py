@@ -4,7 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.parts.layers import NormLayer, up
+from network.parts.layers import NormLayer
+from utils.resizing import resize
 
 
 def auxiliary_head(
@@ -32,4 +33,4 @@ class BoundaryHead(nn.Module):
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
         """See the class."""
         fine, coarse = F.relu(self.fine(fine)), F.relu(self.coarse(coarse))
-        return torch.sigmoid(self.fuse(torch.cat([up(coarse, fine.shape[-2:]), fine], dim=1)))
+        return torch.sigmoid(self.fuse(torch.cat([resize(coarse, fine.shape[-2:]), fine], dim=1)))

@@ -1,10 +1,12 @@
-"""Small blocks that several modules share. Shapes are (N,C,H,W) throughout; `up` aligns corners."""
+"""Small blocks that several modules share. Shapes are (N,C,H,W) throughout."""
 
 from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from utils.resizing import resize
 
 NormLayer = Callable[[int], nn.Module]
 
@@ -24,11 +26,6 @@ def group_norm(groups: int) -> NormLayer:
         return nn.GroupNorm(groups, channels)
 
     return build
-
-
-def up(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Resize (N,C,h,w) to (N,C,*size), bilinear with align_corners=True."""
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
 def adaptive_average(x: Tensor, bins: int) -> Tensor:
@@ -103,5 +100,5 @@ class PyramidPooling(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """See the class."""
         size = x.shape[-2:]
-        pooled = [up(cbr(adaptive_average(x, n)), size) for n, cbr in zip(self.bins, self.branches, strict=True)]
+        pooled = [resize(cbr(adaptive_average(x, n)), size) for n, cbr in zip(self.bins, self.branches, strict=True)]
         return self.dropout(self.fuse(torch.cat([x, *pooled], dim=1)))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from network.parts.layers import up
+from utils.resizing import resize
 
 COARSE = 4  # times the finest level's stride
 
@@ -44,11 +44,11 @@ class PyramidConv(nn.Conv2d):
 def concatenate(levels: Sequence[Tensor]) -> Tensor:
     """Levels (N,C_i,h_i,w_i), finest first -> (N,sum of C_i,H,W), each enlarged to the first one's size."""
     finest, *others = levels
-    return torch.cat([finest] + [up(level, finest.shape[-2:]) for level in others], dim=1)
+    return torch.cat([finest] + [resize(level, finest.shape[-2:]) for level in others], dim=1)
 
 
 def convolve_enlarged(levels: Sequence[Tensor], weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-    """Sum over i of the zero-padded 3x3 convolution of `up(levels[i], size)` with `weights[i]`, for less arithmetic.
+    """Sum over i of the zero-padded 3x3 convolution of `resize(levels[i], size)` with `weights[i]`, in fewer operations.
 
     Both steps are linear, so a convolution's nine taps can be taken on the small map, as 1x1 convolutions. Enlarging
     and moving by a tap's place are then one product with a constant matrix along the rows and one along the columns.
@@ -72,7 +72,7 @@ def convolve_enlarged(levels: Sequence[Tensor], weights: Sequence[Tensor], size:
 
 
 def _enlarging(length: int, enlarged: int, like: Tensor) -> Tensor:
-    """(enlarged, 3 length): side by side, matrices M so that M x is `up(x, enlarged)` moved by -1, 0 and 1.
+    """(enlarged, 3 length): side by side, matrices M so that M x is `resize(x, enlarged)` moved by -1, 0 and 1.
 
     Made from tensor operators alone, so that exporters can leave the lengths open.
     """

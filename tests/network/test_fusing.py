@@ -4,8 +4,8 @@ from torch import nn
 
 import network
 from engine.inference.predictor import build_predictor
-from network.parts.enhancement import FeatureFilter
 from network.fusing import ImageToLabels, find_pairs, fuse_for_inference
+from network.parts.enhancement import FeatureFilter
 from tests.conftest import shake, untrained
 from transforms import build_eval_transform
 

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 import network
-from network.foreign import freeze_unused
 from network.encoders.timm_encoder import STRIDES, TimmEncoder, inspect_encoder
+from network.foreign import freeze_unused
 from utils.errors import EnvironmentFault, OptionError
 from utils.optional import import_torchvision
 
@@ -109,7 +109,7 @@ def test_encoders_that_do_not_fit_are_refused(backbone, words):
 
 
 def test_backbone_of_a_model_with_its_own_encoder():
-    with pytest.raises(OptionError, match="--backbone: fenet_r18 has an encoder of its own; .*fenet, sfnet"):
+    with pytest.raises(OptionError, match="--backbone: fenet_r18 has an encoder of its own; .*--arch .*fenet, sfnet"):
         network.build_model("fenet_r18", 3, backbone="resnet18")
 
 
