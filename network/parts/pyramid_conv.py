@@ -48,7 +48,7 @@ def concatenate(levels: Sequence[Tensor]) -> Tensor:
 
 
 def convolve_enlarged(levels: Sequence[Tensor], weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
-    """Sum over i of the zero-padded 3x3 convolution of `resize(levels[i], size)` with `weights[i]`, in fewer operations.
+    """Sum over i of the zero-padded 3x3 convolution of `resize(levels[i], size)` with `weights[i]`, done faster.
 
     Both steps are linear, so a convolution's nine taps can be taken on the small map, as 1x1 convolutions. Enlarging
     and moving by a tap's place are then one product with a constant matrix along the rows and one along the columns.
