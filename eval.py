@@ -10,10 +10,9 @@ from engine.evaluation.build import build_evaluation
 from engine.evaluation.run import EvaluationRun
 from engine.evaluation.score_files import archive_previous
 from engine.evaluation.scoring import Evaluation
-from engine.report import resampler, write_report
+from engine.report import ImageSampler, Report, write_report
 from utils import distributed
 from utils.cli import run_main
-from utils.constants import IGNORE_LABEL
 from utils.distributed import Process
 from utils.files import make_folder
 from utils.logging import get_logger, setup_logging
@@ -65,18 +64,17 @@ def write_page(run: EvaluationRun, evaluation: Evaluation, result: dict) -> None
     curves = Path(options.snapshot).with_name("metrics.jsonl")
     sources = {"snapshot": options.snapshot, "snapshot sha256": run.snapshot_sha256, "data set": split.dataset}
     sources |= {"split": split.split, "images scored": result["num_images"], "split sha256": split.fingerprint()}
-    write_report(
-        path,
-        f"{run.model.title} on {split.dataset} {split.split}",
-        result,
-        evaluation,
-        split.classes.palette,
-        IGNORE_LABEL,
-        resampler(run.dataset, run.model.predict),
-        {"Weights and data": sources, "Options": dataclasses.asdict(options)},
-        REPORT_IMAGES,
+    report = Report(
+        title=f"{run.model.title} on {split.dataset} {split.split}",
+        evaluation=evaluation,
+        result=result,
+        palette=split.classes.palette,
+        sampler=ImageSampler(run.dataset, run.model.predict),
+        facts={"Weights and data": sources, "Options": dataclasses.asdict(options)},
+        most_images=REPORT_IMAGES,
         metrics=curves if curves.is_file() else None,
     )
+    write_report(path, report)
     get_logger().info(f"report: {path}")
 
 

@@ -90,7 +90,7 @@ def test_run_outlives_a_report_that_fails(scenes, tmp_path, capfd, monkeypatch, 
     def fails(*args, **kwargs):
         raise fault
 
-    monkeypatch.setattr(train, "write_report", fails)
+    monkeypatch.setattr("engine.training.validator.write_report", fails)
     assert train.main(train_args(scenes, tmp_path, "--report", "--max_epoch", "1")) == 0
     run = tmp_path / "run"
     assert f"the run goes on without report: {type(fault).__name__}: {fault}" in capfd.readouterr().out

@@ -4,20 +4,20 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from engine.report.charts import Chart, draw_file, line_chart
-from engine.report.html import Markup, element
+from markupsafe import Markup
+
+from engine.report.charts import Chart, draw_file
+from engine.report.rendering import render
 from utils.files import write_atomically
 
 MAX_EPOCH = 10**9
 DRAWN = {"train_loss": (-1e30, 1e30), "val_loss": (-1e30, 1e30), "mean_iou": (0, 1), "pixel_accuracy": (0, 1)}  # limits
-START, END = Markup("<!-- curves -->"), Markup("<!-- end of curves -->")  # escaped text can't hold them
+START, END = "<!-- curves -->", "<!-- end of curves -->"  # of curves.html; escaped text can't hold them
 
 
 def curves_section(metrics: Path) -> Markup:
     """Curves of `metrics.jsonl` between marks, by which `update_curves` finds them; none where there are no epochs."""
-    charts = [chart.figure() for chart in _charts(_records(metrics))]
-    none = element("p", "No epoch is finished yet.", class_="note")
-    return Markup(START + (element("div", *charts, class_="pair") if charts else none) + END)
+    return render("curves.html", charts=_charts(_records(metrics)))
 
 
 def draw_curves(metrics: Path) -> str:
@@ -36,7 +36,7 @@ def update_curves(report: Path, metrics: Path) -> None:
     text = report.read_text(encoding="utf-8")
     start, end = text.find(START), text.find(END)
     if 0 <= start < end:
-        page = text[:start] + curves_section(metrics) + text[end + len(END) :]
+        page = text[:start] + str(curves_section(metrics)) + text[end + len(END) :]
         write_atomically(report, lambda file: file.write(page.encode()))
 
 
@@ -62,30 +62,22 @@ def _record(line: bytes) -> dict | None:
     epoch = row.get("epoch") if isinstance(row, dict) else None
     if type(epoch) is not int or not 0 <= epoch <= MAX_EPOCH:
         return None
-    drawn = {key: row[key] for key, limits in DRAWN.items() if _is_within(row.get(key), *limits)}
+    numbers = {key: row[key] for key in DRAWN if type(row.get(key)) in (int, float)}
+    drawn = {key: value for key, value in numbers.items() if DRAWN[key][0] <= value <= DRAWN[key][1]}  # nan is not
     return {"epoch": epoch, **drawn} if drawn else None
-
-
-def _is_within(value: object, low: float, high: float) -> bool:
-    """A number, and in the range; nan is not."""
-    return type(value) in (int, float) and low <= value <= high
 
 
 def _charts(rows: Sequence[Mapping]) -> list[Chart]:
     if not rows:
         return []
     epochs, mark = [row["epoch"] for row in rows], None
-    scored = [row for row in rows if row.get("mean_iou") is not None]
-    if scored:
+    columns = {key: [row.get(key) for row in rows] for key in DRAWN}
+    if scored := [row for row in rows if "mean_iou" in row]:
         best = max(scored, key=lambda row: row["mean_iou"])["epoch"]
         mark = (best, f"best: epoch {best}")
-
-    def series(**names: str) -> dict[str, list]:
-        return {title: [row.get(key) for row in rows] for key, title in names.items()}
-
-    scores = series(mean_iou="mean IoU", pixel_accuracy="pixel accuracy")
-    losses = series(train_loss="training, all terms", val_loss="validation, cross-entropy")
-    charts = [line_chart("Loss", "epoch", epochs, losses, y_format=lambda value: f"{value:g}", mark=mark)]
+    losses = {"training, all terms": columns["train_loss"], "validation, cross-entropy": columns["val_loss"]}
+    charts = [Chart("Loss", "epoch", epochs, losses, fractions=False, mark=mark)]
     if scored:
-        charts.append(line_chart("Validation scores, %", "epoch", epochs, scores, y_limits=(0.0, 1.0), mark=mark))
+        scores = {"mean IoU": columns["mean_iou"], "pixel accuracy": columns["pixel_accuracy"]}
+        charts.append(Chart("Validation scores, %", "epoch", epochs, scores, mark=mark))
     return charts

@@ -2,95 +2,97 @@
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+import cv2
+import numpy as np
+import PIL
+import torch
+from markupsafe import Markup
 
 from engine.evaluation.scoring import Evaluation
 from engine.report.curves import curves_section
-from engine.report.facts import facts_lists, versions
-from engine.report.html import Markup, element, join
-from engine.report.matrix import confusion_picture
-from engine.report.pictures import Sample, image_section
+from engine.report.pictures import Palette, Sampler, worst_and_best
 from engine.report.places import boundary_section, size_section
-from engine.report.tables import boundary_scores, class_table, confusion_table, headline
+from engine.report.rendering import read_asset, render
+from engine.report.tables import boundary_scores, class_table, confusion_table
+from utils.drawing import WRONG
 from utils.files import write_atomically
 
-HERE = Path(__file__).parent
-NO_SIZES = "Scores by object size take long, so training leaves them out; eval.py --report has them."
 
+@dataclass(frozen=True)
+class Report:
+    """What a report shows.
 
-def write_report(
-    path: Path,
-    title: str,
-    result: Mapping,
-    evaluation: Evaluation,
-    palette: Sequence[Sequence[int]],
-    ignore_label: int,
-    sample: Sample,
-    facts: Mapping[str, Mapping],
-    most_images: int,
-    metrics: Path | None = None,
-) -> None:
-    """Write the report of an evaluation; equal arguments give equal bytes.
-
-    Args:
-        path: The HTML file.
+    Attributes:
         title: Headline.
-        result: What `engine.evaluation.score_files.split_metrics` gave, and `protocol`: how the images were scored.
         evaluation: Where its images have the measures `trimap` and `segments`, these are shown.
+        result: What `engine.evaluation.score_files.split_metrics` gave, and `protocol`: how the images were scored.
         palette: RGB colour, 0 to 255, by class.
-        ignore_label: Label that isn't scored.
-        sample: Gives an image, its truth and its prediction once more.
-        facts: Groups of options and hashes; versions are added.
+        sampler: Gives an image, its truth and its prediction once more.
+        facts: Groups of options and hashes, title -> name -> value; versions are added.
         most_images: How many of the worst and of the best images are shown.
         metrics: The `metrics.jsonl` of the run, whose curves are shown.
-
-    Raises:
-        EnvironmentFault: The file can't be written.
     """
-    names = list(result["per_class"])
-    matrix = evaluation.confusion.numpy()
-    measured = evaluation.images[0].measures if evaluation.images else {}
-    sections = {
-        "Scores": headline(result),
-        "Training": curves_section(metrics) if metrics is not None else None,
-        "Classes": class_table(result, palette),
-        "Confusions": join([confusion_picture(matrix, names), confusion_table(matrix, names)]),
-    }
-    if "trimap" in measured:
-        sections["Boundaries"] = boundary_section(evaluation.total("trimap"), matrix, names)
-    if "boundary" in result:
-        sections["Boundary scores"] = boundary_scores(result["boundary"])
-    if "segments" in measured:
-        sections["Sizes"] = size_section(evaluation.total("segments"), names)
-    elif "trimap" in measured:  # while training
-        sections["Sizes"] = element("p", NO_SIZES, class_="note")
-    sections["Images"] = image_section(evaluation.images, names, palette, sample, ignore_label, most_images)
-    sections["Options and hashes"] = facts_lists({**facts, "Versions": versions()})
-    page = _page(title, {name: body for name, body in sections.items() if body is not None})
+
+    title: str
+    evaluation: Evaluation
+    result: Mapping
+    palette: Palette
+    sampler: Sampler
+    facts: Mapping[str, Mapping]
+    most_images: int
+    metrics: Path | None = None
+
+
+def write_report(path: Path, report: Report) -> None:
+    """Write the HTML file; equal reports give equal bytes. Raises `EnvironmentFault` if it can't be written."""
+    style, script = read_asset("style.css"), read_asset("script.js")
+    policy = f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src '{_digest(style)}'"
+    page = render(
+        "page.html",
+        title=report.title,
+        sections=_sections(report),
+        style=style,
+        script=script,
+        policy=f"{policy}; script-src '{_digest(script)}'",
+    )
     write_atomically(path, lambda file: file.write(page.encode()))
 
 
-def _page(title: str, sections: Mapping[str, Markup]) -> str:
-    style, script = (Markup((HERE / name).read_text(encoding="utf-8")) for name in ("style.css", "script.js"))
-    policy = "; ".join([
-        "default-src 'none'", "img-src data:", "base-uri 'none'", "form-action 'none'",
-        f"style-src '{_digest(style)}'", f"script-src '{_digest(script)}'",
-    ])  # fmt: skip
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("title", title),
-        element("style", style),
-    )
-    ids = {name: name.split()[0].lower() for name in sections}
-    links = [element("a", name, href=f"#{ids[name]}") for name in sections]
-    parts = [element("section", element("h2", name), body, id=ids[name]) for name, body in sections.items()]
-    top = element("header", element("h1", title), element("nav", *links, aria_label="sections"))
-    body = element("body", top, element("main", *parts), element("script", script))
-    return "<!DOCTYPE html>\n" + element("html", head, body, lang="en") + "\n"
+def versions() -> dict[str, str]:
+    """Versions of what a score can depend on."""
+    modules = {"torch": torch, "numpy": np, "opencv": cv2, "Pillow": PIL}
+    return {"python": platform.python_version()} | {name: module.__version__ for name, module in modules.items()}
+
+
+def _sections(report: Report) -> dict[str, Markup]:
+    """The page's sections by title, in their order."""
+    evaluation, result, names = report.evaluation, report.result, list(report.result["per_class"])
+    matrix, colors = evaluation.confusion.numpy(), dict(zip(names, report.palette, strict=True))
+    measured = evaluation.images[0].measures
+    sections = {"Scores": render("scores.html", result=result)}
+    if report.metrics is not None:
+        sections["Training"] = curves_section(report.metrics)
+    sections["Classes"] = render("classes.html", table=class_table(result, report.palette))
+    frequent = confusion_table(matrix, names)
+    sections["Confusions"] = render("confusions.html", names=names, matrix=matrix.tolist(), table=frequent)
+    if "trimap" in measured:
+        bands = boundary_section(evaluation.total("trimap"), matrix, names)
+        sections["Boundaries"] = render("boundaries.html", scores=bands)
+    if "boundary" in result:
+        sections["Boundary scores"] = render("boundary_scores.html", table=boundary_scores(result["boundary"]))
+    if "trimap" in measured or "segments" in measured:  # training leaves the segments out
+        sizes = size_section(evaluation.total("segments"), names) if "segments" in measured else None
+        sections["Sizes"] = render("sizes.html", scores=sizes)
+    groups = worst_and_best(evaluation.images, colors, report.sampler, report.most_images)
+    legend = [*colors.items(), ("ignored", (0, 0, 0)), ("wrong (errors)", WRONG)]
+    sections["Images"] = render("images.html", legend=legend, groups=groups)
+    sections["Options and hashes"] = render("facts.html", facts={**report.facts, "Versions": versions()})
+    return sections
 
 
 def _digest(text: str) -> str:

@@ -2,97 +2,88 @@
 
 import base64
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from PIL import Image
 
+from datasets.dataset import EvaluationDataset
 from engine.evaluation.per_image import ImageResult
 from engine.inference.batch import BatchPredictor
 from engine.inference.score_maps import predict_labels
-from engine.report.html import Markup, element, join, percent
-from engine.report.tables import swatch
-from utils.drawing import WRONG, error_map
+from utils.constants import IGNORE_LABEL
+from utils.drawing import error_map
 from utils.metrics.confusion import compute_metrics
 
 LONG_SIDE = 960  # of an embedded picture, pixels
-Sample = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
+Palette = Sequence[Sequence[int]]
+"""RGB colour, 0 to 255, by class."""
+Sampler = Callable[[int], tuple[np.ndarray, np.ndarray, np.ndarray]]
 """Index in the split -> RGB image (H,W,3) uint8, truth and prediction: train ids (H,W) uint8."""
 
 
-def resampler(dataset, predict: BatchPredictor) -> Sample:
-    """Loads and predicts images of `dataset` (an evaluation data set with its `split`) once more."""
+@dataclass(frozen=True)
+class ImageSampler:
+    """A `Sampler` that loads and predicts images of a data set once more."""
 
-    def sample(index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        item, split = dataset[index], dataset.split
+    dataset: EvaluationDataset
+    predict: BatchPredictor
+
+    def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        item, split = self.dataset[index], self.dataset.split
         batch = {"image": item["image"][None], "name": [item["name"]]}
-        prediction = predict_labels(predict(batch))[0].cpu().numpy()
+        prediction = predict_labels(self.predict(batch))[0].cpu().numpy()
         return split.load_image(index), split.load_label(index), prediction
 
-    return sample
 
+def worst_and_best(
+    images: Sequence[ImageResult], colors: Mapping[str, Sequence[int]], sampler: Sampler, most: int
+) -> dict[str, list]:
+    """What `images.html` shows of up to `most` of the worst and of the best images, by their own mean IoU.
 
-def image_section(
-    images: Sequence[ImageResult], names: Sequence[str], palette: Sequence, sample: Sample, ignore_label: int, most: int
-) -> Markup:
-    """Legend, and up to `most` of the worst and of the best images by the mean IoU of their own confusion matrix."""
+    `colors`: class -> RGB, 0 to 255.
+    """
+    names, palette = list(colors), list(colors.values())
     scored = [(compute_metrics(image.confusion, names), image) for image in images if image.labelled]
     ranked = sorted(scored, key=lambda pair: (pair[0]["mean_iou"], pair[1].index))
-    worst = ranked[: min(most, (len(ranked) + 1) // 2)]
-    best = ranked[::-1][: min(most, len(ranked) // 2)]
-    parts = [legend(names, palette)]
-    for title, chosen in (("Worst", worst), ("Best", best)):
-        if chosen:
-            rows = [_row(result, image, sample(image.index), palette, ignore_label) for result, image in chosen]
-            parts.append(element("h3", f"{title} by mean IoU"))
-            parts.append(element("div", *rows, class_="images"))
-    return join(parts)
-
-
-def legend(names: Sequence[str], palette: Sequence) -> Markup:
-    """The classes' colours, and those that are no class."""
-    entries = [*zip(names, palette, strict=True), ("ignored", (0, 0, 0)), ("wrong (errors)", WRONG)]
-    return element("ul", *(element("li", swatch(color), name) for name, color in entries), class_="legend")
-
-
-def _row(result: dict, image: ImageResult, maps: tuple, palette: Sequence, ignore_label: int) -> Markup:
-    picture, truth, prediction = maps
-    panels = {
-        "input": jpeg(picture),
-        "truth": png(truth, palette),
-        "prediction": png(prediction, palette),
-        "errors": jpeg(error_map(picture, prediction, truth, ignore_label)),
+    worst, best = ranked[: min(most, (len(ranked) + 1) // 2)], ranked[::-1][: min(most, len(ranked) // 2)]
+    return {
+        title: [
+            {"name": image.name, "scores": scores, "panels": _panels(*sampler(image.index), palette)}
+            for scores, image in chosen
+        ]
+        for title, chosen in (("Worst", worst), ("Best", best))
     }
-    buttons = []
-    for kind, data in panels.items():
-        text = f"{kind} of {image.name}"
-        shown = element("img", src=data, alt=text, loading="lazy"), element("span", kind)
-        buttons.append(element("button", *shown, type="button", class_="panel", aria_label=f"enlarge {text}"))
-    score = f"mean IoU {percent(result['mean_iou'], 1)} %, pixel accuracy {percent(result['pixel_accuracy'], 1)} %"
-    caption = element("figcaption", element("b", image.name), " ", element("span", score))
-    return element("figure", caption, element("div", *buttons, class_="panels"), class_="image")
 
 
 def jpeg(picture: np.ndarray) -> str:
     """An RGB picture (H,W,3) uint8 as a data URI, made smaller to `LONG_SIDE`."""
-    height, width = _fit(picture)
-    small = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    return _uri(Image.fromarray(small), "jpeg", quality=85)
+    return _uri(Image.fromarray(_shrink(picture, cv2.INTER_AREA)), "jpeg", quality=85)
 
 
-def png(labels: np.ndarray, palette: Sequence) -> str:
+def png(labels: np.ndarray, palette: Palette) -> str:
     """Train ids (H,W) uint8 in their colours as a data URI, made smaller without mixing classes; others are black."""
-    height, width = _fit(labels)
-    picture = Image.fromarray(cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST))
+    picture = Image.fromarray(_shrink(labels, cv2.INTER_NEAREST))
     picture.putpalette([value for color in palette for value in color] + [0] * (768 - 3 * len(palette)))
     return _uri(picture, "png", optimize=True)
 
 
-def _fit(picture: np.ndarray) -> tuple[int, int]:
+def _panels(picture: np.ndarray, truth: np.ndarray, prediction: np.ndarray, palette: Palette) -> dict[str, str]:
+    return {
+        "input": jpeg(picture),
+        "truth": png(truth, palette),
+        "prediction": png(prediction, palette),
+        "errors": jpeg(error_map(picture, prediction, truth, IGNORE_LABEL)),
+    }
+
+
+def _shrink(picture: np.ndarray, interpolation: int) -> np.ndarray:
     height, width = picture.shape[:2]
     factor = min(1.0, LONG_SIDE / max(height, width))
-    return max(1, round(height * factor)), max(1, round(width * factor))
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    return cv2.resize(picture, size, interpolation=interpolation)
 
 
 def _uri(picture: Image.Image, kind: str, **options: object) -> str:

@@ -2,7 +2,7 @@
 
 import socket
 
-from engine.report.facts import versions
+from engine.report.page import versions
 from utils.machine import present_revision
 
 

@@ -1,13 +1,12 @@
 """Validation: scores of the present weights, and for the best ones pictures and a report."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import nn
 
-from datasets.base import IGNORE_LABEL
 from datasets.dataset import EvaluationDataset
 from datasets.loader import build_eval_loader
 from datasets.sampling.sampler import evaluation_indices
@@ -18,7 +17,7 @@ from engine.evaluation.scoring import Evaluation, evaluate
 from engine.inference.batch import BatchPredictor
 from engine.inference.precision import AUTOCAST
 from engine.inference.predictor import build_predictor
-from engine.report import resampler, write_report
+from engine.report import ImageSampler, Report, write_report
 from engine.training.options import ValidationOptions
 from network.fusing import fuse_for_inference
 from transforms import build_eval_transform
@@ -98,7 +97,7 @@ class Validator:
 
     def pictures(self, validation: Validation) -> Iterator[tuple[str, np.ndarray]]:
         """Name and picture (H,W,3) uint8 of a few images: input, labels, prediction."""
-        sample = self._sampler(validation)
+        sample = ImageSampler(self.dataset, validation.predict)
         for index in np.unique(np.linspace(0, self.count - 1, PICTURES).astype(int)).tolist():
             image, *maps = sample(index)
             yield self.split.names[index], side_by_side([image, *map(self.split.classes.colorize, maps)])
@@ -111,18 +110,14 @@ class Validator:
         digest = weights_sha256(validation.model.state_dict())
         facts = {"epoch": epoch, "weights sha256": digest, "data set": split.dataset, "split": split.split}
         facts |= {"images scored": result["num_images"], "split sha256": split.fingerprint()}
-        write_report(
-            path,
-            f"{arch} on {split.dataset} {split.split}, epoch {epoch} of {options['exp']}",
-            result,
-            validation.evaluation,
-            split.classes.palette,
-            IGNORE_LABEL,
-            self._sampler(validation),
-            {"Weights and data": facts, "Options": options},
-            REPORT_IMAGES,
+        report = Report(
+            title=f"{arch} on {split.dataset} {split.split}, epoch {epoch} of {options['exp']}",
+            evaluation=validation.evaluation,
+            result=result,
+            palette=split.classes.palette,
+            sampler=ImageSampler(self.dataset, validation.predict),
+            facts={"Weights and data": facts, "Options": options},
+            most_images=REPORT_IMAGES,
             metrics=metrics,
         )
-
-    def _sampler(self, validation: Validation) -> Callable:
-        return resampler(self.dataset, validation.predict)
+        write_report(path, report)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.report import draw_curves
-from engine.report.html import percent
+from engine.report.formats import percent
 from scripts.receipts.command import ROOT
 from scripts.receipts.speed import speed_rows
 from scripts.receipts.store import CURVES, load_results

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from engine.report.html import percent
+from engine.report.formats import percent
 
 SUBJECTS = {
     "cpu-demo": "an image's labels",

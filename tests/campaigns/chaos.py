@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from engine.checkpoint.snapshot import load_snapshot
-from engine.report.facts import versions
+from engine.report.page import versions
 from scripts.make_receipt import describe_machine
 from scripts.make_synthetic import main as make_synthetic
 from tests.campaigns.supervised import LAUNCHER, LOADER, STEP, Hung, Job, answers_signals

@@ -1,0 +1,30 @@
+"""Jinja2 templates -> HTML and SVG; whatever isn't markup is escaped, so no name can become markup."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from engine.report.formats import FILTERS, printable
+
+TEMPLATES = Path(__file__).with_name("templates")
+
+_environment = Environment(
+    loader=FileSystemLoader(TEMPLATES),
+    autoescape=True,
+    undefined=StrictUndefined,
+    finalize=printable,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters |= FILTERS
+
+
+def render(template: str, **data: object) -> Markup:
+    """What a file of `templates/` gives for plain data."""
+    return Markup(_environment.get_template(template).render(data))
+
+
+def read_asset(name: str) -> Markup:
+    """The style sheet or the script, as it is."""
+    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
