@@ -26,7 +26,6 @@ IMPORTERS = {"utils/optional.py", "engine/inference/exported.py"}
 WRITERS = {
     "utils/files.py",
     "datasets/cache.py",  # arrays mapped into memory, renamed when they are whole
-    "engine/training/lock.py",
     "engine/evaluation/journal.py",  # lines appended while an evaluation runs
     "engine/training/recorder.py",  # lines appended while a run goes on
     "tests/campaigns/chaos.py",

@@ -1,34 +1,26 @@
 """One run per folder: a lock that the system releases however the run ends."""
 
-import errno
 import json
 import os
 import socket
 from pathlib import Path
-from typing import TextIO
+
+from filelock import FileLock, Timeout
 
 from utils.errors import EnvironmentFault
 from utils.logging import get_logger
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
-NAME = ".lock"
-
 
 class RunLock:
-    """Holds a run's folder for one process.
+    """Holds a run's folder for one process, by a lock on `.lock`, which names the holder.
 
-    A POSIX record lock on `.lock`, which names the holder. The system releases it however the process ends; processes
-    forked from this one don't inherit it. Where there are no such locks, a line in the log says so. As a context
-    manager it is released at the end.
+    Processes forked from this one don't inherit it. Where the file system has no locks, a line in the log says so. As
+    a context manager it is released at the end.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = Path(folder) / NAME
-        self._file: TextIO | None = None
+    def __init__(self, folder: str | Path) -> None:
+        self.path = Path(folder) / ".lock"
+        self._lock = FileLock(self.path, timeout=0, fallback_to_soft=False, on_acquired=_sign)
 
     def __enter__(self) -> "RunLock":
         return self
@@ -42,35 +34,29 @@ class RunLock:
         Raises:
             EnvironmentFault: Another process holds it; the message names it.
         """
-        if fcntl is None:
-            return
-        self._file = open(self.path, "a+", encoding="utf-8")
         try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.acquire()
+        except Timeout as error:
+            raise EnvironmentFault(
+                f"{self.path.parent}: {self._holder()} is writing here; wait for it, stop it, or choose another --exp"
+            ) from error
         except OSError as error:
-            holder = _holder(self._file)
-            self.release()
-            if error.errno in (errno.EACCES, errno.EAGAIN):
-                raise EnvironmentFault(
-                    f"{self.path.parent}: {holder} is writing here; wait for it, stop it, or choose another --exp"
-                ) from error
+            if error.filename is not None:  # it can't even be opened
+                raise
             get_logger().warning(f"{self.path}: cannot be locked ({error.strerror}); start one run per folder only")
-            return
-        self._file.truncate(0)
-        json.dump({"pid": os.getpid(), "host": socket.gethostname()}, self._file)
-        self._file.flush()
 
     def release(self) -> None:
         """Give it back; without it, a no-op."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._lock.release()
+
+    def _holder(self) -> str:
+        try:
+            owner = json.loads(self.path.read_text())
+            return f"process {owner['pid']} on {owner['host']}"
+        except (OSError, ValueError, KeyError, TypeError):
+            return "another process"
 
 
-def _holder(file: TextIO) -> str:
-    try:
-        file.seek(0)
-        owner = json.load(file)
-        return f"process {owner['pid']} on {owner['host']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+def _sign(file: int) -> None:
+    os.ftruncate(file, 0)
+    os.write(file, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
