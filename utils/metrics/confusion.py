@@ -1,7 +1,7 @@
 """The confusion matrix and the scores that come from it; boundary metrics: `boundary.py`."""
 
+import math
 from collections.abc import Sequence
-from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -134,32 +134,26 @@ def compute_metrics(confusion_matrix: np.ndarray | Tensor, names: Sequence[str])
     if matrix.shape != (len(names), len(names)) or matrix.dtype.kind not in "iu":
         raise ValueError(f"expected an integer matrix of {len(names)} classes, got {matrix.dtype} {matrix.shape}")
     hits, truth, predicted = (values.tolist() for values in (matrix.diagonal(), matrix.sum(1), matrix.sum(0)))
-    total = sum(truth)
-    iou = [_share(h, t + p - h) for h, t, p in zip(hits, truth, predicted, strict=True)]
-    recall = [_share(h, t) for h, t in zip(hits, truth, strict=True)]
-    precision = [_share(h, p) for h, p in zip(hits, predicted, strict=True)]
-    weighted = sum(Fraction(t) * i for t, i in zip(truth, iou, strict=True) if t)
+    iou = [_ratio(h, t + p - h) for h, t, p in zip(hits, truth, predicted, strict=True)]
+    recall = [_ratio(h, t) for h, t in zip(hits, truth, strict=True)]
+    precision = [_ratio(h, p) for h, p in zip(hits, predicted, strict=True)]
+    weighted = math.fsum(t * i for t, i in zip(truth, iou, strict=True) if t)
     columns = zip(names, iou, precision, recall, truth, strict=True)
     return {
-        "mean_iou": _as_float(_mean(iou)),
-        "pixel_accuracy": _as_float(_share(sum(hits), total)),
-        "mean_accuracy": _as_float(_mean(recall)),
-        "frequency_weighted_iou": _as_float(weighted / total if total else None),
+        "mean_iou": _mean(iou),
+        "pixel_accuracy": _ratio(sum(hits), sum(truth)),
+        "mean_accuracy": _mean(recall),
+        "frequency_weighted_iou": _ratio(weighted, sum(truth)),
         "per_class": {
-            name: {"iou": _as_float(i), "precision": _as_float(p), "recall": _as_float(r), "pixels": pixels}
-            for name, i, p, r, pixels in columns
+            name: {"iou": i, "precision": p, "recall": r, "pixels": pixels} for name, i, p, r, pixels in columns
         },
     }
 
 
-def _share(part: int, whole: int) -> Fraction | None:
-    return Fraction(part, whole) if whole else None
+def _ratio(part: float, whole: int) -> float | None:
+    return part / whole if whole else None
 
 
-def _mean(values: Sequence[Fraction | None]) -> Fraction | None:
+def _mean(values: Sequence[float | None]) -> float | None:
     present = [value for value in values if value is not None]
-    return sum(present) / len(present) if present else None
-
-
-def _as_float(value: Fraction | None) -> float | None:
-    return None if value is None else float(value)
+    return _ratio(math.fsum(present), len(present))
