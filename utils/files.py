@@ -4,11 +4,23 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from utils.errors import EnvironmentFault
+
+
+@contextmanager
+def _disk_faults(path: Path) -> Iterator[None]:
+    """A block whose OSError is a fault of the disk, or of the folder, that `path` lies on."""
+    try:
+        yield
+    except OSError as error:
+        raise EnvironmentFault(
+            f"{path}: cannot be written ({error.strerror or error}); free disk space or change the output folder"
+        ) from error
 
 
 def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None:
@@ -17,46 +29,34 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
     Raises:
         EnvironmentFault: The folder can't be written or the disk is full; `path` is as it was.
     """
-    path = Path(path)
-    temporary = None
+    path, temporary = Path(path), None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "w+b") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        _rename(temporary, path)
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{path}: cannot be written ({error.strerror or error}); free disk space or change the output folder"
-        ) from error
+        with _disk_faults(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            with os.fdopen(handle, "w+b") as file:
+                write(file)
+            publish(temporary, path)
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
 
 
 def publish(temporary: str | Path, path: str | Path) -> None:
-    """Flush a finished file beside `path` that another library wrote, and rename it to `path`.
+    """Flush a finished file beside `path` to disk and rename it to `path`, with the permissions of an ordinary file.
 
     Raises:
         EnvironmentFault: The disk is full or fails; `path` is as it was.
     """
-    try:
+    path = Path(path)
+    with _disk_faults(path):
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        _rename(temporary, Path(path))
-    except OSError as error:
-        raise EnvironmentFault(
-            f"{path}: cannot be written ({error.strerror or error}); free disk space or change the output folder"
-        ) from error
-
-
-def _rename(temporary: str | Path, path: Path) -> None:
-    """Give a finished temporary file its name and the permissions of an ordinary file, durably."""
-    os.chmod(temporary, 0o666 & ~_umask())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+        sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,12 +66,6 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -23,7 +23,6 @@ def one_line(text: str) -> str:
 
 class _OneLine(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter.format`."""
         return one_line(super().format(record))
 
 
@@ -47,13 +46,11 @@ def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     logger.handlers.clear()
     logger.propagate = False
     logger.setLevel(logging.INFO if is_main else logging.WARNING)
-    handlers: list[logging.Handler] = [_BesideBars(sys.stdout)]
+    logger.addHandler(_BesideBars(sys.stdout))
+    logger.handlers[0].setFormatter(_OneLine())
     if file is not None and is_main:
-        handlers.append(logging.FileHandler(file, encoding="utf-8"))
-        handlers[-1].setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
-    handlers[0].setFormatter(_OneLine())
-    for handler in handlers:
-        logger.addHandler(handler)
+        logger.addHandler(logging.FileHandler(file, encoding="utf-8"))
+        logger.handlers[1].setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     return logger
 
 
@@ -66,7 +63,6 @@ class _Lines:
             sys.stderr.write(f"{shown}\n")
 
     def flush(self) -> None:
-        """See `io.IOBase.flush`."""
         sys.stderr.flush()
 
 
