@@ -8,7 +8,7 @@ import pytest
 
 import engine.training.trainer
 import train
-from engine.training.events import NAMES, _records, filter_events
+from engine.training.events import NAMES, EventWriter, filter_events, read_events
 from engine.training.recorder import Recorder
 from tests.conftest import train_args
 
@@ -50,8 +50,8 @@ def events(folder) -> list[tuple[int, str, float]]:
     """Step, tag and value of every scalar in the event files, however they are spread over them; pictures as 0."""
     found = []
     for path in folder.glob(NAMES):
-        for _, event in _records(path.read_bytes()):
-            found += [(event.step, value.tag, round(value.simple_value, 6)) for value in event.summary.value]
+        for _, step, values in read_events(path.read_bytes()):
+            found += [(step, tag, round(value, 6)) for tag, value in values.items()]
     return sorted(entry for entry in found if entry[1].split("/")[-1] not in OF_THE_MACHINE)
 
 
@@ -78,12 +78,28 @@ def test_no_step_is_recorded_twice_or_lost(scenes, tmp_path):
     assert call > 7  # four steps, an epoch, four saves
 
 
-def test_a_half_written_event_and_foreign_files(tmp_path):
-    (tmp_path / "events.out.tfevents.1.host").write_bytes(b"\x18\0\0\0\0\0\0\0half")
+def test_what_is_flushed_is_in_the_file(tmp_path):
+    writer = EventWriter(tmp_path)
+    for step in range(1, 50):
+        writer.add_scalar("train/total", step / 4, step)
+    writer.flush()
+    assert events(tmp_path) == [(step, "train/total", step / 4) for step in range(1, 50)]
+
+
+@pytest.mark.parametrize("end", [b"\x18\0\0\0\0\0\0\0half", b"\x04\0\0\0\0\0\0\0____\xff\xff\xff\xff____"])
+def test_a_damaged_event_goes_and_foreign_files_stay(end, tmp_path):
+    writer = EventWriter(tmp_path)
+    writer.add_scalar("a", 1.0, 1)
+    writer.close()
+    (path,) = tmp_path.glob(NAMES)
+    whole = path.read_bytes()
+    path.write_bytes(whole + end)
     (tmp_path / "notes.txt").write_text("mine")
     filter_events(tmp_path, lambda step, tag: True)
+    assert path.read_bytes() == whole
+    filter_events(tmp_path, lambda step, tag: step != 1)
+    assert events(tmp_path) == []
     filter_events(tmp_path / "missing", lambda step, tag: True)
-    assert (tmp_path / "events.out.tfevents.1.host").read_bytes() == b""
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

@@ -1,25 +1,20 @@
 """`--kernels`: whether Triton can run here, and what is said where it can't."""
 
 import functools
-import importlib
 import os
 
 import torch
 
-from utils.errors import EnvironmentFault, OptionError
+from utils.errors import OptionError
 from utils.logging import get_logger
+from utils.optional import import_package
 
 KERNELS = ("torch", "triton")
 
 
-def interpreted() -> bool:
-    """True if Triton is told, before it is imported, to run kernels in its interpreter, as the tests do."""
-    return os.environ.get("TRITON_INTERPRET") == "1"
-
-
 def can_run(device: torch.device) -> bool:
-    """Whether Triton's kernels run on tensors of `device`."""
-    return device.type == "cuda" or interpreted()
+    """Whether Triton's kernels run on tensors of `device`: CUDA, or any in Triton's interpreter, as the tests do."""
+    return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def check_kernels(kernels: str, device: torch.device) -> None:
@@ -38,13 +33,7 @@ def check_kernels(kernels: str, device: torch.device) -> None:
 
 def require_triton() -> None:
     """Raises `EnvironmentFault` if the package triton isn't installed."""
-    try:
-        importlib.import_module("triton")
-    except ImportError as error:
-        raise EnvironmentFault(
-            f"--kernels triton: needs the package triton ({error}); pip install triton -c constraints.txt, or use"
-            " --kernels torch"
-        ) from error
+    import_package("triton", "--kernels triton", "pip install triton -c constraints.txt, or use --kernels torch")
 
 
 @functools.cache  # once a process

@@ -1,4 +1,4 @@
-"""Import torchvision even where its compiled operators don't fit the installed torch, and packages built on it."""
+"""Import packages that may be missing or, as torchvision, broken, with an error that says how to install them."""
 
 import importlib
 import sys
@@ -11,6 +11,29 @@ from utils.errors import EnvironmentFault
 # kept alive: operators defined through a Library vanish with it
 _library: torch.library.Library | None = None
 _SCHEMAS = ("nms", "qnms")
+
+
+def import_package(module: str, wanted_by: str, remedy: str) -> ModuleType:
+    """A package by its import name.
+
+    Args:
+        module: Import name.
+        wanted_by: The option or output that needs it.
+        remedy: What to do without it.
+
+    Raises:
+        EnvironmentFault: It can't be imported; the message holds `wanted_by` and `remedy`.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise EnvironmentFault(f"{wanted_by}: needs the package {module.split('.')[0]} ({error}); {remedy}") from error
+
+
+def import_extra(module: str, flag: str) -> ModuleType:
+    """A package of requirements-extras.txt that builds on torchvision; raises as `import_package`."""
+    import_torchvision()
+    return import_package(module, flag, "pip install -r requirements-extras.txt -c constraints.txt")
 
 
 def import_torchvision() -> ModuleType:
@@ -33,22 +56,3 @@ def import_torchvision() -> ModuleType:
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
     return importlib.import_module("torchvision")
-
-
-def import_extra(module: str, flag: str) -> ModuleType:
-    """An optional package of requirements-extras.txt that builds on torchvision.
-
-    Args:
-        module: Its import name.
-        flag: The option that asks for it, for the message.
-
-    Raises:
-        EnvironmentFault: It isn't installed.
-    """
-    import_torchvision()
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise EnvironmentFault(
-            f"{flag}: needs the package {module} ({error}); pip install -r requirements-extras.txt -c constraints.txt"
-        ) from error

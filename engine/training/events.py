@@ -1,51 +1,49 @@
-"""TensorBoard event files: written without delay, and what a resumed run will write again is taken out of them."""
+"""TensorBoard event files: written without delay, and what a resumed run will write again is taken out of them.
+
+tensorboardX's own `purge_step` can't: it hides values by their step alone, but a snapshot of an epoch's last step holds
+that step's `train/` values and not yet the epoch's, and `SummaryWriter.flush` doesn't wait for the writer's queue.
+"""
 
 import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
-from google.protobuf.message import DecodeError
-from tensorboardX import summary
-from tensorboardX.event_file_writer import EventsWriter
-from tensorboardX.proto.event_pb2 import Event
 
 from utils.files import write_atomically
+from utils.optional import import_package
 
 NAMES = "events.out.tfevents.*"
 LENGTH, CHECKSUM = struct.Struct("<Q"), 4  # a record: length, its checksum, an event, its checksum
 
 
-class EventWriter:
-    """One new event file in `folder`.
+def _tensorboard(module: str) -> ModuleType:
+    remedy = "pip install -r requirements.txt -c constraints.txt"
+    return import_package(f"tensorboardX.{module}", "TensorBoard events", remedy)
 
-    tensorboardX's `SummaryWriter` hands values to a thread, whose queue `flush` doesn't wait for; here they are in the
-    file when `flush` returns.
-    """
+
+class EventWriter:
+    """One new event file in `folder`, which holds all that was added when `flush` returns."""
 
     def __init__(self, folder: Path) -> None:
+        self._summary, self._event = _tensorboard("summary"), _tensorboard("proto.event_pb2").Event
         folder.mkdir(parents=True, exist_ok=True)
-        self._writer = EventsWriter(str(folder / "events"), f".{time.time_ns()}")  # two may start in one second
+        suffix = f".{time.time_ns()}"  # two may start in one second
+        self._writer = _tensorboard("event_file_writer").EventsWriter(str(folder / "events"), suffix)
+        self.flush, self.close = self._writer.flush, self._writer.close
 
     def add_scalar(self, tag: str, value: float, step: int) -> None:
         """One figure."""
-        self._add(summary.scalar(tag, value), step)
+        self._add(self._summary.scalar(tag, value), step)
 
     def add_image(self, tag: str, image: np.ndarray, step: int) -> None:
         """An RGB picture (H,W,3) uint8."""
-        self._add(summary.image(tag, image, dataformats="HWC"), step)
+        self._add(self._summary.image(tag, image, dataformats="HWC"), step)
 
-    def _add(self, value: summary.Summary, step: int) -> None:
-        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=value))
-
-    def flush(self) -> None:
-        """Hand everything to the system."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """Flush and close the file."""
-        self._writer.close()
+    def _add(self, value: object, step: int) -> None:
+        self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=value))
 
 
 def filter_events(folder: Path, keep: Callable[[int, str], bool]) -> None:
@@ -57,28 +55,26 @@ def filter_events(folder: Path, keep: Callable[[int, str], bool]) -> None:
     """
     for leftover in folder.glob(f".{NAMES}.tmp"):
         leftover.unlink()
-    for path in sorted(folder.glob(NAMES)):
+    for path in folder.glob(NAMES):
         data = path.read_bytes()
-        kept = b"".join(record for record, event in _records(data) if _wanted(event, keep))
-        if kept != data:
+        wanted = (record for record, step, tags in read_events(data) if all(keep(step, tag) for tag in tags))
+        if (kept := b"".join(wanted)) != data:
             write_atomically(path, lambda file, kept=kept: file.write(kept))
 
 
-def _records(data: bytes) -> Iterator[tuple[bytes, Event]]:
-    """The complete records of a file, as bytes and as events."""
-    start = 0
+def read_events(data: bytes) -> Iterator[tuple[bytes, int, dict[str, float]]]:
+    """The records of an event file up to a damaged one: their bytes, step, and values by tag (0 for a picture)."""
+    parse, start = _tensorboard("proto.event_pb2").Event.FromString, 0
+    from google.protobuf.message import DecodeError  # comes with tensorboardX
+
     while start + LENGTH.size <= len(data):
         first = start + LENGTH.size + CHECKSUM
         last = first + LENGTH.unpack_from(data, start)[0]
-        try:
-            event = Event.FromString(data[first:last])
-        except DecodeError:
-            return
         if last + CHECKSUM > len(data):
             return
-        yield data[start : last + CHECKSUM], event
+        try:
+            event = parse(data[first:last])
+        except DecodeError:
+            return
+        yield data[start : last + CHECKSUM], event.step, {v.tag: v.simple_value for v in event.summary.value}
         start = last + CHECKSUM
-
-
-def _wanted(event: Event, keep: Callable[[int, str], bool]) -> bool:
-    return all(keep(event.step, value.tag) for value in event.summary.value)

@@ -18,61 +18,64 @@ class Recorder:
         folder: The run's folder.
         tensorboard: Folder of the events.
         active: False on all ranks but the first: then every method does nothing.
-        state: Where the run goes on: what an interrupted one wrote after that is dropped, it will be written again.
+        state: Where the run resumes: what an interrupted one wrote after that is dropped, it will be written again.
     """
 
     def __init__(self, folder: Path, tensorboard: Path, active: bool, state: RunState) -> None:
         self.path = folder / "metrics.jsonl"
-        self.active = active
+        self._writer = None
         if active:
-            self._drop_after(state, tensorboard)
+            _drop_lines(self.path, state)
+            _drop_events(tensorboard, state)
             self._writer = EventWriter(tensorboard)
-
-    def _drop_after(self, state: RunState, tensorboard: Path) -> None:
-        def keep(step: int, tag: str) -> bool:
-            of_the_step = tag.startswith("train/") or not state.step_in_epoch  # the rest comes at the epoch's end
-            return 0 < step < state.step or (step == state.step > 0 and of_the_step)
-
-        filter_events(tensorboard, keep)
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        kept = [line for line in lines if _epoch_of(line) is not None and _epoch_of(line) < state.epoch]
-        write_atomically(self.path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         """Scalars of one step under `train/`."""
-        if self.active:
+        if self._writer:
             for name, value in figures.items():
                 self._writer.add_scalar(f"train/{name}", value, step)
 
     def epoch(self, figures: dict) -> None:
         """Append one epoch's figures; `per_class_iou` and the scalars go to TensorBoard too."""
-        if not self.active:
+        if not self._writer:
             return
         with open(self.path, "a") as file:
             file.write(json.dumps(figures, allow_nan=False) + "\n")
-        for name, value in figures.items():
-            if name == "per_class_iou":
-                for label, iou in value.items():
-                    if iou is not None:
-                        self._writer.add_scalar(f"iou/{label}", iou, figures["step"])
-            elif name not in ("epoch", "step") and value is not None:
-                self._writer.add_scalar(f"epoch/{name}", value, figures["step"])
+        values = {f"epoch/{name}": value for name, value in figures.items() if name not in ("epoch", "step")}
+        values |= {f"iou/{name}": value for name, value in values.pop("epoch/per_class_iou", {}).items()}
+        for tag, value in values.items():
+            if value is not None:
+                self._writer.add_scalar(tag, value, figures["step"])
         self._writer.flush()
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """An RGB picture (H,W,3) uint8."""
-        if self.active:
+        if self._writer:
             self._writer.add_image(name, image, step)
 
     def flush(self) -> None:
         """Put the scalars so far into the file."""
-        if self.active:
+        if self._writer:
             self._writer.flush()
 
     def close(self) -> None:
         """Flush everything."""
-        if self.active:
+        if self._writer:
             self._writer.close()
+
+
+def _drop_events(folder: Path, state: RunState) -> None:
+    def keep(step: int, tag: str) -> bool:
+        of_the_step = tag.startswith("train/") or not state.step_in_epoch  # the rest comes at the epoch's end
+        return 0 < step < state.step or (step == state.step > 0 and of_the_step)
+
+    filter_events(folder, keep)
+
+
+def _drop_lines(path: Path, state: RunState) -> None:
+    lines = path.read_text().splitlines() if path.exists() else []
+    kept = [line for line in lines if (epoch := _epoch_of(line)) is not None and epoch < state.epoch]
+    write_atomically(path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
 
 
 def _epoch_of(line: str) -> int | None:
