@@ -30,11 +30,10 @@ from torch.profiler import ProfilerActivity, profile
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
-from engine.inference.compiled import CompiledModel
+from engine.inference.compile import CompiledModel, CompiledStep
 from engine.inference.precision import Precision
 from engine.inference.predictor import build_predictor
 from engine.inference.score_maps import predict_labels
-from engine.training.compile import CompiledStep
 from engine.training.step import train_step
 from loss import LossOptions, OhemCrossEntropy, SegmentationLoss, build_loss
 from network.fusing import fuse_for_inference

@@ -15,9 +15,8 @@ import train
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.precision import Precision
-from engine.training.meters import LossMeter
+from engine.training.meters import LossMeter, StepMetrics
 from engine.training.step import train_step
-from engine.training.step_outcome import StepMetrics
 from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
 from loss.pixelwise import masked_mean
 from optimizer import ModelAverage, OptimizerOptions, build_optimizer, list_optimizers

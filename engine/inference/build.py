@@ -12,7 +12,7 @@ import network
 from datasets.base import ClassTable
 from engine.checkpoint.loading import check_classes, load_model
 from engine.inference.batch import LABELS, BatchPredictor
-from engine.inference.compiled import CompiledModel
+from engine.inference.compile import CompiledModel
 from engine.inference.exported import ExportedModel, load_exported
 from engine.inference.options import PredictOptions
 from engine.inference.precision import AUTOCAST

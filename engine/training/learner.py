@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from engine.checkpoint.fields import check_optimizer, with_options
+from engine.inference.compile import CompiledStep
 from engine.inference.precision import Precision
-from engine.training.compile import CompiledStep
 from engine.training.options import ComputeOptions
 from engine.training.parallel import wrap_parallel
 from engine.training.resume import Checkpoint

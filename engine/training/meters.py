@@ -1,7 +1,7 @@
-"""Running sums of an epoch: loss terms, kept on the device, and the time spent waiting for data."""
+"""What the steps of an epoch gave: loss terms, whether they were applied, and the time spent waiting for data."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -15,24 +15,59 @@ T = TypeVar("T")
 
 
 class DataTimer:
-    """Seconds that a loop waits for its next item: time in which a device has nothing new to do."""
+    """Seconds that a loop waits for its next item: time in which a device has nothing new to do.
 
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
+    Args:
+        seconds: Counted before.
+        clock: Tells the time in seconds.
+    """
 
-    def watch(self, items: Iterable[T]) -> Iterator[T]:
+    def __init__(self, seconds: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds, self._clock = seconds, clock
+
+    def timed(self, items: Iterable[T]) -> Iterator[T]:
         """The items, with the time of getting each one counted."""
         iterator = None
         while True:
-            start = time.monotonic()
+            start = self._clock()
             try:
                 iterator = iter(items) if iterator is None else iterator
                 item = next(iterator)
             except StopIteration:
                 return
             finally:
-                self.seconds += time.monotonic() - start
+                self.seconds += self._clock() - start
             yield item
+
+
+class StepMetrics:
+    """Loss terms of a step and whether it changed the weights, read while the next step is under way.
+
+    Args:
+        step: Its number, from 1.
+        rate: Its learning rate.
+        samples: Names of its samples.
+        terms: Scalars on the device.
+        applied: Bool on the device.
+    """
+
+    def __init__(self, step: int, rate: float, samples: list[str], terms: dict[str, Tensor], applied: Tensor) -> None:
+        self.step, self.rate, self.samples = step, rate, samples
+        self._names = list(terms)
+        self._values = torch.stack([value.double() for value in (applied, *terms.values())])
+        self._arrived = None
+        if self._values.is_cuda:
+            on_host = torch.empty(self._values.shape, dtype=self._values.dtype, pin_memory=True)
+            self._values = on_host.copy_(self._values, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record()
+
+    def read(self) -> tuple[bool, dict[str, float]]:
+        """Whether it was applied, and its terms; waits for this step, not for later ones."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        applied, *values = self._values.tolist()
+        return bool(applied), dict(zip(self._names, values, strict=True))
 
 
 class LossMeter:

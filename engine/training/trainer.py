@@ -10,12 +10,11 @@ from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.run_state import RunState
 from engine.evaluation.scoring import EvaluationStopped
 from engine.training.learner import Learner
-from engine.training.meters import DataTimer, LossMeter
+from engine.training.meters import DataTimer, LossMeter, StepMetrics
 from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.resume import Checkpoint, check_resumable
 from engine.training.run_folder import RunFolder, best_effort
 from engine.training.step import describe_skipped, grouped
-from engine.training.step_outcome import StepMetrics
 from engine.training.validator import Validation, Validator
 from utils.distributed import any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.errors import NumericsError
@@ -89,7 +88,7 @@ class Trainer:
         started = time.monotonic() - state.seconds_in_epoch
         if schedule.stops_at(state.step) or any_rank(stop.asked):
             return False
-        for batches in waiting.watch(grouped(loader, accumulate)):
+        for batches in waiting.timed(grouped(loader, accumulate)):
             self.step(batches)
             state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
             self.flush_metrics(keep=1)
