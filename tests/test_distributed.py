@@ -12,6 +12,8 @@ import torch
 import engine.training.trainer
 import train
 from engine.checkpoint.snapshot import load_snapshot
+from engine.inference.compile import CompiledStep
+from engine.training import learner
 from tests.conftest import make_scenes, train_args
 from tests.processes import launch, torchrun
 from utils.errors import EnvironmentFault
@@ -58,7 +60,7 @@ def test_two_processes_of_torchrun_train_like_one(data, tmp_path):
 
 def train_traced(*argv: str) -> int:
     """--compile without a compiler: the step is traced, not translated."""
-    train.CompiledStep = partial(train.CompiledStep, backend="eager")
+    learner.CompiledStep = partial(CompiledStep, backend="eager")
     return train.main(argv)
 
 

@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-import engine.training.trainer
 import train
+from engine.training import run_folder
 from engine.training.events import NAMES, EventWriter, filter_events, read_events
 from engine.training.recorder import Recorder
 from tests.conftest import train_args
@@ -20,7 +20,7 @@ class KilledAt:
 
     def __init__(self, patch, call: int, after: bool) -> None:
         self.left, self.after = call, after
-        patch.setattr(engine.training.trainer, "save_snapshot", self.wrapped(engine.training.trainer.save_snapshot))
+        patch.setattr(run_folder, "save_snapshot", self.wrapped(run_folder.save_snapshot))
         for name in ("step", "epoch"):
             patch.setattr(Recorder, name, self.wrapped(getattr(Recorder, name)))
 

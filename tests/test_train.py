@@ -13,6 +13,8 @@ import eval as evaluation
 import train
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.snapshot import load_snapshot
+from engine.inference.compile import CompiledStep
+from engine.training import learner
 from tests.conftest import make_scenes, train_args
 from tests.processes import Job
 
@@ -115,7 +117,7 @@ def test_recomputed_parts_change_no_weight(scenes, tmp_path, capfd):
 def test_compiled_steps_change_no_weight(scenes, tmp_path, capfd, monkeypatch):
     extra = ("--max_steps", "2", "--ema", "0.9")
     plain = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))
-    monkeypatch.setattr(train, "CompiledStep", partial(train.CompiledStep, backend="eager"))  # traced, not translated
+    monkeypatch.setattr(learner, "CompiledStep", partial(CompiledStep, backend="eager"))  # traced, not translated
     out = run(capfd, *train_args(scenes, tmp_path / "b", *extra, "--compile"))
     assert "--compile: same results as without; " in out and digest(out) == plain
     keys = [list(load_snapshot(tmp_path / name / "run" / "last.pth")["model"]) for name in "ab"]
