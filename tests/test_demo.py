@@ -154,7 +154,7 @@ def test_protocol_options_reach_the_predictor(snapshot, scene, tmp_path):
 
 def test_merging_options_reach_the_predictor(snapshot, scene, tmp_path, monkeypatch):
     scene.resize((200, 120)).save(tmp_path / "a.png")
-    model, header, _ = load_model(snapshot, network.build_model, None, None)
+    model, header, _ = load_model(snapshot)
     image = build_eval_transform(model.encoder.mean, model.encoder.std)(
         {"image": pixels(tmp_path / "a.png")}, np.random.default_rng(0)
     )["image"][None]

@@ -1,4 +1,9 @@
-"""Files of tensors and plain data, torch's or safetensors': read without executing anything, written with a digest."""
+"""Files of tensors and plain data, torch's or safetensors': read without executing anything, written with digests.
+
+A snapshot has two: a SHA-256 for each tensor, and one for the rest. In torch's format that is of the whole file, as the
+archive's comment, and checked before anything is unpickled. A safetensors file has no room behind its tensors, so
+there it is of the plain data (`plain_sha256`), in its metadata.
+"""
 
 import hashlib
 import json
@@ -12,9 +17,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
-from engine.checkpoint.digests import check_digests, is_snapshot
+from engine.checkpoint.digests import check_tensors, is_snapshot, plain_sha256, seal
 from utils.errors import CheckpointError
 from utils.nested import named_tensors
 
@@ -22,7 +27,7 @@ from utils.nested import named_tensors
 NUMPY_SCALARS = [np._core.multiarray.scalar, (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np.dtype]
 NUMPY_SCALARS += [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
 COMMENT = b"sha256:"  # of our archives: what precedes the digest of all bytes before the comment
-METADATA_KEY = "fenet"  # in a safetensors file's metadata: a snapshot without its tensors, as JSON
+METADATA_KEY = "fenet"  # in a file's metadata: what we say of it, as JSON
 
 
 def read_archive(path: str | Path) -> Any:
@@ -32,28 +37,34 @@ def read_archive(path: str | Path) -> Any:
         CheckpointError: The file is missing, a folder, unreadable, damaged, or holds more than plain data.
     """
     path = Path(path)
-    if not os.path.exists(path):
-        raise CheckpointError(f"{path}: no such file; check --snapshot")
-    if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
-    if not path.is_file():  # a device or a pipe might never end
-        raise CheckpointError(f"{path}: is not a regular file; check --snapshot")
+    _check_file(path)
     safetensors = path.suffix == ".safetensors"
     try:
         protected = not safetensors and _check_archive(path)
         content = _read_safetensors(path) if safetensors else _read_torch(path)
         _check_sizes(content)
         if is_snapshot(content):
-            check_digests(content)
-            if "plain_sha256" in content and not (safetensors or protected):
+            if not (safetensors or protected):
                 raise ValueError("its end, with the SHA-256 of its bytes, is missing")
+            if safetensors and content.get("plain_sha256") != plain_sha256(content):
+                raise ValueError("its plain data fails its SHA-256")
+            check_tensors(content)
     except ValueError as error:
         raise CheckpointError(f"{path}: damaged: {error}; take another snapshot") from error
     return content
 
 
+def _check_file(path: Path) -> None:
+    if not os.path.exists(path):
+        raise CheckpointError(f"{path}: no such file; check --snapshot")
+    if path.is_dir():
+        raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
+    if not path.is_file():  # a device or a pipe might never end
+        raise CheckpointError(f"{path}: is not a regular file; check --snapshot")
+
+
 def _read_safetensors(path: Path) -> dict:
-    """Bare tensors, or with the metadata that we write a snapshot."""
+    """Bare tensors, or a snapshot where `write_safetensors` left its plain data."""
     try:
         with safe_open(path, "pt") as file:
             header = (file.metadata() or {}).get(METADATA_KEY)
@@ -84,6 +95,14 @@ def _check_sizes(content: Any) -> None:
             raise ValueError(f"tensor {name} is of a kind that weights don't have")
         if tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             raise ValueError(f"tensor {name} is larger than what is stored of it")
+
+
+def write_safetensors(content: dict, file: BinaryIO) -> None:
+    """A snapshot of `model` alone; what else `content` holds goes into the metadata as JSON, with the digests."""
+    sealed = seal({**content, "average": None})
+    plain = {key: value for key, value in sealed.items() if key != "model"}
+    plain["plain_sha256"] = plain_sha256(sealed)
+    file.write(save(content["model"], {METADATA_KEY: json.dumps(plain)}))
 
 
 def write_archive(content: Any, file: BinaryIO) -> None:

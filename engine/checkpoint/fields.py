@@ -36,7 +36,12 @@ def _check_config(config: Any, num_classes: int) -> None:
     _need(isinstance(config.get("arch"), str), "config/arch", "a name")
     _need(_is_whole(config.get("num_classes"), 1), "config/num_classes", "a positive number")
     _need(config["num_classes"] == num_classes, "config/num_classes", f"the number of its classes, {num_classes}")
-    _need(_is_names(config.get("options")), "config/options", "a dict")
+    options = config.get("options")
+    _need(_is_names(options), "config/options", "a dict")
+    if "mean" in options or "std" in options:
+        mean, std = options.get("mean"), options.get("std")
+        whole = all(_is_list(part, _is_number) and len(part) == 3 for part in (mean, std))
+        _need(whole and min(std) > 0, "config/options", "with three numbers each as mean and std, std positive")
 
 
 def _check_classes(classes: Any) -> None:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from engine.checkpoint.encoder_keys import encoder_keys, flat_key
-from engine.checkpoint.pretrained_sources import Scale, find_encoder_weights
-from engine.checkpoint.weights import LoadReport, fit_weights
+from engine.checkpoint.keys import encoder_keys, flat_key
+from engine.checkpoint.pretrained_sources import find_encoder_weights
+from engine.checkpoint.weights import LoadReport, Scale, counted, fit_weights
 from utils.errors import CheckpointError
 from utils.optional import import_extra
 
@@ -32,12 +32,9 @@ class PretrainedReport(LoadReport):
         return {"source": self.source, "sha256": self.sha256, **counts}
 
     def __str__(self) -> str:
-        record = self.record()
-        text = f"{self.source}: {record['loaded']} of {record['loaded'] + len(record['random'])} encoder tensors loaded"
-        for kind in ("skipped", "random"):
-            names = record[kind]
-            text += f"; {len(names)} {kind}"
-            text += f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
+        record, loaded = self.record(), len(self.loaded)
+        text = f"{self.source}: {loaded} of {loaded + len(record['random'])} encoder tensors loaded"
+        text += "".join(f"; {counted(record[kind], kind)}" for kind in ("skipped", "random"))
         return f"{text}; sha256 {self.sha256}"
 
 
@@ -50,7 +47,7 @@ def load_pretrained(model: nn.Module, source: str, partial: bool = False) -> Pre
         model: Has an `encoder` with a `backbone` (timm's name) or a `depth` (deep stem).
         source: `timm` (or `imagenet`; a deep stem gets its exact twin, R50 and R101), `torchvision` (a deep stem needs
             `partial`, since its own doesn't fit), `efficientnet-lite0` (a package, without network), or a file in one
-            of the key styles of `engine.checkpoint.encoder_keys`.
+            of the key styles of `engine.checkpoint.keys`.
         partial: Load what fits; otherwise anything missing, left over or misshapen is refused, but for a classifier.
 
     Returns:

@@ -1,32 +1,14 @@
 """Tensors by name -> a module, with a report of what fitted."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
-from engine.checkpoint.digests import is_snapshot
 from utils.errors import CheckpointError
 
+Scale = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std of RGB images in [0, 1]
 TRAINING_HEADS = ("aux_heads.", "boundary_head.", "dsn.")  # ours and the releases'; evaluation has no use for them
-
-
-def find_weights(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a file's content: a snapshot's (averaged weights first), bare, or under `state_dict`.
-
-    Raises:
-        CheckpointError: There is none.
-    """
-    if is_snapshot(content):
-        average = content.get("average")
-        content = content.get("model") if average is None else average
-    elif isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
-        raise CheckpointError(f"{path}: holds no state dict, which is tensors by name; take another file")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
 @dataclass
@@ -49,10 +31,14 @@ class LoadReport:
         total = len(self.loaded) + len(self.missing) + len(self.mismatched)
         text = f"{self.source}: {len(self.loaded)} of {total} tensors loaded"
         for kind in ("missing", "mismatched", "unexpected", "unused"):
-            names = getattr(self, kind)
-            if names:
-                text += f"; {len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            if names := getattr(self, kind):
+                text += f"; {counted(names, kind)}"
         return text
+
+
+def counted(names: Sequence[str], kind: str) -> str:
+    """`4 missing (a, b, c, ...)`."""
+    return f"{len(names)} {kind}" + (f" ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else "")
 
 
 def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str, partial: bool) -> LoadReport:
@@ -81,3 +67,13 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str, p
         raise CheckpointError(f"{report}; nothing in this file fits the model")
     module.load_state_dict({**own, **{name: weights[name] for name in report.loaded}})
     return report
+
+
+@dataclass
+class EncoderWeights:
+    """Weights as they came: tensors by their own names, a hash, and the scale of their images where it is known."""
+
+    name: str
+    weights: Mapping[str, Tensor]
+    sha256: str
+    scale: Scale | None = None

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.export import ExportedProgram
 
-from engine.inference.exported import METADATA_KEY, import_runtime, openvino_core
+from engine.checkpoint.archive import METADATA_KEY
+from engine.inference.exported import import_runtime, openvino_core
 from utils.files import file_sha256
 
 SIDES = (64, 16384)  # least and greatest side of an image where the size is left open

@@ -1,19 +1,20 @@
-"""Weights to hand out: safetensors with a model card, which load back, or a file with the releases' keys."""
+"""Weights to publish: safetensors with a model card, which load back, or a file with the releases' keys."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
-from engine.checkpoint.archive import METADATA_KEY
-from engine.checkpoint.digests import seal, weights_sha256
-from engine.checkpoint.weights import find_weights
+from engine.checkpoint.archive import write_safetensors
+from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.keys import find_weights
+from engine.checkpoint.loading import METADATA
+from engine.checkpoint.weights import fit_weights
+from network import build_model, release_key_map
 from utils.files import make_folder, write_atomically, write_json
 
-HEADER = ("config", "classes", "score")
 WEIGHTS, CARD, OPTIONS = "model.safetensors", "README.md", "config.json"
 
 
@@ -40,10 +41,9 @@ def write_handout(
     """
     folder = make_folder(folder, "--out")
     weights = {name: tensor.contiguous() for name, tensor in find_weights(snapshot, source).items()}
-    header = {key: snapshot[key] for key in HEADER if snapshot.get(key) is not None}
-    sealed = seal({**header, "format": snapshot["format"], "average": None, "model": weights})
-    metadata = {METADATA_KEY: json.dumps({key: value for key, value in sealed.items() if key != "model"})}
-    write_atomically(folder / WEIGHTS, lambda file: file.write(save(weights, metadata)))
+    header = {key: snapshot[key] for key in METADATA if snapshot.get(key) is not None}
+    content = {**header, "format": snapshot["format"], "model": weights}
+    write_atomically(folder / WEIGHTS, lambda file: write_safetensors(content, file))
     if options is not None:
         write_json(folder / OPTIONS, options)
     card = model_card(header, weights, source, options, metrics)
@@ -51,12 +51,19 @@ def write_handout(
     return folder / WEIGHTS
 
 
-def write_release(weights: Mapping[str, Tensor], key_map: Mapping[str, str], path: str | Path) -> list[str]:
-    """Write `weights` as the authors' releases keep theirs: under `state_dict`, keys with `module.` in front.
+def rebuild_whole(snapshot: dict, source: Path) -> nn.Module:
+    """A snapshot's model, heads for training included. Raises `CheckpointError` if any tensor is missing."""
+    config = snapshot["config"]
+    model = build_model(config["arch"], config["num_classes"], **config["options"])
+    fit_weights(model, find_weights(snapshot, source), str(source), partial=False)
+    return model
+
+
+def write_release(model: nn.Module, path: str | Path) -> list[str]:
+    """Write weights as the authors' releases keep theirs: under `state_dict`, keys with `module.` in front.
 
     Args:
-        weights: Tensors by our names.
-        key_map: Their key -> our key.
+        model: One that the releases have, too.
         path: A `.pth` file.
 
     Returns:
@@ -65,6 +72,7 @@ def write_release(weights: Mapping[str, Tensor], key_map: Mapping[str, str], pat
     Raises:
         EnvironmentFault: The file can't be written.
     """
+    weights, key_map = model.state_dict(), release_key_map(model)
     renamed = {f"module.{theirs}": weights[ours].contiguous() for theirs, ours in key_map.items()}
     write_atomically(path, lambda file: torch.save({"state_dict": renamed}, file))
     return sorted(weights.keys() - set(key_map.values()))

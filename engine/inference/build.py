@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-import network
 from datasets.base import ClassTable
 from engine.checkpoint.loading import check_classes, load_model
 from engine.inference.batch import LABELS, BatchPredictor
@@ -81,7 +80,7 @@ def load(
     """
     names = classes.names if classes else None
     if not options.exported:
-        model, header, report = load_model(options.snapshot, network.build_model, options.arch, names, partial)
+        model, header, report = load_model(options.snapshot, options.arch, names, partial)
         classes = classes or ClassTable.from_dict(header["classes"])
         return wrap_model(model, options, device, classes, header, str(report))
     exported = load_exported(options.snapshot, options.runs_on, options.max_pixels)

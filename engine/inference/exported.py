@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.checkpoint.archive import METADATA_KEY
 from utils.errors import CheckpointError, DataError, EnvironmentFault
 from utils.files import file_sha256
 
-METADATA_KEY = "fenet"  # under it a file holds its description as JSON
 PARTS = ("config", "classes", "mean", "std", "size")
 
 

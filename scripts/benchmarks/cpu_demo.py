@@ -26,13 +26,11 @@ from datasets.base import Split
 from datasets.options import find_root
 from datasets.synthetic.split import SyntheticSplit
 from engine.checkpoint.loading import check_classes, load_model
-from engine.export.formats import quantise, write_onnx, write_openvino
-from engine.export.parity import Label, Parity, compare
-from engine.export.program import export_program
-from engine.inference.exported import load_exported
-from network.fusing import ImageToLabels, fuse_for_inference, names_of_filters
+from engine.export.build import model_metadata, write_runtimes
+from engine.export.parity import MIN_AGREEMENT, Label, Parity, compare
+from engine.export.samples import evenly, pairs
+from network.fusing import ImageToLabels, fuse_for_inference
 from reference.network import make_plain
-from scripts.export_runtime import MIN_AGREEMENT, resized, split_samples
 from utils.constants import IGNORE_LABEL
 from utils.errors import NumericsError
 
@@ -46,18 +44,18 @@ def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], di
     torch.set_num_threads(THREADS)
     size = tuple(options.size)
     model, (train, val) = load(options)
-    calibration, samples = (split_samples(split, NUM_IMAGES) for split in (train, val))
+    calibration, samples = (evenly(split, NUM_IMAGES) for split in (train, val))
     with tempfile.TemporaryDirectory() as folder:
-        arms = build_arms(model, val, size, [image for image, _ in resized(calibration, size)], Path(folder))
-        expected = [arms["plain"](image) for image, _ in resized(samples, size)]
+        arms = build_arms(model, val, size, [image for image, _ in pairs(calibration, size)], Path(folder))
+        expected = [arms["plain"](image) for image, _ in pairs(samples, size)]
         names = list(val.classes.names)
         parities = {
-            name: compare(replay(expected), arms[name], resized(samples, size), names, IGNORE_LABEL)
+            name: compare(replay(expected), arms[name], pairs(samples, size), names, IGNORE_LABEL)
             for name in arms
             if name != "plain"
         }
         check(options, parities)
-        image = next(resized(samples, size))[0]
+        image = next(pairs(samples, size))[0]
         rows = time_arms({name: lambda arm=arm: arm(image) for name, arm in arms.items()})
     for name, parity in parities.items():
         rows[name]["agreement"] = parity.agreement
@@ -79,7 +77,7 @@ def load(options: argparse.Namespace) -> tuple[nn.Module, tuple[Split, Split]]:
     if options.snapshot is None:
         splits = tuple(SyntheticSplit(name, 0, NUM_DRAWN, *options.size) for name in ("train", "val"))
         return network.build_model(options.arch, splits[0].classes.num_classes, aux=False).eval(), splits
-    model, header, _ = load_model(options.snapshot, network.build_model)
+    model, header, _ = load_model(options.snapshot)
     dataset = header["classes"]["dataset"]
     root = find_root(dataset, options.data_root)
     splits = tuple(datasets.build_split(dataset, root, name) for name in ("train", "val"))
@@ -92,15 +90,10 @@ def build_arms(
 ) -> dict[str, Label]:
     """Functions RGB (H,W,3) uint8 -> train ids (H,W) uint8, by name of the arm."""
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.encoder.mean, model.encoder.std))
-    fused = ImageToLabels(fuse_for_inference(model)).eval()
-    header = {"config": model.config, "classes": split.classes.to_dict(split.dataset), "size": list(size)}
-    header |= {"mean": list(model.encoder.mean), "std": list(model.encoder.std)}
-    write_onnx(export_program(fused, size, False), folder / "float32.onnx", header)
-    write_openvino(folder / "float32.onnx", folder / "float32.xml", header)
-    quantise(folder / "float32.onnx", folder / "int8.onnx", calibration, names_of_filters(model))
-    write_openvino(folder / "int8.onnx", folder / "int8.xml", header)
+    metadata = model_metadata(model, split.classes.to_dict(split.dataset), size)
+    files = write_runtimes(model, metadata, ("onnx", "openvino", "openvino-int8"), folder, calibration)
     reference = make_plain(model)
-    fused = fused.to(memory_format=torch.channels_last)
+    fused = ImageToLabels(fuse_for_inference(model)).eval().to(memory_format=torch.channels_last)
 
     @torch.inference_mode()
     def plain(image: np.ndarray) -> np.ndarray:
@@ -112,13 +105,7 @@ def build_arms(
     def ours(image: np.ndarray) -> np.ndarray:
         return fused(torch.from_numpy(image)[None])[0].numpy()
 
-    return {
-        "plain": plain,
-        "torch": ours,
-        "onnx": load_exported(folder / "float32.onnx", "onnx"),
-        "openvino": load_exported(folder / "float32.xml", "openvino"),
-        "openvino_int8": load_exported(folder / "int8.xml", "openvino"),
-    }
+    return {"plain": plain, "torch": ours, **{name.replace("-", "_"): label for name, label in files.items()}}
 
 
 def replay(labels: list[np.ndarray]) -> Label:

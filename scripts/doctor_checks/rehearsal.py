@@ -96,6 +96,6 @@ def _loaded_again(trainer: Trainer) -> Finding:
     saved = load_snapshot(folder.last)["model"]
     if weights_sha256(saved) != weights_sha256(trainer.learner.model.state_dict()):
         return Finding("error", "a short run's snapshot holds other weights than the model", exit_code=4)
-    load_model(folder.best, network.build_model, classes=names)
+    load_model(folder.best, classes=names)
     where = f"{trainer.process.device.type}, crops of {CROP} or smaller"
     return Finding("ok", f"{trainer.state.step} steps, validation, saving and loading again work ({where})")

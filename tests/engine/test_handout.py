@@ -8,7 +8,7 @@ import network
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model, load_weights
 from engine.checkpoint.snapshot import load_snapshot, save_snapshot
-from engine.export.safetensors import write_handout, write_release
+from engine.export.safetensors import rebuild_whole, write_handout, write_release
 from utils.errors import CheckpointError
 
 CLASSES = {"dataset": "folder", "names": ["a|b", "c", "d"], "palette": 3 * [[0, 0, 0]], "label_ids": [0, 1, 2]}
@@ -27,9 +27,9 @@ METRICS = {
 
 
 @pytest.fixture
-def snapshot(tmp_path):
-    torch.manual_seed(0)
-    model = network.build_model("fenet_tiny", 3, channels=8, boundary=True)
+def snapshot(tmp_path, monkeypatch):
+    monkeypatch.setitem(network.registry.RESNETS["tiny"], "width", 2)
+    model = network.build_model("fenet_tiny", 3, channels=4, boundary=True)
     model.train()(torch.randn(2, 3, 64, 64))  # moves the norms' statistics
     content = {"config": model.config, "classes": CLASSES, "model": model.state_dict(), "average": None}
     save_snapshot(tmp_path / "best.pth", content)
@@ -38,8 +38,8 @@ def snapshot(tmp_path):
 
 def test_a_handout_is_a_snapshot(snapshot, tmp_path):
     file = write_handout(load_snapshot(snapshot), snapshot, tmp_path / "out")
-    ours, header, report = load_model(snapshot, network.build_model)
-    again, header_again, report_again = load_model(file, network.build_model)
+    ours, header, report = load_model(snapshot)
+    again, header_again, report_again = load_model(file)
     assert header_again == header and report_again.loaded == report.loaded
     assert weights_sha256(again.state_dict()) == weights_sha256(ours.state_dict())
 
@@ -51,11 +51,20 @@ def test_averaged_weights_are_handed_out(snapshot, tmp_path):
     assert torch.equal(load_snapshot(file)["model"]["head.3.bias"], content["average"]["head.3.bias"])
 
 
-def test_a_flipped_byte_is_found(snapshot, tmp_path):
+@pytest.mark.parametrize(("before", "after"), [(None, None), (b"a|b", b"a|d"), (b"fenet_tiny", b"fenet_r18 ")])
+def test_a_changed_byte_is_found(snapshot, tmp_path, before, after):
+    """In a tensor (the last one), in the classes, in the model."""
     file = write_handout(load_snapshot(snapshot), snapshot, tmp_path / "out")
-    data = bytearray(file.read_bytes())
-    data[-100] ^= 1
-    file.write_bytes(data)
+    data = file.read_bytes()
+    file.write_bytes(data.replace(before, after) if before else data[:-1] + bytes([data[-1] ^ 1]))
+    assert file.read_bytes() != data
+    with pytest.raises(CheckpointError, match="SHA-256"):
+        load_snapshot(file)
+
+
+def test_plain_data_without_its_digest_is_refused(snapshot, tmp_path):
+    file = write_handout(load_snapshot(snapshot), snapshot, tmp_path / "out")
+    file.write_bytes(file.read_bytes().replace(b"plain_sha256", b"other_sha256"))
     with pytest.raises(CheckpointError, match="SHA-256"):
         load_snapshot(file)
 
@@ -65,7 +74,7 @@ def test_odd_metadata_is_one_line(tmp_path, metadata):
     header = json.dumps({"__metadata__": {"fenet": metadata}}).encode()
     (tmp_path / "odd.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
     with pytest.raises(CheckpointError):
-        load_weights(network.build_model("fenet_tiny", 3, channels=8), tmp_path / "odd.safetensors")
+        load_weights(torch.nn.Linear(1, 1), tmp_path / "odd.safetensors")
 
 
 def test_the_card_says_what_is_known(snapshot, tmp_path):
@@ -81,14 +90,14 @@ def test_the_card_says_what_is_known(snapshot, tmp_path):
 
 
 def test_release_keys_load_back(snapshot, tmp_path):
-    weights = load_snapshot(snapshot)["model"]
-    model = network.build_model("fenet_tiny", 3, channels=8)
-    left_out = write_release(weights, network.release_key_map(model), tmp_path / "release.pth")
+    source = rebuild_whole(load_snapshot(snapshot), snapshot)
+    left_out = write_release(source, tmp_path / "release.pth")
     assert left_out and all(name.startswith("boundary_head.") for name in left_out)
     stored = torch.load(tmp_path / "release.pth", weights_only=True)["state_dict"]
     assert "module.layer0.0.0.weight" in stored and "module.conv_last.3.weight" in stored
+    model = network.build_model("fenet_tiny", 3, channels=4)
     report = load_weights(model, tmp_path / "release.pth")
-    assert report.complete and torch.equal(model.state_dict()["head.3.bias"], weights["head.3.bias"])
+    assert report.complete and torch.equal(model.head[-1].bias, source.head[-1].bias)
 
 
 def test_card_says_where_the_encoders_weights_are_from(snapshot, tmp_path):
@@ -96,4 +105,4 @@ def test_card_says_where_the_encoders_weights_are_from(snapshot, tmp_path):
     content["config"]["pretrained"] = {"source": "a file", "sha256": "12ab", "loaded": 3, "skipped": [], "random": []}
     file = write_handout(content, snapshot, tmp_path / "out")
     assert "12ab" in (file.parent / "README.md").read_text()
-    assert load_model(file, network.build_model)[0].config["pretrained"]["source"] == "a file"
+    assert load_model(file)[0].config["pretrained"]["source"] == "a file"

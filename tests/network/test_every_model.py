@@ -51,7 +51,7 @@ def test_a_snapshot_rebuilds_it(arch, tmp_path):
         model.train()(torch.randn(2, 3, 65, 91))  # moves the norms' statistics
     header = {"config": model.config, "classes": THREE_CLASSES, "average": None}
     save_snapshot(tmp_path / "a.pth", header | {"model": model.state_dict()})
-    again, _, report = load_model(tmp_path / "a.pth", network.build_model)
+    again, _, report = load_model(tmp_path / "a.pth")
     assert report.complete
     assert (again.encoder.mean, again.encoder.std) == (model.encoder.mean, model.encoder.std)
     images = torch.randn(1, 3, 65, 91)

@@ -13,8 +13,7 @@ from PIL import Image
 from torch import nn
 
 import network
-from engine.checkpoint import load_pretrained
-from engine.checkpoint import pretrained_sources as weight_sources
+from engine.checkpoint import load_pretrained, pretrained_hubs
 from engine.checkpoint.archive import read_archive
 from engine.checkpoint.loading import load_model, load_weights
 from engine.checkpoint.pretrained_sources import (
@@ -122,7 +121,7 @@ def test_record_and_input_scale_stay_with_the_snapshot(tmp_path):
     assert len(record["sha256"]) == 64 and record["sha256"] in str(report) and "0 random" in str(report)
 
     save_snapshot(tmp_path / "second.pth", snapshot_of(model))
-    loaded, header, _ = load_model(tmp_path / "second.pth", network.build_model)
+    loaded, header, _ = load_model(tmp_path / "second.pth")
     assert loaded.config["pretrained"] == header["config"]["pretrained"] == record
     assert loaded.encoder.mean == (0.1, 0.1, 0.1) and loaded.encoder.std == (0.3, 0.3, 0.3)
     fresh, other = build(), build("mobilenetv3_small_050")
@@ -308,7 +307,7 @@ def test_weights_of_a_hub(monkeypatch, source):
         asked.append(pretrained)
         return create(name, **options)
 
-    monkeypatch.setattr(weight_sources, "_check_hub", lambda: None)
+    monkeypatch.setattr(pretrained_hubs, "_check_hub", lambda: None)
     model = build("resnet18")
     monkeypatch.setattr(timm, "create_model", from_hub)
     monkeypatch.setattr(torchvision.models, "get_model", lambda name, weights: resnet)
@@ -332,9 +331,9 @@ def test_failed_download_is_one_line(monkeypatch):
     assert "connection reset" in str(fault.value) and "\n" not in str(fault.value)
 
 
-@pytest.mark.parametrize("config", [0.5, {}, {"options": 3}, {"options": {"mean": "abc", "std": [1, 1, 1]}}])
-def test_a_snapshot_with_another_config_is_one_line(config, tmp_path):
-    model = build(PACKAGE_BACKBONE)
-    save_snapshot(tmp_path / "a.pth", snapshot_of(model) | {"config": config})
-    with pytest.raises(CheckpointError, match="a.pth: its config is damaged"):
-        load_pretrained(build(PACKAGE_BACKBONE), str(tmp_path / "a.pth"))
+def test_a_snapshot_with_another_scale_is_one_line(tmp_path):
+    model = build()
+    model.config["options"]["mean"] = "abc"
+    save_snapshot(tmp_path / "a.pth", snapshot_of(model))
+    with pytest.raises(CheckpointError, match="a.pth: .* config/options"):
+        load_pretrained(model, str(tmp_path / "a.pth"))

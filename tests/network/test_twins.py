@@ -5,7 +5,7 @@ import torch
 
 import network
 from engine.checkpoint import load_pretrained
-from engine.checkpoint.pretrained_sources import TIMM_TWINS
+from engine.checkpoint.pretrained_hubs import TIMM_TWINS
 from utils.optional import import_torchvision
 
 

@@ -16,7 +16,7 @@ import demo_folder
 import eval as evaluation
 import train
 from engine.checkpoint.archive import METADATA_KEY, write_archive
-from engine.checkpoint.digests import seal
+from engine.checkpoint.digests import plain_sha256, seal
 from engine.checkpoint.snapshot import load_snapshot
 from scripts import export
 from tests.campaigns.fuzz.guard import Guard, call, judge
@@ -152,6 +152,7 @@ def safetensors(world: World, rng: Rng) -> Made:
         if isinstance(plain, dict) and rng.random() < 0.7:
             content = {key: value for key, value in plain.items() if key not in ("sha256", "plain_sha256")}
             plain = seal({**content, "average": None, "model": load_file(world.handout)})
+            plain["plain_sha256"] = plain_sha256(plain)
             del plain["model"]
         header["__metadata__"][METADATA_KEY] = json.dumps(plain)
     else:

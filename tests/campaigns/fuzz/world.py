@@ -6,7 +6,6 @@ from pathlib import Path
 import torch
 
 import eval as evaluation
-import network
 import train
 from datasets.base import ClassTable
 from engine.checkpoint.loading import load_model
@@ -45,8 +44,8 @@ def build_world(folder: Path) -> World:
         raise RuntimeError("the run that the campaign starts from failed")
     snapshot = load_snapshot(world.best)
     write_handout(snapshot, world.best, files)
-    model, _, _ = load_model(world.best, network.build_model)
-    write_release(model.state_dict(), network.release_key_map(model), world.release)
+    model, _, _ = load_model(world.best)
+    write_release(model, world.release)
     torch.save(model.state_dict(), world.legacy, _use_new_zipfile_serialization=False)
     argv = ["--snapshot", world.best, "--data_root", data, "--save_dir", world.scores, "--dump_images"]
     if evaluation.main([*map(str, argv), "--device", "cpu", "--num_workers", "0"]) != 0:

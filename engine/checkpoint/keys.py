@@ -1,14 +1,19 @@
-"""Key styles of encoder weights -> the keys of the encoder that gets them.
+"""What wraps the weights in a file, and the styles of their keys -> the keys of the model or encoder that gets them.
 
-Known styles: ours (a whole model or its encoder), the releases' deep stem (a whole model, or the encoder's own file),
-torchvision's and timm's classifiers, and lukemelas' EfficientNet-PyTorch (`_conv_stem...`), whose tensors stand in the
-same order as those of timm's TensorFlow twins.
+Of models: ours and the releases', whose map a model brings along. Of encoders: ours (a whole model or its encoder), the
+releases' deep stem (a whole model, or the encoder's own file), torchvision's and timm's classifiers, and lukemelas'
+EfficientNet-PyTorch (`_conv_stem...`), whose tensors stand in the same order as those of timm's TensorFlow twins.
 """
 
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
+
+from engine.checkpoint.digests import is_snapshot
+from utils.errors import CheckpointError
 
 RELEASE = (("layer0.0.", "conv1."), ("layer0.1.", "bn1."))
 LUKEMELAS_TOP = {
@@ -22,6 +27,33 @@ LUKEMELAS_BLOCK = {"_se_reduce": "se.conv_reduce", "_se_expand": "se.conv_expand
 EXPANDED = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2"}
 EXPANDED |= {"_project_conv": "conv_pwl", "_bn2": "bn3"}
 SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+
+
+def find_weights(content: Any, path: str | Path) -> dict[str, Tensor]:
+    """The state dict in a file's content: a snapshot's (averaged weights first), bare, or under `state_dict`.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if is_snapshot(content):
+        average = content.get("average")
+        content = content.get("model") if average is None else average
+    elif isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"{path}: holds no state dict, which is tensors by name; take another file")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def model_keys(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """`weights` under the model's keys; what a release carries and nothing uses is dropped."""
+    if not hasattr(model, "release_key_map"):
+        return weights
+    key_map, own = model.release_key_map(), model.state_dict()
+    if sum(key in own for key in weights) >= sum(key in key_map for key in weights):
+        return weights
+    unused = model.release_unused
+    return {key_map.get(key, key): value for key, value in weights.items() if not key.startswith(unused)}
 
 
 def flat_key(key: str) -> str:

@@ -1,0 +1,64 @@
+"""Options of scripts/export.py."""
+
+from dataclasses import dataclass
+
+from utils.errors import OptionError
+from utils.options import check, numbers, option
+
+FILES = {  # of the formats that run elsewhere; the first one is named with --snapshot
+    "onnx": ("model.onnx",),
+    "torch-export": ("model.pt2",),
+    "openvino": ("model.xml", "model.bin"),
+    "openvino-int8": ("model_int8.xml", "model_int8.bin"),
+}
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """export"""
+
+    snapshot: str | None = option(None, "one of our snapshots; for a model also bare weights")
+    out: str | None = option(None, "output folder")
+    format: str = option("safetensors", "what is written", choices=("safetensors", "release", *FILES))
+    eval: str | None = option(None, "safetensors: folder that eval.py left for this snapshot; its scores are shown")
+    size: tuple | None = option(None, "height,width of the images; unset: that of the first image", parse=numbers(int))
+    dynamic: bool = option(False, "take images of any size")
+    calibration: str | None = option(None, "folder of images that int8 is calibrated on, and labels are compared on")
+    data_root: str | None = option(None, "data set's folder: labels are compared, and scored, on its images instead")
+    split: str = option("val", "which of its splits")
+    num_images: int = option(32, "images that are used at most, evenly spaced")
+    min_agreement: float | None = option(None, "least share of equal labels; unset: 0.999, int8 0.95")
+    max_loss: float | None = option(None, "largest loss of mean IoU; unset: 0.001, int8 0.01")
+    arch: str | None = option(None, "bare weights: model name")
+    dataset: str | None = option(None, "bare weights: data set whose classes they know")
+    debug: bool = option(False, "show tracebacks")
+
+    def __post_init__(self) -> None:
+        for name in ("snapshot", "out"):
+            if not getattr(self, name):
+                raise OptionError(f"--{name} is missing: name the weights with --snapshot and a folder with --out")
+        if self.format in FILES:
+            self._check_runtime()
+
+    def _check_runtime(self) -> None:
+        if self.format == "openvino-int8" and not self.calibration:
+            raise OptionError("--format openvino-int8: needs --calibration FOLDER, images like those that it will see")
+        if not self.calibration and not self.data_root:
+            raise OptionError(
+                "name --calibration FOLDER or --data_root DIR: the file is compared with the model on images"
+            )
+        if self.dynamic and self.size:
+            raise OptionError("--dynamic and --size exclude each other: any size, or one")
+        fits = self.size is None or (len(self.size) == 2 and min(self.size) > 0)
+        check(fits, "--size", self.size, "give height,width in pixels")
+        check(self.num_images >= 1, "--num_images", self.num_images, "must be at least 1")
+
+    @property
+    def precision(self) -> str:
+        """`float32` or `int8`."""
+        return precision_of(self.format)
+
+
+def precision_of(format: str) -> str:
+    """`float32` or `int8`: what convolutions compute in."""
+    return "int8" if format.endswith("int8") else "float32"
