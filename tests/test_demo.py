@@ -11,7 +11,6 @@ import torch
 from PIL import Image
 
 import demo_folder
-import network
 from datasets.base import ClassTable
 from engine.checkpoint.loading import load_model
 from engine.demo.video_files import VideoReader

@@ -8,20 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import datasets
+from datasets.base import ClassTable
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
 from engine.export.formats import quantise, write_onnx, write_openvino, write_torch_export
 from engine.export.options import FILES, ExportOptions, precision_of
-from engine.export.parity import MAX_LOSS, MIN_AGREEMENT, Label, Parity, check, compare
+from engine.export.parity import Label, Parity, check, compare
 from engine.export.program import export_program
 from engine.export.samples import calibration_images, compared_images, pairs
+from engine.inference.build import wrap_model
 from engine.inference.exported import load_exported
-from engine.inference.predictor import build_predictor
+from engine.inference.options import PredictOptions
 from network.fusing import ImageToLabels, fuse_for_inference, names_of_filters
-from transforms import build_eval_transform
 from utils.constants import IGNORE_LABEL
 from utils.files import file_sha256, make_folder, sync_folder, write_json
 
@@ -46,14 +47,14 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
     size = None if options.dynamic else options.size or samples.load_image(0).shape[:2]
     metadata = model_metadata(model, classes, size) | {"snapshot_sha256": file_sha256(options.snapshot)}
     photos = calibration_images(options, classes) if options.precision == "int8" else None
+    asked = PredictOptions(options.snapshot, merge="logit")
+    original = wrap_model(model, asked, torch.device("cpu"), ClassTable.from_dict(classes), snapshot)
     folder = make_folder(options.out, "--out")
     with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as stage:
         calibration = (image for image, _ in pairs(photos, size)) if photos else ()
         (exported,) = write_runtimes(model, metadata, [options.format], Path(stage), calibration).values()
-        parity = compare(original_labels(model), exported, pairs(samples, size), classes["names"], IGNORE_LABEL)
-        least, most = MIN_AGREEMENT[options.precision], MAX_LOSS[options.precision]
-        least = least if options.min_agreement is None else options.min_agreement
-        check(parity, least, most if options.max_loss is None else options.max_loss)
+        parity = compare(original.label_image, exported, pairs(samples, size), classes["names"], IGNORE_LABEL)
+        check(parity, *options.limits)
         about = {**metadata, "precision": options.precision, "parity": parity.to_dict()}
         return publish(options.format, Path(stage), folder, about), parity
 
@@ -121,18 +122,6 @@ def write_runtimes(
 
 def _run_program(program: nn.Module, image: np.ndarray) -> np.ndarray:
     return program(torch.from_numpy(image[None]))[0].numpy()
-
-
-def original_labels(model: nn.Module) -> Label:
-    """RGB (H,W,3) uint8 -> train ids (H,W) uint8, as eval.py and demo_folder.py compute them from the snapshot."""
-    predictor = build_predictor(model, merge="logit")
-    return partial(_predict, predictor, build_eval_transform(model.encoder.mean, model.encoder.std))
-
-
-def _predict(predictor, transform, image: np.ndarray) -> np.ndarray:
-    sample = transform({"image": image}, np.random.default_rng(0))
-    scores: Tensor = predictor(sample["image"][None])
-    return scores[0].argmax(0).to(torch.uint8).numpy()
 
 
 def publish(format: str, stage: Path, folder: Path, about: dict) -> list[Path]:

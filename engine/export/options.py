@@ -11,6 +11,8 @@ FILES = {  # of the formats that run elsewhere; the first one is named with --sn
     "openvino": ("model.xml", "model.bin"),
     "openvino-int8": ("model_int8.xml", "model_int8.bin"),
 }
+MIN_AGREEMENT = {"float32": 0.999, "int8": 0.95}  # least share of equal labels
+MAX_LOSS = {"float32": 0.001, "int8": 0.01}  # of mean IoU, as a fraction
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,13 @@ class ExportOptions:
     def precision(self) -> str:
         """`float32` or `int8`."""
         return precision_of(self.format)
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """Least share of equal labels, and largest loss of mean IoU."""
+        least, most = MIN_AGREEMENT[self.precision], MAX_LOSS[self.precision]
+        least = least if self.min_agreement is None else self.min_agreement
+        return least, most if self.max_loss is None else self.max_loss
 
 
 def precision_of(format: str) -> str:

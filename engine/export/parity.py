@@ -9,9 +9,6 @@ from utils.errors import CheckpointError
 from utils.metrics.confusion import compute_metrics, confusion_matrix
 
 Label = Callable[[np.ndarray], np.ndarray]
-# by precision: the least share of equal labels, and the largest loss of mean IoU
-MIN_AGREEMENT = {"float32": 0.999, "int8": 0.95}
-MAX_LOSS = {"float32": 0.001, "int8": 0.01}
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ def write_handout(
     """Write `model.safetensors`, `README.md` and, if known, `config.json`.
 
     The safetensors file holds model, classes and a SHA-256 for each tensor in its metadata, so it is a snapshot too:
-    `--snapshot` takes it. Of a snapshot with averaged weights these are handed out.
+    `--snapshot` takes it. Of a snapshot with averaged weights these are written.
 
     Args:
         snapshot: What `load_snapshot` returned.

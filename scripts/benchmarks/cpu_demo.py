@@ -27,7 +27,8 @@ from datasets.options import find_root
 from datasets.synthetic.split import SyntheticSplit
 from engine.checkpoint.loading import check_classes, load_model
 from engine.export.build import model_metadata, write_runtimes
-from engine.export.parity import MIN_AGREEMENT, Label, Parity, compare
+from engine.export.options import MIN_AGREEMENT
+from engine.export.parity import Label, Parity, compare
 from engine.export.samples import evenly, pairs
 from network.fusing import ImageToLabels, fuse_for_inference
 from reference.network import make_plain

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
-import network
 from config import TrainConfig
 from datasets.base import Split
 from datasets.part import SubsetSplit
