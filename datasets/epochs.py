@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from datasets.dataset import TrainingDataset
-from datasets.loader import SafeDataLoader, TrainLoader
+from datasets.loader import SafeDataLoader
+from datasets.options import DataOptions
 from datasets.sampling.audit import audit_epoch, describe_audit, wanted_histogram, write_audit
 from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
-from datasets.sampling.sampler import EpochSampler
+from datasets.sampling.sampler import EpochSampler, count_batches
 from utils.distributed import Process, from_first_rank
 from utils.logging import get_logger
 
@@ -14,21 +15,19 @@ from utils.logging import get_logger
 class TrainingEpochs:
     """Called with (epoch, batches to leave out at the front) -> this rank's loader of the rest of the epoch.
 
+    The loader and its workers live as long as the run; the loader of an earlier call is not to be used any more.
+
     Args:
         dataset: The augmented samples.
         process: This process.
+        options: Class-uniform sampling and workers.
         batch_size: Samples per process and batch.
-        class_uniform_pct: Share of crops centred on class centroids, 0 to 1.
-        class_uniform_tile: Tile of the centroids, pixels.
-        max_cu_epoch: Last epoch with class-uniform sampling.
-        cache_folder: Keeps the centroids, in a file named after the data and the tile.
-        num_workers: Loader processes.
-        worker_timeout: Seconds without a batch after which a loader process counts as stuck.
+        cache_folder: Keeps the class centroids, in a file named after the data and the tile.
         limit: Batches per epoch at most; None: all.
         audit_path: Gets a line of JSON at the start of each epoch, about what is drawn; see `audit_epoch`.
 
     Raises:
-        OptionError: A share or tile that cannot work, or an epoch that doesn't fill one batch.
+        OptionError: An epoch that doesn't fill one batch.
         DataError: A label is missing or wrong.
     """
 
@@ -36,52 +35,60 @@ class TrainingEpochs:
         self,
         dataset: TrainingDataset,
         process: Process,
-        *,
+        options: DataOptions,
         batch_size: int,
-        class_uniform_pct: float,
-        class_uniform_tile: int,
-        max_cu_epoch: int,
         cache_folder: Path,
-        num_workers: int,
-        worker_timeout: int = 300,
         limit: int | None = None,
         audit_path: Path | None = None,
     ) -> None:
-        self.dataset, self.process, self.batch_size = dataset, process, batch_size
-        self._loader = TrainLoader(dataset, num_workers, process.device.type == "cuda", worker_timeout)
-        self.class_uniform_pct, self.max_cu_epoch, self.limit = class_uniform_pct, max_cu_epoch, limit
-        self.audit_path, self._seen, self._seen_epochs = audit_path, set(), 0
-        self.centroids = None
-        if class_uniform_pct > 0:
-            cache = cache_folder / f"centroids_{dataset.split.fingerprint()[:16]}_{class_uniform_tile}.json"
-            # one rank reads and writes, so that all have the same lists whatever their disks hold
-            centroids = from_first_rank(lambda: load_centroids(dataset.split, class_uniform_tile, cache, True))
-            self.centroids = dataset.split.select_centroids(centroids)
-        self.batches = len(self._sampler(self.plan(0), 0))
+        self.dataset, self.options, self.is_main, self.audit_path = dataset, options, process.is_main, audit_path
+        self._seen, self._seen_epochs = set(), 0
+        self.centroids = self._load_centroids(cache_folder) if options.class_uniform_pct > 0 else None
+        whole = count_batches(dataset.split.epoch_length, process.world_size, batch_size)
+        self.batches = whole if limit is None else min(whole, limit)
+        self._samples = self.batches * batch_size * process.world_size
+        self._sampler = EpochSampler(process.rank, process.world_size, batch_size)
+        self._loader = SafeDataLoader(
+            dataset,
+            options.worker_timeout,
+            batch_sampler=self._sampler,
+            num_workers=options.num_workers,
+            pin_memory=process.device.type == "cuda",
+            persistent_workers=options.num_workers > 0,
+        )
+
+    def _load_centroids(self, folder: Path) -> list:
+        """Those that one rank read or made, so that all have the same whatever their disks hold."""
+        split, tile = self.dataset.split, self.options.class_uniform_tile
+        path = folder / f"centroids_{split.fingerprint()[:16]}_{tile}.json"
+        return split.select_centroids(from_first_rank(lambda: load_centroids(split, tile, path, True)))
 
     def plan(self, epoch: int) -> list[CropSample]:
-        """The draws of an epoch, over all ranks."""
-        length = self.dataset.split.epoch_length
-        draws = sample_epoch(length, self.centroids, self._share(epoch), self.dataset.seed, epoch)
-        return draws if self.limit is None else draws[: self.limit * self.batch_size * self.process.world_size]
+        """The samples that an epoch trains on, over all ranks: without an incomplete last batch, which is dropped."""
+        length, probability = self.dataset.split.epoch_length, self._probability(epoch)
+        return sample_epoch(length, self.centroids, probability, self.dataset.seed, epoch)[: self._samples]
+
+    def _probability(self, epoch: int) -> float:
+        """Of a crop to be centred on a class."""
+        return self.options.class_uniform_pct if epoch <= self.options.max_cu_epoch else 0.0
 
     def __call__(self, epoch: int, start: int) -> SafeDataLoader:
-        """See the class; at the start of an epoch the log says what is drawn."""
-        draws = self._trained(epoch)
-        if start == 0 and self.process.is_main:
+        """An epoch without its first `start` batches; at the start of an epoch the log says what is drawn."""
+        if start == 0 and self.is_main:
             self._report(epoch)
-        return self._loader.epoch(self._sampler(draws, start))
+        self._sampler.set_epoch(self.plan(epoch), start)
+        return self._loader
 
     def audit(self, epoch: int) -> dict:
         """What the epoch draws, over all ranks; see `audit_epoch`."""
         if epoch + 1 < self._seen_epochs:
             self._seen, self._seen_epochs = set(), 0
         for earlier in range(self._seen_epochs, epoch + 1):  # plans are repeatable, so this holds after a resume too
-            self._seen |= {draw.image for draw in self._trained(earlier)}
+            self._seen |= {draw.image for draw in self.plan(earlier)}
         self._seen_epochs = epoch + 1
-        names, draws = self.dataset.split.classes.names, self._trained(epoch)
-        wanted = wanted_histogram(self.centroids, self._share(epoch), len(draws), names)
-        return audit_epoch(epoch, draws, self.dataset.split.epoch_length, self._seen, wanted, names)
+        split, draws = self.dataset.split, self.plan(epoch)
+        wanted = wanted_histogram(self.centroids, self._probability(epoch), len(draws), split.classes.names)
+        return audit_epoch(epoch, draws, split.epoch_length, self._seen, wanted, split.classes.names)
 
     def _report(self, epoch: int) -> None:
         audit = self.audit(epoch)
@@ -89,13 +96,3 @@ class TrainingEpochs:
             get_logger().info(describe_audit(audit))
         if self.audit_path is not None:
             write_audit(self.audit_path, audit)
-
-    def _share(self, epoch: int) -> float:
-        return self.class_uniform_pct if epoch <= self.max_cu_epoch else 0.0
-
-    def _trained(self, epoch: int) -> list[CropSample]:
-        """The draws without the incomplete last batch, which is dropped."""
-        return self.plan(epoch)[: self.batches * self.batch_size * self.process.world_size]
-
-    def _sampler(self, draws: list[CropSample], start: int) -> EpochSampler:
-        return EpochSampler(draws, self.process.rank, self.process.world_size, self.batch_size, start)

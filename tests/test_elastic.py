@@ -4,16 +4,16 @@ import re
 import shutil
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import config
 import eval as evaluation
 import train
 from datasets.sampling.class_uniform import CropSample
-from datasets.sampling.sampler import EpochSampler
 from engine.checkpoint.snapshot import load_snapshot
 from tests.conftest import train_args
+from tests.datasets.trees import sampler
 from tests.processes import launch
 from tests.test_demo import names
 from utils.errors import OptionError
@@ -27,13 +27,14 @@ def accumulation(global_batch: int, bs_mult: int, processes: int) -> int:
 def steps(draws: list, global_batch: int, bs_mult: int, processes: int, first: int, last: int) -> list[list]:
     """Samples of the optimizer steps `first` to `last` of an epoch, in order over processes and batches."""
     accumulate, made = accumulation(global_batch, bs_mult, processes), []
-    ranks = [list(EpochSampler(draws, r, processes, bs_mult, first * accumulate)) for r in range(processes)]
+    ranks = [list(sampler(draws, bs_mult, r, processes, first * accumulate)) for r in range(processes)]
     for step in range(last - first):
         batches = range(step * accumulate, (step + 1) * accumulate)
         made.append([draw.index for batch in batches for rank in ranks for draw in rank[batch]])
     return made
 
 
+@settings(deadline=None)
 @given(
     phases=st.lists(st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2), (4, 1), (4, 2), (1, 8), (8, 1)]), min_size=1),
     left_over=st.integers(0, 7),

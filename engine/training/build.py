@@ -17,7 +17,7 @@ from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
-from datasets.sampling.sampler import EpochSampler
+from datasets.sampling.sampler import count_batches
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_weights, restore_normalization
@@ -88,8 +88,8 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
             " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
         )
-    draws, options = range(splits.train.epoch_length), config.schedule
-    batches = len(EpochSampler(draws, process.rank, process.world_size, options.bs_mult))
+    options = config.schedule
+    batches = count_batches(splits.train.epoch_length, process.world_size, options.bs_mult)
     if batches < options.accumulate:
         raise OptionError(
             f"--accumulate {options.accumulate}: an epoch has {batches} batches; lower it, --global_batch or --bs_mult"
@@ -216,13 +216,9 @@ def build_epochs(
     epochs = TrainingEpochs(
         TrainingDataset(split, transform, config.compute.seed, cache),
         process,
+        data,
         batch_size=config.schedule.bs_mult,
-        class_uniform_pct=data.class_uniform_pct,
-        class_uniform_tile=data.class_uniform_tile,
-        max_cu_epoch=data.max_cu_epoch,
         cache_folder=Path(run.ckpt),
-        num_workers=data.num_workers,
-        worker_timeout=data.worker_timeout,
         limit=TEST_MODE_BATCHES * accumulate if run.test_mode else None,
         audit_path=run.folder / "sampling.jsonl",
     )

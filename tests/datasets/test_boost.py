@@ -10,6 +10,7 @@ import datasets
 from datasets import cityscapes
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
+from datasets.options import DataOptions
 from tests.datasets import trees
 from transforms import build_eval_transform
 from utils.distributed import Process
@@ -39,12 +40,9 @@ def plans(split, folder, epochs=6, share=0.5):
     training = TrainingEpochs(
         TrainingDataset(split, build_eval_transform(), seed=3),
         Process(0, 1, torch.device("cpu")),
+        DataOptions(class_uniform_pct=share, class_uniform_tile=64, num_workers=0),
         batch_size=2,
-        class_uniform_pct=share,
-        class_uniform_tile=64,
-        max_cu_epoch=100,
         cache_folder=folder,
-        num_workers=0,
     )
     return [training.plan(epoch) for epoch in range(epochs)]
 

@@ -12,13 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import camvid
 from datasets.cache import cache_key, open_cache
 from datasets.dataset import TrainingDataset
-from datasets.loader import build_train_loader
 from datasets.pixel_file import PixelFile
 from datasets.sampling.class_uniform import load_centroids, sample_epoch
-from datasets.sampling.sampler import EpochSampler
 from datasets.synthetic.split import SyntheticSplit
 from tests.conftest import launch
 from tests.datasets import trees
@@ -31,12 +28,7 @@ linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux"
 @pytest.fixture
 def split(tmp_path):
     """Images of different sizes."""
-    rng = np.random.default_rng(0)
-    for i in range(6):
-        size = (20 + i, 30 - i)
-        trees.save(tmp_path / "data" / "train" / f"s{i}.png", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
-        trees.save(tmp_path / "data" / "trainannot" / f"s{i}.png", rng.integers(0, 12, size).astype(np.uint8))
-    return camvid.build_split(tmp_path / "data", "train")
+    return trees.noisy_split(tmp_path / "data", [(20 + i, 30 - i) for i in range(6)])
 
 
 def only_file(folder: Path) -> Path:
@@ -52,10 +44,10 @@ def test_samples_are_the_same_with_a_cache(split, tmp_path, where):
         image, label = cache.load(index)
         assert np.array_equal(image, split.load_image(index)) and np.array_equal(label, split.load_label(index))
         assert not image.flags.writeable and not label.flags.writeable
-    sampler = EpochSampler(sample_epoch(6, load_centroids(split, 16), 0.5, 0, 0), 0, 1, 2)
+    sampler = trees.sampler(sample_epoch(6, load_centroids(split, 16), 0.5, 0, 0), 2)
     transform = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
     batches = [
-        list(build_train_loader(TrainingDataset(split, transform, 0, kept), sampler, workers))
+        list(trees.train_loader(TrainingDataset(split, transform, 0, kept), sampler, workers))
         for kept, workers in ((None, 0), (cache, 0), (cache, 2))
     ]
     for plain, *others in zip(*batches, strict=True):
@@ -64,10 +56,10 @@ def test_samples_are_the_same_with_a_cache(split, tmp_path, where):
 
 
 def test_windows_travel_through_workers(split, tmp_path):
-    sampler = EpochSampler(sample_epoch(6, None, 0, 0, 0), 0, 1, 3)
+    sampler = trees.sampler(sample_epoch(6, None, 0, 0, 0), 3)
     transform = CropWindow(RandomAugment(AugmentOptions(crop_size=16)))
     dataset = TrainingDataset(split, transform, 0, open_cache(split, "disk", tmp_path))
-    alone, others = (list(build_train_loader(dataset, sampler, workers)) for workers in (0, 2))
+    alone, others = (list(trees.train_loader(dataset, sampler, workers)) for workers in (0, 2))
     for a, b in zip(alone, others, strict=True):
         assert torch.equal(a["windows"], b["windows"]) and a["windows"].dtype == torch.uint8
         assert a["shapes"] == b["shapes"] and a["augmentation"] == b["augmentation"] and len(a["name"]) == 3
@@ -145,7 +137,7 @@ SCRIPT = """
 import sys, time
 from pathlib import Path
 from datasets.cache import open_cache
-from datasets.synthetic import SyntheticSplit
+from datasets.synthetic.split import SyntheticSplit
 cache = open_cache(SyntheticSplit("train", count=2, height=256, width=512), "ram", Path("x"))
 print(cache.path, flush=True)
 time.sleep(60)

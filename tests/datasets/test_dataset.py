@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from datasets import camvid, cityscapes
+from datasets import cityscapes
 from datasets.dataset import EvaluationDataset, TrainingDataset
-from datasets.loader import TrainLoader, build_eval_loader, build_train_loader
+from datasets.loader import build_eval_loader
 from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from tests.datasets import trees
@@ -26,17 +26,13 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def split(tmp_path):
-    rng = np.random.default_rng(0)
-    for i in range(8):
-        trees.save(tmp_path / "train" / f"s{i}.png", rng.integers(0, 256, (20, 30, 3)).astype(np.uint8))
-        trees.save(tmp_path / "trainannot" / f"s{i}.png", rng.integers(0, 12, (20, 30)).astype(np.uint8))
-    return camvid.build_split(tmp_path, "train")
+    return trees.noisy_split(tmp_path, [(20, 30)] * 8)
 
 
-def train_batches(split, num_workers=0, seed=0, **options):
+def train_batches(split, num_workers=0, seed=0, start=0):
     plan = sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=0)
     dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), seed)
-    return build_train_loader(dataset, EpochSampler(plan, 0, 1, 2, **options), num_workers)
+    return trees.train_loader(dataset, trees.sampler(plan, 2, start=start), num_workers)
 
 
 def test_a_training_batch_keeps_the_contract(split):
@@ -60,7 +56,7 @@ def equal(first, second):
 def test_samples_are_the_same_with_and_without_workers_and_after_a_late_start(split):
     alone = list(train_batches(split))
     assert equal(alone, list(train_batches(split, num_workers=2)))
-    assert equal(alone[3:], list(train_batches(split, num_workers=1, start_step=3)))
+    assert equal(alone[3:], list(train_batches(split, num_workers=1, start=3)))
     assert not equal(alone, list(train_batches(split, seed=1)))
 
 
@@ -155,10 +151,10 @@ class Hanging:
 
 def test_a_worker_that_hangs_is_reported_in_time_and_killed(split):
     plan = sample_epoch(len(split), None, 0, seed=0, epoch=0)
-    loader = TrainLoader(TrainingDataset(split, Hanging(), 0), num_workers=2, timeout=1)
+    loader = trees.train_loader(TrainingDataset(split, Hanging(), 0), trees.sampler(plan, 2), 2, timeout=1)
     started = time.monotonic()
     with pytest.raises(EnvironmentFault, match="no batch for 1 s.*--num_workers.*--worker_timeout"):
-        list(loader.epoch(EpochSampler(plan, 0, 1, 2)))
+        list(loader)
     del loader
     assert time.monotonic() - started < 20 and not multiprocessing.active_children()
 
@@ -171,23 +167,25 @@ class Where:
 
 
 def test_workers_live_as_long_as_the_run_and_start_where_told(split):
-    plan = sample_epoch(len(split), None, 0, seed=0, epoch=0)
-    loader = TrainLoader(TrainingDataset(split, Where(), 0), num_workers=1, timeout=60)
-    names = [[name for batch in loader.epoch(EpochSampler(plan, 0, 1, 2, first)) for name in batch["name"]]
-             for first in (0, 3, 0)]  # fmt: skip
-    assert [len(part) for part in names] == [8, 2, 8] and len({name for part in names for name in part}) == 1
+    plan, sampler = sample_epoch(len(split), None, 0, seed=0, epoch=0), EpochSampler(0, 1, 2)
+    loader, parts = trees.train_loader(TrainingDataset(split, Where(), 0), sampler, 1, timeout=60), []
+    for start in (0, 3, 0):
+        sampler.set_epoch(plan, start)
+        parts.append([name for batch in loader for name in batch["name"]])
+    assert [len(part) for part in parts] == [8, 2, 8] and len({name for part in parts for name in part}) == 1
 
 
 def test_epochs_of_one_loader_are_those_of_new_ones(split):
     plans = [sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
     dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), 0)
-    loader = TrainLoader(dataset, num_workers=2)
-    iterator = iter(loader.epoch(EpochSampler(plans[0], 0, 1, 2)))
+    sampler = trees.sampler(plans[0], 2)
+    loader = trees.train_loader(dataset, sampler, 2)
+    iterator = iter(loader)
     next(iterator)  # an epoch that is left early
     iterator.close()
     for plan in plans:
-        sampler = EpochSampler(plan, 0, 1, 2)
-        assert equal(list(loader.epoch(sampler)), list(build_train_loader(dataset, sampler)))
+        sampler.set_epoch(plan)
+        assert equal(list(loader), list(trees.train_loader(dataset, trees.sampler(plan, 2))))
 
 
 class Slow:

@@ -10,67 +10,49 @@ import torch
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.folder import build_split
-from tests.conftest import launch, make_scenes
+from datasets.options import DataOptions
+from tests.conftest import make_scenes
+from transforms import AugmentOptions, RandomAugment, TrainTransform
 from utils.distributed import Process
 
-# one process of a run: leaves what its loader was told to draw, and what it drew
-RANK = """
-import json, sys
-from pathlib import Path
-from datasets.dataset import TrainingDataset
-from datasets.epochs import TrainingEpochs
-from datasets.folder import build_split
-from transforms import AugmentOptions, RandomAugment, TrainTransform
-from utils import distributed
-from utils.logging import setup_logging
-
-data, out = map(Path, sys.argv[1:])
-with distributed.job("cpu") as process:
-    setup_logging(process.is_main, out / "log.txt")
-    transform = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
-    dataset = TrainingDataset(build_split(data, "train"), transform, seed=3)
-    epochs = TrainingEpochs(dataset, process, batch_size=2, class_uniform_pct=0.5, class_uniform_tile=16,
-                            max_cu_epoch=9, cache_folder=out, num_workers=0, audit_path=out / "sampling.jsonl")
-loader = epochs(0, 0)
-told = [draw.index for batch in loader.batch_sampler for draw in batch]
-names = [name for batch in loader for name in batch["name"]]
-(out / f"rank{process.rank}.json").write_text(json.dumps({"told": told, "names": names}))
-"""
+TRANSFORM = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
 
 
-def build_epochs(data, out, **changes):
-    options = {"batch_size": 2, "class_uniform_pct": 0.5, "class_uniform_tile": 16, "max_cu_epoch": 1, "num_workers": 0}
-    dataset = TrainingDataset(build_split(data, "train"), lambda sample, rng: sample, seed=3)
-    process = Process(0, 1, torch.device("cpu"))
-    return TrainingEpochs(dataset, process, **(options | {"cache_folder": out} | changes))
+def build_epochs(data, out, rank=0, world_size=1, audit_path=None, pct=0.5):
+    options = DataOptions(class_uniform_pct=pct, class_uniform_tile=16, max_cu_epoch=1, num_workers=0)
+    dataset = TrainingDataset(build_split(data, "train"), TRANSFORM, seed=3)
+    process = Process(rank, world_size, torch.device("cpu"))
+    return TrainingEpochs(dataset, process, options, 2, out, audit_path=audit_path)
 
 
-def test_two_processes_partition_the_epoch(tmp_path):
-    data = make_scenes(tmp_path / "data", 13)
-    (tmp_path / "rank.py").write_text(RANK)
-    done = launch([str(tmp_path / "rank.py"), str(data), str(tmp_path)], processes=2)
-    assert done.returncode == 0, done.stderr
-    ranks = [json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1)]
-    assert [len(rank["told"]) for rank in ranks] == [6, 6]
-    assert sorted(ranks[0]["told"] + ranks[1]["told"]) == list(range(12))  # 13 samples: the last fills no batch
-    plan = build_epochs(data, tmp_path / "alone").plan(0)
-    names = build_split(data, "train").names
-    assert Counter(ranks[0]["names"] + ranks[1]["names"]) == Counter(names[draw.image] for draw in plan[:12])
-    assert (tmp_path / "log.txt").read_text().count("epoch 0: ") == 1  # rank 0 alone speaks and writes
-    assert len((tmp_path / "sampling.jsonl").read_text().splitlines()) == 1
+def test_two_processes_partition_the_epoch(tmp_path, monkeypatch, caplog):
+    data, path, received, told, loaded = make_scenes(tmp_path / "data", 13), tmp_path / "audit.jsonl", [], [], []
+    # the second process gets the first one's centroids, and looks for none
+    monkeypatch.setattr("datasets.epochs.from_first_rank", lambda make: received or received.extend(make()) or received)
+    for rank in (0, 1):
+        epochs = build_epochs(data, tmp_path / f"cache{rank}", rank, 2, path)
+        with caplog.at_level("INFO", "fenet"):
+            loader = epochs(0, 0)
+        told.append([draw.index for batch in loader.batch_sampler for draw in batch])
+        loaded += [name for batch in loader for name in batch["name"]]
+    assert [len(indices) for indices in told] == [6, 6]
+    assert sorted(sum(told, [])) == list(range(12))  # 13 samples: the last fills no batch
+    assert Counter(loaded) == Counter(epochs.dataset.split.names[draw.image] for draw in epochs.plan(0))
+    assert caplog.text.count("epoch 0: ") == len(path.read_text().splitlines()) == 1  # rank 0 alone speaks and writes
+    assert not (tmp_path / "cache1").exists()
 
 
 def test_the_audit_counts_what_is_drawn(tmp_path):
     epochs = build_epochs(make_scenes(tmp_path / "data", 21), tmp_path)
     audit = epochs.audit(0)
-    draws = epochs.plan(0)[:20]
+    draws = epochs.plan(0)
     assert audit["crops"] == 20 and sum(audit["class_crops"].values()) == sum(d.class_id is not None for d in draws)
     assert sum(audit["class_crops_wanted"].values()) == pytest.approx(10)
     assert set(audit["class_crops_wanted"].values()) == {2.5}
     assert audit["images_drawn"] == len({draw.image for draw in draws}) / 21 == audit["images_drawn_so_far"]
     later = epochs.audit(2)  # max_cu_epoch is 1
     assert set(later["class_crops_wanted"].values()) == set(later["class_crops"].values()) == {0}
-    drawn = {draw.image for epoch in range(3) for draw in epochs.plan(epoch)[:20]}
+    drawn = {draw.image for epoch in range(3) for draw in epochs.plan(epoch)}
     assert later["images_drawn_so_far"] == len(drawn) / 21
     assert epochs.audit(0) == audit
 
@@ -98,6 +80,6 @@ def test_lines_of_an_earlier_run_are_replaced(tmp_path):
 
 
 def test_without_class_uniform_sampling_every_image_comes_once(tmp_path):
-    epochs = build_epochs(make_scenes(tmp_path / "data", 8), tmp_path, class_uniform_pct=0.0)
+    epochs = build_epochs(make_scenes(tmp_path / "data", 8), tmp_path, pct=0.0)
     audit = epochs.audit(0)
     assert audit["images_drawn"] == 1 and not np.any(list(audit["class_crops"].values()))

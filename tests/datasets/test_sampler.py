@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from datasets.sampling.class_uniform import sample_epoch
-from datasets.sampling.sampler import EpochSampler, evaluation_indices
+from datasets.sampling.sampler import evaluation_indices
+from tests.datasets.trees import sampler
 from utils.errors import OptionError
 
 sizes = st.tuples(st.integers(0, 200), st.integers(1, 9), st.integers(1, 7))
@@ -19,28 +20,28 @@ def test_ranks_share_the_plan_in_order_and_nobody_gets_a_sample_twice(size, star
     group = world_size * batch_size
     if num_images < group:
         with pytest.raises(OptionError, match="--bs_mult"):
-            EpochSampler(plan, 0, world_size, batch_size)
+            sampler(plan, batch_size, 0, world_size)
         return
-    samplers = [EpochSampler(plan, rank, world_size, batch_size, start_step) for rank in range(world_size)]
-    per_rank = [list(sampler) for sampler in samplers]
+    samplers = [sampler(plan, batch_size, rank, world_size, start_step) for rank in range(world_size)]
+    per_rank = [list(one) for one in samplers]
     steps = max(0, num_images // group - start_step)
-    assert [len(batches) for batches in per_rank] == [len(sampler) for sampler in samplers] == [steps] * world_size
+    assert [len(batches) for batches in per_rank] == [len(one) for one in samplers] == [steps] * world_size
     merged = [draw for step in zip(*per_rank, strict=True) for batch in step for draw in batch]
     assert merged == plan[start_step * group :][: steps * group]
 
 
 def test_a_late_start_is_the_tail_of_the_undisturbed_epoch():
     plan = sample_epoch(50, None, 0.0, seed=0, epoch=0)
-    whole = list(EpochSampler(plan, 1, 2, 3))
+    whole = list(sampler(plan, 3, 1, 2))
     assert len(whole) == 8
-    assert list(EpochSampler(plan, 1, 2, 3, start_step=5)) == whole[5:]
-    assert list(EpochSampler(plan, 1, 2, 3, start_step=8)) == []
+    assert list(sampler(plan, 3, 1, 2, start=5)) == whole[5:]
+    assert list(sampler(plan, 3, 1, 2, start=8)) == []
 
 
 def test_the_split_over_processes_does_not_change_the_global_batch():
     plan = sample_epoch(64, None, 0.0, seed=0, epoch=0)
-    alone = [set(batch) for batch in EpochSampler(plan, 0, 1, 8)]
-    shared = [{*a, *b} for a, b in zip(EpochSampler(plan, 0, 2, 4), EpochSampler(plan, 1, 2, 4), strict=True)]
+    alone = [set(batch) for batch in sampler(plan, 8)]
+    shared = [{*a, *b} for a, b in zip(sampler(plan, 4, 0, 2), sampler(plan, 4, 1, 2), strict=True)]
     assert alone == shared
 
 

@@ -8,6 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import camvid
+from datasets.base import FileSplit
+from datasets.dataset import TrainingDataset
+from datasets.loader import SafeDataLoader
+from datasets.sampling.sampler import EpochSampler
+
 REAL_CAMVID = Path(os.environ.get("FENET_CAMVID", Path(__file__).parents[3] / "shared" / "data" / "camvid"))
 needs_camvid = pytest.mark.skipif(
     not (REAL_CAMVID / "trainannot").is_dir(), reason=f"needs CamVid at {REAL_CAMVID}; set FENET_CAMVID"
@@ -22,6 +28,28 @@ def save(path: Path, array: np.ndarray) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(array).save(path)
     return path
+
+
+def sampler(samples: list, batch_size: int, rank: int = 0, world_size: int = 1, start: int = 0) -> EpochSampler:
+    """A sampler that was told an epoch's samples."""
+    made = EpochSampler(rank, world_size, batch_size)
+    made.set_epoch(samples, start)
+    return made
+
+
+def train_loader(dataset: TrainingDataset, batches: EpochSampler, num_workers: int = 0, **options) -> SafeDataLoader:
+    """A training loader as `TrainingEpochs` has one."""
+    options |= {"num_workers": num_workers, "persistent_workers": num_workers > 0}
+    return SafeDataLoader(dataset, batch_sampler=batches, **options)
+
+
+def noisy_split(root: Path, sizes: list[Size]) -> FileSplit:
+    """CamVid's train split with an image and a label of random pixels for each size."""
+    rng = np.random.default_rng(0)
+    for i, size in enumerate(sizes):
+        save(root / "train" / f"s{i}.png", rng.integers(0, 256, (*size, 3)).astype(np.uint8))
+        save(root / "trainannot" / f"s{i}.png", rng.integers(0, 12, size).astype(np.uint8))
+    return camvid.build_split(root, "train")
 
 
 def gray(value: int, height: int = 4, width: int = 6) -> np.ndarray:

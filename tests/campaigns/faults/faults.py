@@ -26,8 +26,8 @@ FAULTS = (
     Fault(
         "the sampler is shifted by one batch after a resume",
         "datasets/sampling/sampler.py",
-        "for step in range(self.start_step, len(self.plan) // self.global_batch):",
-        "for step in range(max(0, self.start_step - 1), len(self.plan) // self.global_batch):",
+        "for step in range(self.start, self.end):",
+        "for step in range(max(0, self.start - 1), self.end):",
         ("tests/datasets/test_sampler.py",),
     ),
     Fault(
