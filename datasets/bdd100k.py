@@ -8,7 +8,15 @@ from pathlib import Path
 
 from datasets import cityscapes
 from datasets.base import FileSplit
-from datasets.layout import check_folder, check_single_cv, check_split, check_unique, folder_items
+from datasets.layout import (
+    OnUnpaired,
+    check_folder,
+    check_single_cv,
+    check_split,
+    check_unique,
+    folder_items,
+    raise_error,
+)
 from utils.constants import IGNORE_LABEL
 
 PARTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
@@ -23,7 +31,7 @@ CLASSES = replace(
 )
 
 
-def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
     """One split.
 
     Args:
@@ -31,6 +39,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
             lie in `bdd100k`.
         split: `train`, `val`, `trainval` or `test` (without labels).
         cv: Only 0, the official split.
+        on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:
         OptionError: Unknown split or fold.
@@ -45,5 +54,5 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
     items = []
     for part in PARTS[split]:
         label_folder = None if split == "test" else base / labels / part
-        items += folder_items(root, base / images / part, label_folder, EXPECTED, tails=("", tail))
+        items += folder_items(root, base / images / part, label_folder, EXPECTED, on_unpaired, tails=("", tail))
     return FileSplit("bdd100k", split, CLASSES, check_unique(items))

@@ -6,7 +6,7 @@ Source: Brostow et al., Segmentation and Recognition Using Structure from Motion
 from pathlib import Path
 
 from datasets.base import ClassTable, FileSplit
-from datasets.layout import check_single_cv, check_split, check_unique, folder_items
+from datasets.layout import OnUnpaired, check_single_cv, check_split, check_unique, folder_items, raise_error
 from utils.constants import IGNORE_LABEL
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -36,13 +36,14 @@ CLASSES = ClassTable(
 )
 
 
-def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
     """One split, paired by name without suffix; all splits are labelled. List files are not read.
 
     Args:
         root: Folder with `train`, `trainannot` and so on.
         split: `train`, `val`, `trainval` or `test`.
         cv: Only 0, the official split.
+        on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:
         OptionError: Unknown split or fold.
@@ -52,5 +53,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
     check_split("camvid", split, SPLITS)
     check_single_cv("camvid", cv)
     parts = ("train", "val") if split == "trainval" else (split,)
-    items = [item for part in parts for item in folder_items(root, root / part, root / f"{part}annot", EXPECTED)]
+    items = [
+        item for part in parts for item in folder_items(root, root / part, root / f"{part}annot", EXPECTED, on_unpaired)
+    ]
     return FileSplit("camvid", split, CLASSES, check_unique(items))

@@ -9,6 +9,7 @@ from pathlib import Path
 from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.layout import (
     LABEL_SUFFIXES,
+    OnUnpaired,
     check_cv,
     check_folder,
     check_split,
@@ -17,6 +18,7 @@ from datasets.layout import (
     list_files,
     list_folders,
     pair_files,
+    raise_error,
 )
 from datasets.reading import IMAGE_SUFFIXES
 from utils.constants import IGNORE_LABEL
@@ -63,7 +65,7 @@ CLASSES = ClassTable(
 )
 
 
-def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
     """One split; `train_extra` has coarse labels, `test` none (the published ones are void), the others fine ones.
 
     Args:
@@ -72,6 +74,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         split: `train`, `val`, `trainval`, `test` or `train_extra`.
         cv: 0 is the official split. With c val cities, fold k validates the cities k*c to (k+1)*c of the sorted val
             cities followed by the sorted train cities, and trains on the others. `train_extra` is in no fold.
+        on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:
         OptionError: Unknown split or fold.
@@ -84,11 +87,11 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
     if split == COARSE_SPLIT:
         images = _below(root, "leftImg8bit", "leftImg8bit_trainextra", COARSE_SPLIT)
         labels = _below(root, "gtCoarse", "gtCoarse", COARSE_SPLIT)
-        items = _items(root, _cities(root, images / COARSE_SPLIT), labels, COARSE_TAIL)
+        items = _items(root, _cities(root, images / COARSE_SPLIT), labels, COARSE_TAIL, on_unpaired)
     else:
         images = _below(root, "leftImg8bit", "leftImg8bit_trainvaltest")
         labels = None if split == "test" else _below(root, "gtFine", "gtFine_trainvaltest")
-        items = _items(root, _split_cities(root, images, split, cv), labels, FINE_TAIL)
+        items = _items(root, _split_cities(root, images, split, cv), labels, FINE_TAIL, on_unpaired)
     built = FileSplit("cityscapes", split, CLASSES, check_unique(items))
     if split == "test":
         built.submission_size, built.submission_count = (1024, 2048), 1525
@@ -126,7 +129,9 @@ def _split_cities(root: Path, images: Path, split: str, cv: int) -> list[Path]:
     return [city for city in cities if (city in fold) == (split == "val")]
 
 
-def _items(root: Path, cities: list[Path], labels: Path | None, label_tail: str) -> list[FileItem]:
+def _items(
+    root: Path, cities: list[Path], labels: Path | None, label_tail: str, on_unpaired: OnUnpaired
+) -> list[FileItem]:
     """The cities' samples; `labels` has folders like those of the images, or is None where there are no labels."""
     images = _city_files(cities, IMAGE_TAIL, IMAGE_SUFFIXES)
     if not images:
@@ -136,7 +141,7 @@ def _items(root: Path, cities: list[Path], labels: Path | None, label_tail: str)
     else:
         folders = [labels / city.parent.name / city.name for city in cities]
         label_files = _city_files([folder for folder in folders if folder.is_dir()], label_tail, LABEL_SUFFIXES)
-        items = pair_files(images, label_files, labels, label_tail)
+        items = pair_files(images, label_files, labels, on_unpaired, label_tail)
     return [replace(item, name=Path(item.name).name) for item in items]
 
 

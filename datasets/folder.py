@@ -11,6 +11,7 @@ from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.class_file import checked_color, checked_id, checked_name, read_rows
 from datasets.layout import (
     LABEL_SUFFIXES,
+    OnUnpaired,
     check_folder,
     check_single_cv,
     check_split,
@@ -19,6 +20,7 @@ from datasets.layout import (
     folder_items,
     list_files,
     pair_files,
+    raise_error,
 )
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
@@ -28,7 +30,7 @@ VAL_SHARE = 0.2
 EXPECTED = "images/[train|val|test/], masks/[train|val|test/] (8-bit PNG of label ids) and classes.json"
 
 
-def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
     """One split of a folder of images and masks; names keep their path below `images/[split/]`.
 
     With `images/train` or `images/val` those folders are the splits. Otherwise all images (but `images/test`) are one
@@ -39,6 +41,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         root: Folder with `images`, `masks` and `classes.json`.
         split: `train`, `val`, `trainval` or `test`.
         cv: Only 0.
+        on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:
         OptionError: Unknown split or fold.
@@ -52,13 +55,19 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
     classes = load_classes(root / "classes.json")
     if split == "test":
         masks = root / "masks" / "test"
-        items = folder_items(root, root / "images" / "test", masks if masks.is_dir() else None, EXPECTED, nested=True)
+        items = folder_items(
+            root, root / "images" / "test", masks if masks.is_dir() else None, EXPECTED, on_unpaired, nested=True
+        )
     elif (root / "images" / "train").is_dir() or (root / "images" / "val").is_dir():
         parts = ("train", "val") if split == "trainval" else (split,)
         folders = [(root / "images" / part, root / "masks" / part) for part in parts]
-        items = [item for images, masks in folders for item in folder_items(root, images, masks, EXPECTED, nested=True)]
+        items = [
+            item
+            for images, masks in folders
+            for item in folder_items(root, images, masks, EXPECTED, on_unpaired, nested=True)
+        ]
     else:
-        items = _pool_items(root, split)
+        items = _pool_items(root, split, on_unpaired)
     return FileSplit("folder", split, classes, check_unique(items))
 
 
@@ -92,7 +101,7 @@ def _generated_color(number: int) -> list[int]:
     return color
 
 
-def _pool_items(root: Path, split: str) -> list[FileItem]:
+def _pool_items(root: Path, split: str, on_unpaired: OnUnpaired) -> list[FileItem]:
     """The labelled pool, or the share of it that the hash of the names gives to `split`."""
     image_folder, mask_folder = root / "images", root / "masks"
     check_folder(root, mask_folder, EXPECTED)
@@ -102,7 +111,7 @@ def _pool_items(root: Path, split: str) -> list[FileItem]:
     )
     if not images:
         raise empty_error(root, image_folder, EXPECTED)
-    items = pair_files(images, masks, mask_folder)
+    items = pair_files(images, masks, mask_folder, on_unpaired)
     if split == "trainval":
         return items
     if len(items) < 2:

@@ -9,12 +9,14 @@ from pathlib import Path
 from datasets.base import ClassTable, FileSplit
 from datasets.layout import (
     LABEL_SUFFIXES,
+    OnUnpaired,
     check_folder,
     check_single_cv,
     check_split,
     check_unique,
     folder_items,
     list_files,
+    raise_error,
 )
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
@@ -62,13 +64,14 @@ CLASSES = ClassTable(
 )
 
 
-def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
     """One split; a sample's name holds its sequence, because the names of frames repeat.
 
     Args:
         root: Folder with `leftImg8bit` and `gtFine`, of one part of the data set or of both.
         split: `train`, `val`, `trainval` or `test` (without labels).
         cv: Only 0, the official split.
+        on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:
         OptionError: Unknown split or fold.
@@ -83,7 +86,9 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         if labels is not None:
             check_folder(root, root / "leftImg8bit", EXPECTED)
             _check_level3(root, labels)
-        items += folder_items(root, root / "leftImg8bit" / part, labels, EXPECTED, nested=True, tails=TAILS)
+        items += folder_items(
+            root, root / "leftImg8bit" / part, labels, EXPECTED, on_unpaired, nested=True, tails=TAILS
+        )
     return FileSplit("idd", split, CLASSES, check_unique(items))
 
 

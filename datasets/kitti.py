@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets.base import FileSplit
 from datasets.cityscapes import CLASSES
-from datasets.layout import check_cv, check_split, folder_items
+from datasets.layout import OnUnpaired, check_cv, check_split, folder_items, raise_error
 from utils.errors import DataError
 
 SPLITS = ("train", "val", "trainval", "test")
@@ -15,7 +15,7 @@ NUM_FOLDS = 5
 EXPECTED = "training/image_2, training/semantic (8-bit PNG of label ids) and testing/image_2"
 
 
-def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
     """One split. The authors publish no validation split, so `val` is a fold of the labelled images.
 
     Args:
@@ -23,6 +23,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
         split: `train`, `val`, `trainval` (all labelled images) or `test` (without labels).
         cv: Fold that `val` holds and `train` leaves out, 0 to 4: a fifth of the sorted names, in one piece, because
             neighbouring names can be of one drive.
+        on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:
         OptionError: Unknown split or fold.
@@ -32,9 +33,9 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
     check_split("kitti", split, SPLITS)
     check_cv("kitti", cv, NUM_FOLDS)
     if split == "test":
-        items = folder_items(root, root / "testing" / "image_2", None, EXPECTED)
+        items = folder_items(root, root / "testing" / "image_2", None, EXPECTED, on_unpaired)
     else:
-        items = folder_items(root, root / "training" / "image_2", root / "training" / "semantic", EXPECTED)
+        items = folder_items(root, root / "training" / "image_2", root / "training" / "semantic", EXPECTED, on_unpaired)
     if split in ("train", "val"):
         if len(items) < NUM_FOLDS:
             raise DataError(f"{root / 'training' / 'image_2'}: {len(items)} images for {NUM_FOLDS} folds; add more")

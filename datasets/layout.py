@@ -1,15 +1,20 @@
 """Finding samples below a root: checked splits and folders, listed files, images paired with labels."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from datasets.base import FileItem
-from datasets.pairing import report_unpaired
 from datasets.reading import IMAGE_SUFFIXES
 from utils.errors import DataError, OptionError
 
 LABEL_SUFFIXES = (".png",)
+OnUnpaired = Callable[[DataError], None]  # told of images without labels and of labels without images
+
+
+def raise_error(error: DataError) -> None:
+    """Raises `error`: what an unpaired file is to all but tools that look at damaged data."""
+    raise error
 
 
 def check_split(dataset: str, split: str, allowed: Sequence[str]) -> None:
@@ -46,6 +51,7 @@ def folder_items(
     images: Path,
     labels: Path | None,
     expected: str,
+    on_unpaired: OnUnpaired = raise_error,
     nested: bool = False,
     tails: tuple[str, str] = ("", ""),
 ) -> list[FileItem]:
@@ -56,6 +62,7 @@ def folder_items(
         images: Folder of images.
         labels: Folder of labels, or None where there are none.
         expected: The layout below `root`, for messages.
+        on_unpaired: See `pair_files`.
         nested: Look into subfolders too; they become part of a sample's name.
         tails: What an image's and a label's name end with before the suffix; it is no part of the sample's name.
 
@@ -70,7 +77,7 @@ def folder_items(
         raise empty_error(root, images, expected)
     if labels is None:
         return [FileItem(name, path, None) for name, path in found.items()]
-    return pair_files(found, list_files(labels, LABEL_SUFFIXES, nested, tails[1]), labels, tails[1])
+    return pair_files(found, list_files(labels, LABEL_SUFFIXES, nested, tails[1]), labels, on_unpaired, tails[1])
 
 
 def list_files(
@@ -117,19 +124,25 @@ def _entries(folder: Path, nested: bool = False, above: tuple[str, ...] = ()) ->
             yield from _entries(path, nested, above)
 
 
-def pair_files(images: dict[str, Path], labels: dict[str, Path], label_folder: Path, tail: str = "") -> list[FileItem]:
+def pair_files(
+    images: dict[str, Path],
+    labels: dict[str, Path],
+    label_folder: Path,
+    on_unpaired: OnUnpaired = raise_error,
+    tail: str = "",
+) -> list[FileItem]:
     """Image and label files with the same name -> items, in the order of the images.
 
-    Raises:
-        DataError: An image has no label, or a label no image; the message names the first and counts them.
+    `on_unpaired` is called where an image has no label, and where a label has no image, with an error that names the
+    first and counts them; where it returns, the complete samples are left.
     """
     missing = sorted(images.keys() - labels.keys())
     if missing:
-        report_unpaired(_missing_error(label_folder / f"{missing[0]}{tail}.png", images[missing[0]], len(missing)))
+        on_unpaired(_missing_error(label_folder / f"{missing[0]}{tail}.png", images[missing[0]], len(missing)))
     extra = sorted(labels.keys() - images.keys())
     if extra:
         remedy = f"add the image ({', '.join(IMAGE_SUFFIXES)}) or remove the label"
-        report_unpaired(DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); {remedy}"))
+        on_unpaired(DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); {remedy}"))
     return [FileItem(name, image, labels[name]) for name, image in images.items() if name in labels]
 
 

@@ -7,7 +7,15 @@ from pathlib import Path
 
 from datasets.base import ClassTable, FileSplit
 from datasets.class_file import checked_color, checked_name, read_rows
-from datasets.layout import check_folder, check_single_cv, check_split, check_unique, folder_items
+from datasets.layout import (
+    OnUnpaired,
+    check_folder,
+    check_single_cv,
+    check_split,
+    check_unique,
+    folder_items,
+    raise_error,
+)
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
 
@@ -22,13 +30,14 @@ CONFIGS = ("config_v1.2.json", "config.json")  # of the archives 2.0 and 1.2
 EXPECTED = "config.json, training/images, training/labels, validation/... and testing/images (or those of archive 2.0)"
 
 
-def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
+def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
     """One split with the classes of version 1.2, from the archive of version 1.2 or 2.0.
 
     Args:
         root: Folder with `config.json` and `training/labels`, or with `config_v1.2.json` and `training/v1.2/labels`.
         split: `train`, `val`, `trainval` or `test` (without labels).
         cv: Only 0, the official split.
+        on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:
         OptionError: Unknown split or fold.
@@ -45,7 +54,7 @@ def build_split(root: Path, split: str, cv: int = 0) -> FileSplit:
     for part in PARTS[split]:
         nested = root / part / "v1.2" / "labels"
         labels = nested if nested.is_dir() else root / part / "labels"
-        items += folder_items(root, root / part / "images", None if split == "test" else labels, EXPECTED)
+        items += folder_items(root, root / part / "images", None if split == "test" else labels, EXPECTED, on_unpaired)
     return FileSplit("mapillary", split, classes, check_unique(items))
 
 

@@ -168,7 +168,7 @@ class Where:
 
 def test_workers_live_as_long_as_the_run_and_start_where_told(split):
     plan, sampler = sample_epoch(len(split), None, 0, seed=0, epoch=0), EpochSampler(0, 1, 2)
-    loader, parts = trees.train_loader(TrainingDataset(split, Where(), 0), sampler, 1, timeout=60), []
+    loader, parts = trees.train_loader(TrainingDataset(split, Where(), 0), sampler, 1, persistent_workers=True), []
     for start in (0, 3, 0):
         sampler.set_epoch(plan, start)
         parts.append([name for batch in loader for name in batch["name"]])
@@ -179,7 +179,7 @@ def test_epochs_of_one_loader_are_those_of_new_ones(split):
     plans = [sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
     dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), 0)
     sampler = trees.sampler(plans[0], 2)
-    loader = trees.train_loader(dataset, sampler, 2)
+    loader = trees.train_loader(dataset, sampler, 2, persistent_workers=True)
     iterator = iter(loader)
     next(iterator)  # an epoch that is left early
     iterator.close()

@@ -38,9 +38,8 @@ def sampler(samples: list, batch_size: int, rank: int = 0, world_size: int = 1, 
 
 
 def train_loader(dataset: TrainingDataset, batches: EpochSampler, num_workers: int = 0, **options) -> SafeDataLoader:
-    """A training loader as `TrainingEpochs` has one."""
-    options |= {"num_workers": num_workers, "persistent_workers": num_workers > 0}
-    return SafeDataLoader(dataset, batch_sampler=batches, **options)
+    """Loader of the samples that the sampler was told."""
+    return SafeDataLoader(dataset, batch_sampler=batches, num_workers=num_workers, **options)
 
 
 def noisy_split(root: Path, sizes: list[Size]) -> FileSplit:
