@@ -1,27 +1,30 @@
 """The data sets by name. Adding one = one file with `build_split` and one line below.
 
-Such a file also has `CLASSES` where they are fixed, and `COARSE_SPLIT` where a split has coarse labels.
+Such a file also has `CLASSES` where they are fixed, `COARSE_SPLIT` where a split has coarse labels, and
+`PUBLISHED_COUNTS` (split -> samples) where its authors give them. Options, help, doctor and tests find it here.
 """
 
+import inspect
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from datasets import bdd100k, camvid, cityscapes, folder, idd, kitti, mapillary
 from datasets.base import ClassTable, Split
 from datasets.boost import BoostedSplit
-from datasets.synthetic import split as synthetic
+from datasets.layout import OnUnpaired, raise_error
 from utils.errors import OptionError
 
-_REGISTRY: dict[str, ModuleType] = {
-    "bdd100k": bdd100k,
-    "camvid": camvid,
-    "cityscapes": cityscapes,
-    "folder": folder,
-    "idd": idd,
-    "kitti": kitti,
-    "mapillary": mapillary,
-    "synthetic": synthetic,
+# name -> module; imported when it is asked for
+_REGISTRY = {
+    "bdd100k": "datasets.bdd100k",
+    "camvid": "datasets.camvid",
+    "cityscapes": "datasets.cityscapes",
+    "folder": "datasets.folder",
+    "idd": "datasets.idd",
+    "kitti": "datasets.kitti",
+    "mapillary": "datasets.mapillary",
+    "synthetic": "datasets.synthetic.split",
 }
 
 
@@ -30,19 +33,29 @@ def list_datasets() -> list[str]:
     return sorted(_REGISTRY)
 
 
-def build_split(name: str, root: str | Path, split: str, cv: int = 0) -> Split:
+def build_split(name: str, root: str | Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> Split:
     """One split of the data set `name` that lies below `root`.
+
+    Args:
+        name: One of `list_datasets`.
+        root: The data set's folder.
+        split: Such as `train`.
+        cv: Cross-validation split; 0 is the official one.
+        on_unpaired: Called with the `DataError` of images without labels, and of labels without images; where it
+            returns, they are left out. Ignored by a data set whose `build_split` doesn't take it.
 
     Raises:
         OptionError: Unknown data set, split or cross-validation split; the message names what there is.
         DataError: `root` does not hold the data set, or not completely.
     """
-    return _module(name).build_split(Path(root), split, cv)
+    build = _module(name).build_split
+    more = {"on_unpaired": on_unpaired} if "on_unpaired" in inspect.signature(build).parameters else {}
+    return build(Path(root), split, cv, **more)
 
 
-def list_splits(name: str) -> tuple[str, ...]:
-    """Splits that the data set `name` knows. Raises `OptionError` for an unknown one."""
-    return _module(name).SPLITS
+def published_counts(name: str) -> dict[str, int]:
+    """Samples of the official splits, as far as the data set's authors give them."""
+    return getattr(_module(name), "PUBLISHED_COUNTS", {})
 
 
 def add_coarse(name: str, root: str | Path, split: Split, classes: Sequence[int]) -> BoostedSplit:
@@ -54,7 +67,7 @@ def add_coarse(name: str, root: str | Path, split: Split, classes: Sequence[int]
     """
     module = _module(name)
     if not hasattr(module, "COARSE_SPLIT"):
-        offered = ", ".join(other for other in list_datasets() if hasattr(_REGISTRY[other], "COARSE_SPLIT"))
+        offered = ", ".join(other for other in list_datasets() if hasattr(_module(other), "COARSE_SPLIT"))
         raise OptionError(
             f"--coarse_boost_classes: data set {name} has no coarse labels, only {offered} has; leave the flag out"
         )
@@ -78,4 +91,4 @@ def class_table(name: str) -> ClassTable:
 def _module(name: str) -> ModuleType:
     if name not in _REGISTRY:
         raise OptionError(f"--dataset {name}: unknown data set; choose one of {', '.join(list_datasets())}")
-    return _REGISTRY[name]
+    return import_module(_REGISTRY[name])

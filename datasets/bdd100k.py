@@ -21,6 +21,7 @@ from utils.constants import IGNORE_LABEL
 
 PARTS = {"train": ("train",), "val": ("val",), "trainval": ("train", "val"), "test": ("test",)}
 SPLITS = tuple(PARTS)
+PUBLISHED_COUNTS = {"train": 7000, "val": 1000, "test": 2000}
 # folders of images and labels, and what the name of a label ends with: today's archives, then those of 2018
 LAYOUTS = (("images/10k", "labels/sem_seg/masks", ""), ("seg/images", "seg/labels", "_train_id"))
 EXPECTED = "images/10k/<split>/*.jpg and labels/sem_seg/masks/<split>/*.png, or seg/images/... and seg/labels/..."

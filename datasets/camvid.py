@@ -10,6 +10,7 @@ from datasets.layout import OnUnpaired, check_single_cv, check_split, check_uniq
 from utils.constants import IGNORE_LABEL
 
 SPLITS = ("train", "val", "trainval", "test")
+PUBLISHED_COUNTS = {"train": 367, "val": 101, "test": 233}
 EXPECTED = "train/, trainannot/, val/, valannot/, test/, testannot/ with images and PNG labels of the same names"
 UNLABELLED = 11
 

@@ -25,6 +25,7 @@ from utils.constants import IGNORE_LABEL
 
 COARSE_SPLIT = "train_extra"
 SPLITS = ("train", "val", "trainval", "test", COARSE_SPLIT)
+PUBLISHED_COUNTS = {"train": 2975, "val": 500, "test": 1525, COARSE_SPLIT: 19998}
 NUM_FOLDS = 3
 IMAGE_TAIL, FINE_TAIL, COARSE_TAIL = "_leftImg8bit", "_gtFine_labelIds", "_gtCoarse_labelIds"
 EXPECTED = f"leftImg8bit/<split>/<city>/*{IMAGE_TAIL}.png and gtFine/<split>/<city>/*{FINE_TAIL}.png"
@@ -94,7 +95,7 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
         items = _items(root, _split_cities(root, images, split, cv), labels, FINE_TAIL, on_unpaired)
     built = FileSplit("cityscapes", split, CLASSES, check_unique(items))
     if split == "test":
-        built.submission_size, built.submission_count = (1024, 2048), 1525
+        built.submission_size, built.submission_count = (1024, 2048), PUBLISHED_COUNTS["test"]
     return built
 
 

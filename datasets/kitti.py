@@ -11,6 +11,7 @@ from datasets.layout import OnUnpaired, check_cv, check_split, folder_items, rai
 from utils.errors import DataError
 
 SPLITS = ("train", "val", "trainval", "test")
+PUBLISHED_COUNTS = {"test": 200}
 NUM_FOLDS = 5
 EXPECTED = "training/image_2, training/semantic (8-bit PNG of label ids) and testing/image_2"
 

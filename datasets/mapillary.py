@@ -26,6 +26,7 @@ PARTS = {
     "test": ("testing",),
 }
 SPLITS = tuple(PARTS)
+PUBLISHED_COUNTS = {"train": 18000, "val": 2000, "test": 5000}
 CONFIGS = ("config_v1.2.json", "config.json")  # of the archives 2.0 and 1.2
 EXPECTED = "config.json, training/images, training/labels, validation/... and testing/images (or those of archive 2.0)"
 

@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets import list_datasets
 from utils.errors import OptionError
 from utils.options import check, numbers, option
 
@@ -14,7 +15,7 @@ MAX_WORKERS = 256
 class DataOptions:
     """data"""
 
-    dataset: str = option("cityscapes", "data set")
+    dataset: str = option("cityscapes", f"data set: {', '.join(list_datasets())}")
     data_root: str | None = option(None, "its folder; unset: $FENET_DATA/<dataset>, then ./data/<dataset>")
     cv: int = option(0, "cross-validation split; 0 is the official one", flags=("--cv_split",))
     train_split: str = option("train", "split to train on")
@@ -30,6 +31,8 @@ class DataOptions:
     cache: str = option("off", "decoded training samples: off; ram; disk: in <ckpt>/cache; or a folder")
 
     def __post_init__(self) -> None:
+        known = list_datasets()
+        check(self.dataset in known, "--dataset", self.dataset, f"unknown data set; choose one of {', '.join(known)}")
         share = self.class_uniform_pct
         check(0 <= share <= 1, "--class_uniform_pct", share, "must be from 0 to 1")
         for name in ("class_uniform_tile", "worker_timeout"):

@@ -16,17 +16,15 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import TrainConfig, parse_train
+from datasets.checks.findings import Finding
 from datasets.checks.manifest import DEFAULT_NAME, verify_manifest, write_manifest
 from network.options import DEFAULT_ARCH, ModelOptions
-from scripts.doctor_checks.files import check_files, read_samples
-from scripts.doctor_checks.findings import Finding, Visit
-from scripts.doctor_checks.labels import check_labels
-from scripts.doctor_checks.layout import check_layout
+from scripts.doctor_checks.data import check_crops, check_duplicates, check_files, check_labels, check_layout
 from scripts.doctor_checks.machine import check_disk, check_memory
 from scripts.doctor_checks.rehearsal import check_rehearsal
 from scripts.doctor_checks.report import as_data, exit_code, show, summary
-from scripts.doctor_checks.sampling import check_crops, check_duplicates
 from scripts.doctor_checks.snapshot import check_snapshot, snapshot_arch
+from scripts.doctor_checks.visit import Visit
 from utils.cli import run_main
 from utils.errors import CheckpointError, OptionError
 from utils.files import write_json
@@ -101,14 +99,9 @@ def run(argv: Sequence[str]) -> int:
 
 def checks(own: argparse.Namespace) -> dict[str, Check]:
     """The checks by title, in their order: each may use what earlier ones found."""
-
-    def files(visit: Visit) -> Iterator[Finding]:
-        yield from read_samples(visit, own.sample, SAMPLE_SECONDS)
-        yield from check_files(visit)
-
     listed = {
         "Layout": check_layout,
-        "Files": files,
+        "Files": lambda visit: check_files(visit, own.sample, SAMPLE_SECONDS),
         "Labels": check_labels,
         "Training and validation apart": check_duplicates,
         "Crop and sampling": check_crops,

@@ -1,10 +1,8 @@
 """Every data set through train.py, eval.py and the demo; the examples of DATASETs.md, as they stand there."""
 
-import importlib
 import json
 import re
 import shlex
-import sys
 import textwrap
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import datasets
 import demo_folder
 import eval as evaluation
 import train
+from scripts import doctor
 from tests.datasets import trees
 
 DOC = (Path(__file__).parents[1] / "DATASETs.md").read_text()
@@ -110,17 +109,17 @@ def test_your_own_data_from_coloured_masks_to_the_demo(tmp_path, monkeypatch):
 
 
 def test_another_layout_is_one_file_and_one_line(tmp_path, monkeypatch):
-    code, line = blocks(section("folder"), "python")[1], '"harbour": harbour,'
+    code, line = blocks(section("folder"), "python")[1], '"harbour": "datasets.harbour",'
     assert line in DOC
     (tmp_path / "harbour.py").write_text(code)
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setitem(datasets._REGISTRY, "harbour", importlib.import_module("harbour"))
-    monkeypatch.delitem(sys.modules, "harbour")
+    monkeypatch.setitem(datasets._REGISTRY, "harbour", "harbour")
     for split, count in (("train", 3), ("val", 2)):
         for i in range(count):
             trees.save(tmp_path / "shots" / split / f"{split}{i}.jpg", trees.noise(*SIZE))
             trees.save(tmp_path / "truth" / split / f"{split}{i}_mask.png", trees.gray(2, *SIZE))
     data = ["--dataset", "harbour", "--data_root", str(tmp_path)]
+    assert doctor.main([*data, *TINY]) == 0
     assert train.main([*data, "--ckpt", str(tmp_path), "--exp", "run", *TINY]) == 0
     scored = [*data, "--snapshot", str(tmp_path / "run" / "best.pth"), "--save_dir", str(tmp_path / "out")]
     assert evaluation.main([*scored, *SMALL]) == 0

@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from config import TrainConfig
+from datasets.checks.findings import Finding
 from engine.training.memory import StepMemory, build_step_memory
-from scripts.doctor_checks.findings import Finding, Visit, gib
+from scripts.doctor_checks.visit import Visit, crop_of
 
 SHARED_MEMORY = Path("/dev/shm")
 PREFETCHED = 2  # batches that each loader process holds ready
@@ -51,10 +52,9 @@ def _less(config: TrainConfig, step: StepMemory, num_classes: int, there: float,
     return ", or ".join(options)
 
 
-def crop_of(config: TrainConfig) -> tuple[int, int]:
-    """(height, width) of the training crop."""
-    crop = config.augment.crop_size
-    return crop if isinstance(crop, tuple) else (crop, crop)
+def gib(size: float) -> str:
+    """Bytes in words."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.0f} MiB"
 
 
 def device_memory(visit: Visit) -> tuple[float, str]:

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 from config import TrainConfig
 from datasets.base import Split
+from datasets.checks.findings import Finding
+from datasets.checks.labels import class_pixels
 from datasets.part import SubsetSplit
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
@@ -17,8 +19,7 @@ from engine.training.build import Splits, build_trainer, check_run
 from engine.training.options import RunOptions, ScheduleOptions, ValidationOptions
 from engine.training.run_folder import RunFolder
 from engine.training.trainer import Trainer
-from scripts.doctor_checks.findings import Finding, Visit
-from scripts.doctor_checks.labels import class_pixels
+from scripts.doctor_checks.visit import Visit
 from utils.cli import as_fault
 from utils.distributed import Process, choose_device
 from utils.signals import StopRequest

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from scripts.doctor_checks.findings import SEVERITIES, Finding, Visit
+from datasets.checks.findings import SEVERITIES, Finding
+from scripts.doctor_checks.visit import Visit
 
 WIDTH, INDENT = 110, 11
 SHOWN = 5  # files of a finding

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 
 import network
+from datasets.checks.findings import Finding
 from engine.checkpoint.archive import read_archive
 from engine.checkpoint.digests import is_snapshot
 from engine.checkpoint.loading import check_classes, load_weights
-from scripts.doctor_checks.findings import Finding, Visit
+from scripts.doctor_checks.visit import Visit
 from utils.errors import CheckpointError, OptionError
 
 

@@ -10,11 +10,11 @@ from PIL import Image
 
 import config
 import train
+from datasets.checks.sizes import padded_share
 from engine.training.build import adapt_model, create_model
 from engine.training.memory import StepMemory, saved_bytes
 from loss import build_loss
 from scripts import doctor
-from scripts.doctor_checks.sampling import padded_share
 from tests.conftest import make_scenes, train_args
 from tests.datasets import trees
 from utils.distributed import Process
@@ -136,8 +136,8 @@ def test_crop_and_tile(tmp_path, scenes):
      ((30, 30), (20, 20), (1, 2), 0), ((10, 10), (10, 10), (0.5, 0.5), 0.75)],
 )  # fmt: skip
 def test_padding(size, crop, scales, expected):
-    assert padded_share([size], crop, *scales, None) == pytest.approx(expected)
-    assert padded_share([(3 * size[0], 3 * size[1])], crop, *scales, size[0]) == pytest.approx(expected)
+    assert padded_share([size], crop, scales, None) == pytest.approx(expected)
+    assert padded_share([(3 * size[0], 3 * size[1])], crop, scales, size[0]) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
