@@ -89,6 +89,11 @@ def class_table(name: str) -> ClassTable:
 
 
 def _module(name: str) -> ModuleType:
+    check_name(name)
+    return import_module(_REGISTRY[name])
+
+
+def check_name(name: str) -> None:
+    """Raises `OptionError` for an unknown data set."""
     if name not in _REGISTRY:
         raise OptionError(f"--dataset {name}: unknown data set; choose one of {', '.join(list_datasets())}")
-    return import_module(_REGISTRY[name])
