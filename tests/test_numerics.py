@@ -9,7 +9,8 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-import engine.training.trainer
+import engine.training.build
+import engine.training.learner
 import network
 import train
 from engine.checkpoint.digests import weights_sha256
@@ -43,8 +44,10 @@ class Faulty(nn.Module):
 @pytest.fixture
 def faults(monkeypatch):
     """Called with the calls (from 1) whose loss is to be nan."""
-    build = train.build_loss
-    return lambda *bad: monkeypatch.setattr(train, "build_loss", lambda *args: Faulty(build(*args), bad))
+    build = engine.training.build.build_loss
+    return lambda *bad: monkeypatch.setattr(
+        engine.training.build, "build_loss", lambda *args: Faulty(build(*args), bad)
+    )
 
 
 def step_on(model, optimizer, images, total):
@@ -161,8 +164,8 @@ def test_choosing_hard_pixels_waits_for_nothing():
 
 def test_a_step_is_looked_at_while_the_next_one_is_under_way(scenes, tmp_path, monkeypatch):
     events = []
-    step, read = engine.training.trainer.train_step, StepMetrics.read
-    monkeypatch.setattr(engine.training.trainer, "train_step", lambda *args: (events.append("step"), step(*args))[1])
+    step, read = engine.training.learner.train_step, StepMetrics.read
+    monkeypatch.setattr(engine.training.learner, "train_step", lambda *args: (events.append("step"), step(*args))[1])
     monkeypatch.setattr(StepMetrics, "read", lambda self: (events.append(self.step), read(self))[1])
     assert train.main(train_args(scenes, tmp_path)) == 0
     first_epoch, second_epoch = (
@@ -214,8 +217,8 @@ def test_the_count_survives_a_resume(scenes, tmp_path, faults):
 
 
 def train_with_rank_1_ill(*argv: str) -> int:
-    build, bad = train.build_loss, (2,) if os.environ["RANK"] == "1" else ()
-    train.build_loss = lambda *args: Faulty(build(*args), bad)
+    build, bad = engine.training.build.build_loss, (2,) if os.environ["RANK"] == "1" else ()
+    engine.training.build.build_loss = lambda *args: Faulty(build(*args), bad)
     return train.main(argv)
 
 

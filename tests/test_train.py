@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 import eval as evaluation
+import network
 import train
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.snapshot import load_snapshot
@@ -130,7 +131,7 @@ def test_accumulation_is_one_step(scenes, tmp_path, capfd):
     run(capfd, *train_args(scenes, tmp_path / "b", *frozen, "--bs_mult", "2", "--accumulate", "2"))
     a, b = (load_snapshot(tmp_path / name / "run" / "last.pth")["model"] for name in "ab")
     torch.manual_seed(0)
-    fresh = train.network.build_model("fenet_tiny", 4, channels=16, aux=False, dropout=0.0).state_dict()
+    fresh = network.build_model("fenet_tiny", 4, channels=16, aux=False, dropout=0.0).state_dict()
     for name in a:
         torch.testing.assert_close(a[name], b[name], rtol=1e-4, atol=1e-6)
     assert not torch.equal(a["head.3.weight"], fresh["head.3.weight"])

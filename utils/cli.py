@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.distributed as dist
 
-from utils.errors import EnvironmentFault, FENetError, PeerLostError
+from utils.errors import EnvironmentFault, FENetError, OptionError, PeerLostError
 from utils.heartbeat import is_lost_peer
 from utils.logging import close_bars, one_line
 from utils.machine import keep_freed_memory
@@ -45,11 +45,18 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         close_bars()
         if "--debug" in argv:
             traceback.print_exc()
-        print(f"error: {_shorten(one_line(' '.join(str(fault).split())))}", file=sys.stderr, flush=True)
+        if not _is_said(error):
+            print(f"error: {_shorten(one_line(' '.join(str(fault).split())))}", file=sys.stderr, flush=True)
         if dist.is_initialized():  # one of several processes: while the interpreter ends, what is left of the
             sys.stdout.flush()  # process group sometimes aborts, and the launcher would see SIGABRT as the exit code
             os._exit(fault.exit_code)
         return fault.exit_code
+
+
+def _is_said(error: Exception) -> bool:
+    """True if another process that the same launcher started says it: `distributed.job` knows, or options are wrong."""
+    same_command = isinstance(error, OptionError) and not dist.is_initialized()
+    return getattr(error, "is_said", False) or (same_command and os.environ.get("LOCAL_RANK", "0") != "0")
 
 
 def _shorten(text: str) -> str:

@@ -80,7 +80,7 @@ def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None
         yield Process(dist.get_rank(), world_size, device)
     except BaseException as error:
         fault = _heartbeat.blame(str(error).splitlines()[0][:200]) if is_lost_peer(error) else error
-        _heartbeat.close(" ".join(f"{type(fault).__name__}: {fault}".split()))
+        fault.is_said = _heartbeat.close(" ".join(f"{type(fault).__name__}: {fault}".split()))
         if fault is error:
             raise
         raise fault from error

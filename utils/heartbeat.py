@@ -22,10 +22,11 @@ from utils.signals import EARLY, StopRequest
 INTERVAL_S = 0.5
 GONE_S = 3.0  # after a connection broke: so long a silence means that it was this process
 FAILED_S = 5.0  # that processes which end with the same fault have to say so themselves
+ECHO_S = 3.0  # in which processes with the same fault learn of each other, so that one of a machine says it
 STOPPING_S = 15.0  # patience after a request to stop, while launchers wait 30 s before they kill
 LOST_PEER = ("gloo", "connection closed", "connection reset by peer", "socket timeout", "timed out", "broken pipe")
 IN_VAIN = "waiting in vain at"
-DONE, EARLY_STOP = "done", "stopped early"
+DONE, EARLY_STOP, LOST = "done", "stopped early", "PeerLostError: "
 
 
 def is_lost_peer(error: BaseException) -> bool:
@@ -54,6 +55,16 @@ class Peer:
     def ended(self) -> str | None:
         """How it ended; None while it runs."""
         return self.said.get("ended")
+
+    @property
+    def failed(self) -> bool:
+        """True if it ended with a fault of its own."""
+        return self.ended not in (None, DONE, EARLY_STOP) and not self.ended.startswith(LOST)
+
+    @property
+    def lives(self) -> bool:
+        """True if it was heard of lately."""
+        return self.ended is None and time.monotonic() - self.heard_at < GONE_S
 
     @property
     def where(self) -> str:
@@ -125,18 +136,40 @@ class Heartbeat:
                 time.sleep(pause)
                 pause = min(0.05, 1.5 * pause)
 
-    def close(self, ended: str) -> None:
-        """Say how this process ended, and no more; rank 0 lets the others do so first, it may be the store's host."""
+    def close(self, ended: str) -> bool:
+        """Say how this process ended, and no more; rank 0 lets the others do so first, it may be the store's host.
+
+        Returns:
+            Whether another process of this machine tells people of the same fault.
+        """
         self._closed.set()
         self._thread.join(timeout=10 * INTERVAL_S)
+        if ended.startswith(LOST):
+            patience = 0.0
+        elif ended == DONE:
+            patience = 2 * FAILED_S if self.rank == 0 else 0.0
+        else:
+            patience = ECHO_S
+        deadline = time.monotonic() + patience
         try:
             self._beat(ended=ended)
-            deadline = time.monotonic() + (2 * FAILED_S if self.rank == 0 and ended == DONE else 0)
-            while time.monotonic() < deadline and not all(peer.ended for peer in self._peers.values()):
+            while not (said := self._is_said(ended)) and time.monotonic() < deadline and not self._are_all_ended():
                 time.sleep(INTERVAL_S / 5)
                 self._listen()
         except RuntimeError:  # the store is gone
-            return
+            return False
+        return said
+
+    def _are_all_ended(self) -> bool:
+        return all(peer.ended for peer in self._peers.values())
+
+    def _is_said(self, ended: str) -> bool:
+        """True if another process of this machine says why this one ends: the first of those with one reason."""
+        near = {rank: peer for rank, peer in self._peers.items() if peer.said.get("host") == self._said["host"]}
+        before = [peer for rank, peer in near.items() if rank < self.rank]
+        if not ended.startswith(LOST):
+            return any(peer.ended == ended for peer in before)
+        return any(peer.failed for peer in near.values()) or any(peer.lives for peer in before)
 
     def blame(self, reason: str) -> PeerLostError:
         """Who is lost, after a collective operation failed because of `reason`."""
@@ -160,7 +193,8 @@ class Heartbeat:
             except RuntimeError as error:
                 if self._closed.is_set():
                     return
-                self._abort(f"the job's store doesn't answer, its host is lost ({str(error).splitlines()[0][:100]})")
+                reason = str(error).splitlines()[0][:100]
+                self._abort(f"the job's store doesn't answer, its host is lost ({reason})", alone=True)
             if not self._complete:
                 continue  # they start at different times; joining the job has a timeout of its own
             patience = min(self.timeout_s, STOPPING_S) if self._stopping else self.timeout_s
@@ -198,7 +232,7 @@ class Heartbeat:
     def _leave_early(self) -> None:
         self._beat(ended=EARLY_STOP)
         deadline = time.monotonic() + (FAILED_S if self.rank == 0 else 0)  # it may be the store's host
-        while time.monotonic() < deadline and not all(peer.ended for peer in self._peers.values()):
+        while time.monotonic() < deadline and not self._are_all_ended():
             time.sleep(INTERVAL_S / 5)
             self._listen()
         if self.rank == 0:
@@ -233,11 +267,12 @@ class Heartbeat:
         places = {self.rank: self._said["place"]} | {rank: peer.where for rank, peer in self._peers.items()}
         return ", ".join(f"rank {rank} at {place}" for rank, place in sorted(places.items()))
 
-    def _abort(self, message: str) -> None:
+    def _abort(self, message: str, alone: bool = False) -> None:
         if not self._reporting.acquire(blocking=False):
             return
-        print(f"error: {message}", file=sys.stderr, flush=True)
+        if alone or not self._is_said(LOST + message):
+            print(f"error: {message}", file=sys.stderr, flush=True)
         try:
-            self._beat(ended=message)
+            self._beat(ended=LOST + message)
         finally:
             os._exit(PeerLostError.exit_code)  # the main thread may be inside an operation that never returns

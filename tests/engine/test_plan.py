@@ -2,8 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.checkpoint.snapshot import prepare_run_folder, previous_path, save_snapshot
-from engine.training.plan import TrainSchedule, check_resumable
+from engine.checkpoint.snapshot import previous_path, save_snapshot
+from engine.training.options import ScheduleOptions, ValidationOptions
+from engine.training.plan import TrainSchedule
+from engine.training.resume import check_resumable
+from engine.training.run_folder import prepare_run_folder
 from utils.errors import CheckpointError, OptionError
 
 PATH = Path("last.pth")
@@ -21,7 +24,7 @@ def test_changed_settings_are_refused_with_old_and_new_value():
 
 
 def test_when_it_validates():
-    plan = TrainSchedule(max_epoch=10, steps_per_epoch=3, seed=0, eval_epoch=2, val_every=3)
+    plan = TrainSchedule(ScheduleOptions(max_epoch=10), ValidationOptions(eval_epoch=2, val_every=3), 3)
     assert [epoch for epoch in range(10) if plan.validates(epoch)] == [2, 5, 8, 9]
     assert plan.total_steps == 30
 

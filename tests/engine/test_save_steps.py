@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from engine.checkpoint.snapshot import newest_snapshot, prepare_run_folder, previous_path, save_snapshot
+from engine.checkpoint.snapshot import newest_snapshot, previous_path, save_snapshot
+from engine.training.run_folder import prepare_run_folder
 from utils.errors import EnvironmentFault
 
 CALLS = ("link", "replace", "fsync", "chmod", "open", "unlink", "close")

@@ -25,7 +25,7 @@ class Rank(Heartbeat):
         self.aborted, self.left_early = None, False
         super().__init__(*args)
 
-    def _abort(self, message):
+    def _abort(self, message, alone=False):
         self.aborted = self.aborted or message
 
     def _leave_early(self):

@@ -18,8 +18,8 @@ TRAINING = "tests/test_train.py"
 FAULTS = (
     Fault(
         "a resumed run draws other dropouts",
-        "engine/training/trainer.py",
-        "        seed_step(plan.seed, state.step, self.process.rank)\n",
+        "engine/training/learner.py",
+        "        seed_step(self.seed, step, self.process.rank)\n",
         "",
         (f"{TRAINING}::test_interrupted_run_ends_in_the_same_weights",),
     ),
@@ -109,9 +109,9 @@ FAULTS = (
     ),
     Fault(
         "the weight average isn't saved",
-        "engine/training/trainer.py",
-        '                "average": self.average.state_dict() if self.average else None,\n',
-        '                "average": None,\n',
+        "engine/training/learner.py",
+        '            "average": self.average.state_dict() if self.average else None,\n',
+        '            "average": None,\n',
         (f"{TRAINING}::test_interrupted_run_ends_in_the_same_weights",),
     ),
     Fault(
@@ -138,7 +138,7 @@ FAULTS = (
     Fault(
         "the last step of an epoch is never looked at",
         "engine/training/trainer.py",
-        "        self.flush_metrics(bar)\n        return True",
+        "        self.flush_metrics()\n        return True",
         "        return True",
         ("tests/test_numerics.py",),
     ),
