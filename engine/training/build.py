@@ -1,12 +1,8 @@
 """Builds a training run from its options."""
 
-import os
-import platform
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -19,7 +15,6 @@ from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.sampling.sampler import count_batches
 from engine.checkpoint import load_pretrained
-from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_weights, restore_normalization
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
@@ -30,6 +25,7 @@ from engine.training.provenance import provenance
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
 from engine.training.samples import save_samples
+from engine.training.start import Splits, compare_ranks, log_start, warn_of_overlap
 from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
@@ -39,19 +35,12 @@ from optimizer import LrSchedule, ModelAverage, build_optimizer
 from transforms import DeviceAugment, build_train_transform
 from utils import distributed
 from utils.distributed import Process
-from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
+from utils.errors import OptionError
 from utils.files import write_json
 from utils.kernels import check_kernels
 from utils.logging import get_logger
 
 TEST_MODE_EPOCHS, TEST_MODE_BATCHES, TEST_MODE_IMAGES = 2, 4, 8
-
-
-class Splits(NamedTuple):
-    """What is trained and validated on."""
-
-    train: Split
-    val: Split
 
 
 def open_splits(config: TrainConfig) -> Splits:
@@ -74,15 +63,12 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
 
     Raises:
         OptionError: An option doesn't fit.
-        CheckpointError: A snapshot isn't there.
         EnvironmentFault: A package isn't installed.
     """
     check_kernels(config.compute.kernels, process.device)
     for flag, split in (("--train_split", splits.train), ("--val_split", splits.val)):
         if not split.has_labels:
             raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")
-    with torch.device("meta"):
-        create_model(config, splits.train.classes.num_classes)
     if norm_of(config, process) == "plain" and config.schedule.bs_mult == 1:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
@@ -94,9 +80,6 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
         raise OptionError(
             f"--accumulate {options.accumulate}: an epoch has {batches} batches; lower it, --global_batch or --bs_mult"
         )
-    for flag, name in (("--snapshot", config.weights.snapshot), ("--resume", config.run.resume)):
-        if name not in (None, "auto", "never") and not os.path.exists(name):
-            raise CheckpointError(f"{flag} {name}: no such file; check the path")
 
 
 def build_trainer(
@@ -114,6 +97,8 @@ def build_trainer(
     Raises:
         FENetError: Something can't work; nothing in the folder is replaced then.
     """
+    for note in config.notes:
+        get_logger().info(note)
     torch.manual_seed(config.compute.seed)
     torch.use_deterministic_algorithms(config.compute.deterministic)
     warn_of_overlap(splits)
@@ -136,12 +121,11 @@ def build_trainer(
     )
     if checkpoint is not None:
         trainer.load(checkpoint, config.run.resume_override)
-    if process.world_size > 1:
-        compare_ranks(config, splits, trainer)
+    compare_ranks(splits, trainer)
     if config.run.dump_augmentation_images and process.is_main:
         save_samples(data, augment, model.encoder, folder.path / "augmented")
     folder.prepare(checkpoint and checkpoint.path, identity.options | provenance(config.command))
-    log_start(config, splits, trainer)
+    log_start(splits, trainer, config.command)
     return trainer
 
 
@@ -281,49 +265,3 @@ def score_boundaries(config: TrainConfig, process: Process) -> None:
         get_logger().info(f"boundary F-score at {threshold}: {row['mean_f']}")
     if process.is_main:
         write_json(config.run.folder / "boundary_f_scores.json", result)
-
-
-def warn_of_overlap(splits: Splits) -> None:
-    """Say in the log if images that are validated on are trained on, too."""
-    train, val = splits
-    trained = {files for index in range(len(train)) if (files := train.files(index))}
-    shared = sum(val.files(index) in trained for index in range(len(val)))
-    if shared:
-        get_logger().warning(
-            f"{shared} of the {len(val)} images of --val_split {val.split} are trained on in --train_split"
-            f" {train.split}: the validation score says little about new images"
-        )
-
-
-def compare_ranks(config: TrainConfig, splits: Splits, trainer: Trainer) -> None:
-    """Refuse to start where the processes don't agree on options, data, versions or weights."""
-    own = ("data_root", "num_workers", "ckpt", "tb_path", "device", "debug", "snapshot", "pretrained", "resume")
-    options = {name: repr(value) for name, value in config.to_dict().items() if name not in own}
-    data = {split.split: split.fingerprint() for split in splits}
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-    weights = {"step": trainer.state.step, "sha256": weights_sha256(trainer.learner.model.state_dict())}
-    distributed.check_equal(options, "options", OptionError)
-    distributed.check_equal(data, "data", DataError)
-    distributed.check_equal(versions, "versions", EnvironmentFault)
-    distributed.check_equal(weights, "starting point", CheckpointError)
-
-
-def log_start(config: TrainConfig, splits: Splits, trainer: Trainer) -> None:
-    """What the run is, in the log."""
-    model, process, schedule = trainer.learner.model, trainer.process, trainer.schedule
-    options, classes, log = trainer.identity.options, splits.train.classes, get_logger()
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad) / 1e6
-    total, names = sum(p.numel() for p in model.parameters()) / 1e6, ", ".join(classes.names)
-    log.info(f"model: {options['arch']}, {total:.2f} M parameters, {trained:.2f} M trained, norms {options['norm']}")
-    log.info(f"data: {splits.train.dataset} in {options['data_root']}, {classes.num_classes} classes: {names}")
-    counts = [f"{len(split)} images of {split.split}" for split in splits]
-    log.info(f"trained on {counts[0]}, validated on {counts[1]}")
-    log.info(
-        f"{schedule.options.max_epoch} epochs of {schedule.steps_per_epoch} steps of {schedule.images_per_step} crops"
-    )
-    log.info(
-        f"device: {process.device}, {process.world_size} processes of {torch.get_num_threads()} threads and"
-        f" {config.data.num_workers} loader processes; --amp {config.compute.amp}"
-    )
-    log.info(f"folder: {trainer.folder.path}")
-    log.info(f"command: {config.command}")

@@ -3,7 +3,7 @@
 import itertools
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from utils.logging import get_logger
 
 
 class RunFolder:
-    """The folder of one run, held from `with` to its end; only rank 0 writes.
+    """The folder of one run, held from `with` to its end; only rank 0 writes. A run that doesn't begin leaves none.
 
     Args:
         options: Where it is.
@@ -34,20 +34,30 @@ class RunFolder:
 
     def __init__(self, options: RunOptions, process: Process) -> None:
         self.options, self.path, self.is_main = options, options.folder, process.is_main
-        self.log, self.metrics = self.path / "log.txt", self.path / "metrics.jsonl"
+        self.config, self.log, self.metrics = (self.path / name for name in ("config.json", "log.txt", "metrics.jsonl"))
         self.last, self.best, self.report = (self.path / name for name in ("last.pth", "best.pth", "report.html"))
-        self._lock = RunLock(self.path)
+        self._lock, self._made = RunLock(self.path), []
         self.recorder: Recorder | None = None
 
     def __enter__(self) -> "RunFolder":
-        make_folder(self.path, "--ckpt or --exp")
-        on_main_rank(self._lock.acquire)
+        on_main_rank(self._open)
         return self
+
+    def _open(self) -> None:
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
+        make_folder(self.path, "--ckpt or --exp")
+        self._lock.acquire()
 
     def __exit__(self, *_: object) -> None:
         if self.recorder is not None:
             self.recorder.close()
         self._lock.release()
+        if self._made and not self.config.exists():  # the run didn't get as far as to begin
+            for file in (self.log, self._lock.path):
+                file.unlink(missing_ok=True)
+            for folder in self._made:
+                with suppress(OSError):  # it holds something of use
+                    folder.rmdir()
 
     def find_checkpoint(self, otherwise: str | None = None) -> Checkpoint | None:
         """What the run resumes from, as `--resume` says; see `engine.training.resume.find_checkpoint`."""
@@ -58,7 +68,7 @@ class RunFolder:
 
         def write() -> None:
             prepare_run_folder(self.path, resumed)
-            write_json(self.path / "config.json", config)
+            write_json(self.config, config)
 
         on_main_rank(write)
 

@@ -1,0 +1,72 @@
+"""What is compared and said before the first step of a run."""
+
+import platform
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from datasets.base import Split
+from engine.checkpoint.digests import weights_sha256
+from engine.training.trainer import Trainer
+from utils import distributed
+from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
+from utils.logging import get_logger
+
+# options that processes of one job may have each their own of
+OWN = ("data_root", "num_workers", "ckpt", "tb_path", "device", "debug", "snapshot", "pretrained", "resume")
+
+
+class Splits(NamedTuple):
+    """What is trained and validated on."""
+
+    train: Split
+    val: Split
+
+
+def warn_of_overlap(splits: Splits) -> None:
+    """Say in the log if images that are validated on are trained on, too."""
+    train, val = splits
+    trained = {files for index in range(len(train)) if (files := train.files(index))}
+    shared = sum(val.files(index) in trained for index in range(len(val)))
+    if shared:
+        get_logger().warning(
+            f"{shared} of the {len(val)} images of --val_split {val.split} are trained on in --train_split"
+            f" {train.split}: the validation score says little about new images"
+        )
+
+
+def compare_ranks(splits: Splits, trainer: Trainer) -> None:
+    """Refuse to start where the processes don't agree on options, data, versions or weights."""
+    if trainer.process.world_size == 1:
+        return
+    options = {name: repr(value) for name, value in trainer.identity.options.items() if name not in OWN}
+    data = {split.split: split.fingerprint() for split in splits}
+    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    weights = {"step": trainer.state.step, "sha256": weights_sha256(trainer.learner.model.state_dict())}
+    distributed.check_equal(options, "options", OptionError)
+    distributed.check_equal(data, "data", DataError)
+    distributed.check_equal(versions, "versions", EnvironmentFault)
+    distributed.check_equal(weights, "starting point", CheckpointError)
+
+
+def log_start(splits: Splits, trainer: Trainer, command: str) -> None:
+    """Say in the log what the run is."""
+    model, schedule, options = trainer.learner.model, trainer.schedule, trainer.identity.options
+    classes, (train, val) = splits.train.classes, splits
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    precision = "float32" if options["amp"] == "off" else f"mixed, {options['amp']}"
+    for line in (
+        f"model: {options['arch']}, {total:,} parameters, {trained:,} of them trained; norms: {options['norm']}",
+        f"data: {train.dataset} in {options['data_root']}; {len(train)} images of {train.split} to train on,"
+        f" {len(val)} of {val.split} to validate on",
+        f"classes: {classes.num_classes} ({', '.join(classes.names)})",
+        f"schedule: {schedule.options.max_epoch} epochs of {schedule.steps_per_epoch} steps of"
+        f" {schedule.images_per_step} crops",
+        f"device: {options['device']}; processes: {options['processes']}; threads: {torch.get_num_threads()};"
+        f" loader processes: {options['num_workers']}; precision: {precision}",
+        f"folder: {trainer.folder.path}",
+        f"command: {command}",
+    ):
+        get_logger().info(line)
