@@ -34,6 +34,7 @@ def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
     assert metrics["mean_iou"] == pytest.approx((intersection / union).mean())
     assert metrics["pixel_accuracy"] == pytest.approx(intersection.sum() / matrix.sum())
     assert list(metrics["per_class"]) == ["sky", "road", "car", "tree"]
+    assert metrics["bootstrap"]["resamples"] == 2000
     for c, row in enumerate(metrics["per_class"].values()):
         for name, count in (("precision", matrix[:, c].sum()), ("recall", matrix[c].sum())):
             assert row[name] == (pytest.approx(matrix[c, c] / count) if count else None)

@@ -1,11 +1,13 @@
 """eval.py's scores: what it leaves, what it refuses, and going on after it was stopped."""
 
+import contextlib
 import csv
 import errno
 import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +53,7 @@ def given(tmp_path_factory) -> tuple[Path, Path]:
 def arguments(given: tuple[Path, Path], out: Path, *more: str) -> list[str]:
     snapshot, data = given
     argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(out), "--num_workers", "0"]
-    return [*argv, "--device", "cpu", *more]
+    return [*argv, "--device", "cpu", "--bootstrap", "20", *more]
 
 
 def copy_data(given: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
@@ -60,15 +62,43 @@ def copy_data(given: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:
     return given[0], folder
 
 
+def evaluate(*argv) -> None:
+    assert evaluation.main([*argv]) == 0
+
+
+@contextlib.contextmanager
+def stopped_at(image: int) -> Iterator[None]:
+    """Evaluations stop before this image."""
+    calls, predict = iter(range(100)), Predictor.__call__
+
+    def interrupted(self, images):
+        if next(calls) == image:
+            raise KeyboardInterrupt
+        return predict(self, images)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Predictor, "__call__", interrupted)
+        yield
+
+
+@pytest.fixture(scope="module")
+def stopped(given, tmp_path_factory) -> Path:
+    """What an evaluation that was stopped after 4 of 6 images left."""
+    out = tmp_path_factory.mktemp("stopped")
+    with stopped_at(4):
+        assert evaluation.main(arguments(given, out)) == 130
+    return out
+
+
 def results(out: Path) -> dict[str, bytes]:
     return {name: (out / name).read_bytes() for name in FILES}
 
 
 def test_scores_of_the_split_and_of_every_image(given, tmp_path):
-    assert evaluation.main(arguments(given, tmp_path, "--boundary", "--eval_thresholds", "0.01,0.03")) == 0
+    evaluate(*arguments(given, tmp_path, "--boundary", "--eval_thresholds", "0.01,0.03"))
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     low, high = metrics["interval"]
-    assert low <= metrics["mean_iou"] <= high and metrics["bootstrap"]["resamples"] == 2000
+    assert low <= metrics["mean_iou"] <= high
     assert list(metrics["boundary"]["f_score"]) == ["0.01", "0.03"]
     assert list(metrics["boundary"]["iou"]["per_class"]) == ["sky", "road", "car", "tree"]
     assert 0 <= metrics["boundary"]["iou"]["mean_iou"] <= 1
@@ -80,42 +110,36 @@ def test_scores_of_the_split_and_of_every_image(given, tmp_path):
     assert not (tmp_path / "partial").exists()
 
 
-def test_options_that_cannot_work(given, tmp_path, capfd):
-    fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--bootstrap", "-1"), "--bootstrap")
-    fails(capfd, 2, evaluation.main, arguments(given, tmp_path, "--eval_thresholds", "0.1,-1"), "--eval_thresholds")
-    parts = arguments(given, tmp_path, "--split_count", "7", "--split_index", "6")
-    fails(capfd, 2, evaluation.main, parts, "--split_count 7", "6 images")
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--bootstrap", "-1"], ["--bootstrap"]),
+        (["--eval_thresholds", "0.1,-1"], ["--eval_thresholds"]),
+        (["--split_count", "7", "--split_index", "6"], ["--split_count 7", "6 images"]),
+        *((["--exp_name", name], ["--exp_name", name]) for name in ("../out", "a/../../out", "/out")),
+    ],
+)
+def test_options_that_cannot_work(given, tmp_path, capfd, more, words):
+    fails(capfd, 2, evaluation.main, arguments(given, tmp_path / "in", *more), *words)
+    assert not list(tmp_path.rglob("*.*"))
 
 
-def stop_at(monkeypatch, image: int) -> None:
-    """Let the next evaluation stop before this image."""
-    predict, calls = Predictor.__call__, []
+def test_a_stopped_evaluation_resumes(given, tmp_path, capfd):
+    whole, out = (arguments(given, tmp_path / name, "--dump_images", "--boundary") for name in ("whole", "out"))
+    evaluate(*whole)
+    with stopped_at(4):
+        assert evaluation.main(out) == 130
+    files = {name: tmp_path / "out" / "pred" / f"{name}.png" for name in ("000", "001", "002", "003")}
+    assert set(files.values()) == set((tmp_path / "out" / "pred").iterdir())
+    assert not (tmp_path / "out" / "metrics.json").exists()
 
-    def interrupted(self, images):
-        calls.append(0)
-        if len(calls) > image:
-            raise KeyboardInterrupt
-        return predict(self, images)
-
-    monkeypatch.setattr(Predictor, "__call__", interrupted)
-
-
-def test_a_stopped_evaluation_goes_on(given, tmp_path, capfd, monkeypatch):
-    assert evaluation.main(arguments(given, tmp_path / "whole", "--dump_images", "--boundary")) == 0
-    out = tmp_path / "out"
-    argv = arguments(given, out, "--dump_images", "--boundary")
-    with monkeypatch.context() as patch:
-        stop_at(patch, 4)
-        assert evaluation.main(argv) == 130
-    assert len(list((out / "pred").glob("*.png"))) == 4 and not (out / "metrics.json").exists()
-
-    (out / "color" / "001.png").unlink()  # then image 001 isn't finished
-    before = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in ("000", "001", "002", "003")}
-    assert evaluation.main([*argv, "--resume"]) == 0
+    (tmp_path / "out" / "color" / "001.png").unlink()  # then image 001 isn't finished
+    before = {name: path.stat().st_mtime_ns for name, path in files.items()}
+    evaluate(*out, "--resume")
     assert "resuming: 3 of 6 images are finished" in capfd.readouterr().out
-    after = {name: (out / "pred" / f"{name}.png").stat().st_mtime_ns for name in before}
-    assert [name for name in before if before[name] != after[name]] == ["001"]
-    assert results(out) == results(tmp_path / "whole") and not (out / "partial").exists()
+    assert [name for name, path in files.items() if path.stat().st_mtime_ns != before[name]] == ["001"]
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+    assert not (tmp_path / "out" / "partial").exists()
 
 
 def test_a_corrupt_image_is_named(given, tmp_path, capfd):
@@ -130,22 +154,30 @@ def test_a_corrupt_image_is_named(given, tmp_path, capfd):
 @pytest.mark.parametrize(
     ("more", "finished"),
     [
-        (["--resume"], 2),
-        (["--resume", "--bootstrap", "10"], 2),  # has no bearing on an image's result
-        (["--resume", "--flip"], 0),
-        (["--resume", "--boundary"], 0),
-        (["--resume", "--dump_images"], 0),
+        ([], 4),
+        (["--bootstrap", "10"], 4),  # has no bearing on an image's result
+        (["--flip"], 0),
+        (["--boundary"], 0),
+        (["--dump_images"], 0),
+        (["--snapshot"], 0),  # other weights
     ],
 )
-def test_only_results_of_the_same_evaluation_are_used(given, tmp_path, capfd, monkeypatch, more, finished):
-    out = tmp_path / "out"
-    with monkeypatch.context() as patch:
-        stop_at(patch, 2)
-        assert evaluation.main(arguments(given, out)) == 130
-    assert evaluation.main(arguments(given, out, *more)) == 0
+def test_only_results_of_the_same_evaluation_are_used(given, stopped, tmp_path, capfd, more, finished):
+    if more == ["--snapshot"]:
+        more = ["--snapshot", str(make_snapshot(tmp_path / "other.pth", given[1], seed=1))]
+    shutil.copytree(stopped, tmp_path / "out")
+    evaluate(*arguments(given, tmp_path / "out", *more, "--resume"))
     assert f"resuming: {finished} of 6" in capfd.readouterr().out
-    assert evaluation.main(arguments(given, tmp_path / "whole", *more[1:])) == 0
-    assert results(out) == results(tmp_path / "whole")
+    evaluate(*arguments(given, tmp_path / "whole", *more))
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+
+
+def test_without_resume_no_result_is_used(given, stopped, tmp_path, capfd):
+    shutil.copytree(stopped, tmp_path / "out")
+    with stopped_at(1):
+        assert evaluation.main(arguments(given, tmp_path / "out")) == 130
+    evaluate(*arguments(given, tmp_path / "out", "--resume"))
+    assert "resuming: 1 of 6" in capfd.readouterr().out
 
 
 def test_files_have_to_be_of_the_same_evaluation(given, tmp_path):
@@ -155,17 +187,6 @@ def test_files_have_to_be_of_the_same_evaluation(given, tmp_path):
     assert key("--submission", "a.zip") == key("--submission", "b.zip") != key()
     assert key("--dump_images") != key("--submission", "a.zip")
     assert key("--num_workers", "3", "--max_pixels", "99999") == key()
-
-
-def test_results_of_other_weights_or_without_resume_are_not_used(given, tmp_path, capfd, monkeypatch):
-    out, other = tmp_path / "out", (make_snapshot(tmp_path / "other.pth", given[1], seed=1), given[1])
-    for argv, used in [(arguments(other, out, "--resume"), "resuming: 0 of 6"), (arguments(given, out), "")]:
-        with monkeypatch.context() as patch:
-            stop_at(patch, 2)
-            assert evaluation.main(arguments(given, out)) == 130
-        capfd.readouterr()
-        assert evaluation.main(argv) == 0
-        assert used in (shown := capfd.readouterr().out) and ("resuming" in shown) == bool(used)
 
 
 def evaluate_killed(*argv: str) -> int:
@@ -182,7 +203,7 @@ def evaluate_killed(*argv: str) -> int:
 
 
 def test_killed_and_resumed_on_two_processes(given, tmp_path):
-    assert evaluation.main(arguments(given, tmp_path / "whole")) == 0
+    evaluate(*arguments(given, tmp_path / "whole"))
     argv = arguments(given, tmp_path / "out")
     assert launch([evaluate_killed, *argv]).returncode == -signal.SIGKILL
     assert not (tmp_path / "out" / "metrics.json").exists()
@@ -194,39 +215,37 @@ def test_killed_and_resumed_on_two_processes(given, tmp_path):
 
 @pytest.mark.parametrize("merge", ["prob", "logit", "exp_softmax"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_scores_that_are_not_finite(given, tmp_path, capfd, merge, value):
-    broken = make_snapshot(tmp_path / "broken.pth", given[1], value=value)
-    argv = arguments((broken, given[1]), tmp_path / "out", "--merge", merge, "--report", "--dump_images", "--flip")
-    assert evaluation.main(argv) == 6
-    error = capfd.readouterr().err
-    assert "Traceback" not in error and error.count("error: ") == 1
-    assert error.splitlines()[-1].startswith("error: scores of 000 are not finite")
-    assert not list((tmp_path / "out").rglob("*.*"))  # no scores, pictures or page
+def test_scores_that_are_not_finite_leave_nothing_but_earlier_ones(given, tmp_path, capfd, merge, value):
+    broken, out = make_snapshot(tmp_path / "broken.pth", given[1], value=value), tmp_path / "out"
+    out.mkdir()
+    (out / "metrics.json").write_text("{}")
+    argv = arguments((broken, given[1]), out, "--merge", merge, "--report", "--dump_images", "--flip")
+    fails(capfd, 6, evaluation.main, argv, "scores of 000 are not finite")
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*.*")] == ["earlier/metrics.json"]
+    assert (out / "earlier" / "metrics.json").read_text() == "{}"
 
 
-def test_a_score_that_is_not_a_number_names_the_image(given, tmp_path, capfd):
+def test_the_error_stands_on_a_line_of_its_own(given, tmp_path):
     broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
-    earlier = tmp_path / "out" / "metrics.json"
-    earlier.parent.mkdir()
-    earlier.write_text("{}")
-    fails(capfd, 6, evaluation.main, arguments((broken, given[1]), tmp_path / "out"), "scores of 000", "not finite")
-    assert not earlier.exists() and (tmp_path / "out" / "earlier" / "metrics.json").read_text() == "{}"
+    done = launch(["eval.py", *arguments((broken, given[1]), tmp_path / "out")])
+    assert done.returncode == 6
+    assert done.stderr.split("\n")[-2].startswith("error: scores of 000"), done.stderr  # not after a bar's \r
 
 
 def test_scores_of_an_earlier_run_are_put_aside(given, tmp_path, capfd):
-    assert evaluation.main(arguments(given, tmp_path, "--report")) == 0
+    evaluate(*arguments(given, tmp_path, "--report"))
     first, page = results(tmp_path), (tmp_path / "report.html").read_bytes()
     fails(capfd, 4, evaluation.main, [*arguments(given, tmp_path), "--snapshot", str(tmp_path / "none.pth")], "none")
     assert [path.name for path in tmp_path.iterdir()] == ["earlier"]
-    assert results(tmp_path / "earlier") == first and (tmp_path / "earlier" / "report.html").read_bytes() == page
+    assert results(tmp_path / "earlier") == first
+    assert (tmp_path / "earlier" / "report.html").read_bytes() == page
 
 
 @pytest.mark.parametrize("kind", ["images", "masks", "pred"])
-def test_a_file_changed_at_equal_size_is_evaluated_again(given, tmp_path, capfd, monkeypatch, kind):
+def test_a_file_changed_at_equal_size_is_evaluated_again(given, tmp_path, capfd, kind):
     given, out = copy_data(given, tmp_path / "data"), tmp_path / "out"
     argv = arguments(given, out, "--dump_images")
-    with monkeypatch.context() as patch:
-        stop_at(patch, 4)
+    with stopped_at(4):
         assert evaluation.main(argv) == 130
     path = out / "pred" / "001.png" if kind == "pred" else given[1] / kind / "val" / "001.png"
     content, times = path.read_bytes(), path.stat()
@@ -240,27 +259,13 @@ def test_a_file_changed_at_equal_size_is_evaluated_again(given, tmp_path, capfd,
     assert code == (0 if kind == "pred" else 3)
 
 
-def test_parts_that_share_a_folder_go_on(given, tmp_path, capfd, monkeypatch):
+def test_parts_that_share_a_folder_resume(given, tmp_path, capfd):
     parts = [arguments(given, tmp_path, "--split_count", "2", "--split_index", str(i)) for i in range(2)]
-    with monkeypatch.context() as patch:
-        stop_at(patch, 2)
+    with stopped_at(2):
         assert evaluation.main(parts[0]) == 130
-    assert evaluation.main(parts[1]) == 0
-    assert evaluation.main([*parts[0], "--resume"]) == 0
+    evaluate(*parts[1])
+    evaluate(*parts[0], "--resume")
     assert "resuming: 2 of 3 images are finished" in capfd.readouterr().out
-
-
-def test_the_error_stands_on_a_line_of_its_own(given, tmp_path):
-    broken = make_snapshot(tmp_path / "nan.pth", given[1], value=float("nan"))
-    done = launch(["eval.py", *arguments((broken, given[1]), tmp_path / "out")])
-    assert done.returncode == 6
-    assert done.stderr.split("\n")[-2].startswith("error: scores of 000"), done.stderr  # not after a bar's \r
-
-
-@pytest.mark.parametrize("name", ["../out", "a/../../out", "/out"])
-def test_the_experiment_stays_below_its_folder(given, tmp_path, capfd, name):
-    fails(capfd, 2, evaluation.main, arguments(given, tmp_path / "in", "--exp_name", name), "--exp_name", name)
-    assert not (tmp_path / "in").exists() and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("kind", ["pred/003.png", "diff/003.png", "metrics.json", "per_image.npz"])
@@ -278,8 +283,10 @@ def test_a_full_disk_leaves_finished_files_intact(given, tmp_path, capfd, monkey
         fails(capfd, 5, evaluation.main, argv, kind, "No space left", "free disk space")
     written = sorted((out / "pred").glob("*.png"))
     assert [np.array(Image.open(path)).shape for path in written] == [(48, 64)] * len(written)
-    assert len(written) >= 3 and not list(out.rglob("*.tmp")) and not (out / "metrics.json").exists()
-    assert evaluation.main([*argv, "--resume"]) == 0
+    assert len(written) >= 3
+    assert not list(out.rglob("*.tmp"))
+    assert not (out / "metrics.json").exists()
+    evaluate(*argv, "--resume")
     assert f"resuming: {3 if '003' in kind else 6} of 6" in capfd.readouterr().out
 
 
@@ -288,7 +295,7 @@ def test_void_labels(given, tmp_path, capfd):
     labels = sorted((given[1] / "masks" / "val").glob("*.png"))
     void = Image.fromarray(np.full((48, 64), 255, np.uint8))
     void.save(labels[0])
-    assert evaluation.main(arguments(given, tmp_path / "out")) == 0
+    evaluate(*arguments(given, tmp_path / "out"))
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["num_images"] == 6
     assert (tmp_path / "out" / "per_image.csv").read_text().splitlines()[1].startswith("000,0,,,")
     for path in labels:
@@ -304,5 +311,5 @@ def test_boundary_scores_of_train_need_no_arch(given, tmp_path):
     place = argv.index("--arch")
     assert train.main(argv[:place] + argv[place + 2 :]) == 0
     found = json.loads((tmp_path / "run" / "boundary_f_scores.json").read_text())
-    assert evaluation.main(arguments(given, tmp_path, "--boundary", "--eval_thresholds", "0.01,0.03")) == 0
+    evaluate(*arguments(given, tmp_path, "--boundary", "--eval_thresholds", "0.01,0.03"))
     assert found == json.loads((tmp_path / "metrics.json").read_text())["boundary"]["f_score"]

@@ -1,14 +1,15 @@
 """Videos in and out: sizes, rates, damaged files, a full disk."""
 
 import os
-import sys
+import resource
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
 from engine.demo.video_files import VideoReader, VideoWriter
-from tests.conftest import launch
+from tests.processes import launch
 from utils.errors import DataError, EnvironmentFault
 
 
@@ -105,25 +106,19 @@ def test_nothing_is_left_of_a_video_that_fails(tmp_path):
     assert (tmp_path / "out.mp4").read_bytes() == kept
 
 
-FULL_DISK = """
-import resource, sys
-import numpy as np
-from pathlib import Path
-from utils.errors import EnvironmentFault
-from engine.demo.video_files import VideoWriter
-resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
-rng = np.random.default_rng(0)
-try:
-    with VideoWriter(Path(sys.argv[1]) / "out", 25) as writer:
-        for _ in range(40):
-            writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8))
-except EnvironmentFault as error:
-    print("fault:", error)
-"""
+def write_limited(folder: Path) -> None:
+    """Write a video where no file may be larger than 20 kB."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+    rng = np.random.default_rng(0)
+    try:
+        with VideoWriter(folder / "out", 25) as writer:
+            for _ in range(40):
+                writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8))
+    except EnvironmentFault as error:
+        print("fault:", error)
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 def test_a_disk_that_fills_up_leaves_no_video(tmp_path):
-    done = launch(["-c", FULL_DISK, str(tmp_path)])
+    done = launch([write_limited, tmp_path])
     assert done.stdout.startswith("fault:") and "free disk space" in done.stdout, done.stderr
     assert not done.stderr and not list(tmp_path.iterdir())
