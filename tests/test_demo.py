@@ -179,14 +179,6 @@ def test_merging_options_reach_the_predictor(snapshot, scene, tmp_path, monkeypa
     assert (expected[0] != expected[1]).any(axis=2).mean() > 0.002
 
 
-@pytest.mark.parametrize(("flag", "value"), [("--merge", "mean"), ("--sliding_overlap", "1"), ("--window_batch", "0")])
-def test_merging_options_are_checked(snapshot, scene, tmp_path, capfd, flag, value):
-    scene.save(tmp_path / "a.png")
-    assert demo(snapshot, tmp_path / "a.png", tmp_path / "out", flag, value) == 2
-    error = capfd.readouterr().err.splitlines()[-1]
-    assert error.startswith("error: ") and flag in error and value in error
-
-
 def test_nothing_is_written_outside_the_output_folder(snapshot, scene, tmp_path):
     folder, out, elsewhere = tmp_path / "in", tmp_path / "in" / "out", tmp_path / "elsewhere.png"
     for name in ("...png", "..%2f..%2fx.png", "a/b/...png", "-x.png", "C:\\x.png", "x" * 251 + ".png"):

@@ -91,26 +91,6 @@ def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
-def test_demo_skips_what_it_cannot_read(trained, tmp_path, capfd):
-    snapshot, data = trained.best, trained.data
-    images = tmp_path / "images"
-    images.mkdir()
-    picture = Image.open(data / "images" / "val" / "000.png")
-    picture.save(images / "a.png")
-    picture.convert("L").save(images / "a.JPG")
-    picture.convert("RGBA").save(images / "b c.png")
-    (images / "broken.jpg").write_bytes(b"\xff\xd8\xff")
-    (images / "notes.txt").write_text("no image")
-    out = tmp_path / "out"
-    argv = ["--snapshot", str(snapshot), "--save_dir", str(out), "--demo_floder", str(images)]
-    assert demo_folder.main(argv) == 0
-    assert "3 of 4 images done" in (text := capfd.readouterr().out) and "broken.jpg" in text
-    names = {path.name for path in out.iterdir()}
-    assert names == {f"{kind}_{name}.png" for kind in ("color_mask", "overlay") for name in ("a_png", "a_JPG", "b c")}
-    colors = np.array(Image.open(out / "color_mask_b c.png")).reshape(-1, 3)
-    assert Image.open(out / "overlay_a_png.png").size == (64, 48) and len(np.unique(colors, axis=0)) <= 4
-
-
 def test_demo_exit_codes(trained, tmp_path):
     snapshot = trained.best
     empty = tmp_path / "empty"

@@ -114,6 +114,9 @@ def test_scores_of_the_split_and_of_every_image(given, tmp_path):
     ("more", "words"),
     [
         (["--bootstrap", "-1"], ["--bootstrap"]),
+        (["--merge", "mean"], ["--merge", "mean"]),
+        (["--sliding_overlap", "1"], ["--sliding_overlap 1"]),
+        (["--window_batch", "0"], ["--window_batch 0"]),
         (["--eval_thresholds", "0.1,-1"], ["--eval_thresholds"]),
         (["--split_count", "7", "--split_index", "6"], ["--split_count 7", "6 images"]),
         *((["--exp_name", name], ["--exp_name", name]) for name in ("../out", "a/../../out", "/out")),

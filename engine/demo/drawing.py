@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from datasets.base import ClassTable
 from engine.demo.legend import draw_legend, stack
 from utils.drawing import overlay, side_by_side
 
@@ -17,24 +18,16 @@ class Drawing:
     """Train ids (H,W) uint8 and their image, RGB (H,W,3) uint8 -> pictures.
 
     Attributes:
-        classes: Has `names`, `palette`, `colorize` and `to_label_ids`.
+        classes: Names and colours.
         opacity: Of the colours over the image, 0 to 1.
         legend: Name the classes that occur under an overlay.
         side_by_side: Put the image to the left of an overlay.
     """
 
-    classes: object
+    classes: ClassTable
     opacity: float = 0.5
     legend: bool = False
     side_by_side: bool = False
-
-    def mask(self, labels: np.ndarray) -> np.ndarray:
-        """Class colours (H,W,3) uint8."""
-        return self.classes.colorize(labels)
-
-    def label_ids(self, labels: np.ndarray) -> np.ndarray:
-        """The data set's original ids (H,W) uint8."""
-        return self.classes.to_label_ids(labels)
 
     def overlay(self, image: np.ndarray, labels: np.ndarray, steady: bool = False) -> np.ndarray:
         """Colours over the image, (H,W,3) uint8; larger with a legend or side by side.
@@ -44,7 +37,7 @@ class Drawing:
             labels: Train ids (H,W).
             steady: Keep each class's place in the legend, so that all frames of a video have one size.
         """
-        picture = overlay(image, self.mask(labels), self.opacity)
+        picture = overlay(image, self.classes.colorize(labels), self.opacity)
         if self.side_by_side:
             picture = side_by_side([image, picture])
         return stack(picture, self._legend(picture.shape[1], labels, steady)) if self.legend else picture

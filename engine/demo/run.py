@@ -66,10 +66,10 @@ class Demo:
 
     def _write_image(self, name: str, image: np.ndarray, labels: np.ndarray) -> None:
         folder = Path(self.options.save_dir)
-        save_png(folder / f"color_mask_{name}.png", self.drawing.mask(labels))
+        save_png(folder / f"color_mask_{name}.png", self.drawing.classes.colorize(labels))
         save_png(folder / f"overlay_{name}.png", self.drawing.overlay(image, labels))
         if self.options.label_ids:
-            save_png(folder / f"label_ids_{name}.png", self.drawing.label_ids(labels))
+            save_png(folder / f"label_ids_{name}.png", self.drawing.classes.to_label_ids(labels))
 
 
 def _load(sources: Iterable[Source]) -> Iterator[tuple[Source, np.ndarray | DataError]]:

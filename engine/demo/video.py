@@ -54,7 +54,7 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, options: Demo
             picture = drawing.overlay(image, labels, steady=True)
             overlay.write(add_caption(picture, text) if options.show_fps and text else picture)
             if mask is not None:
-                mask.write(drawing.mask(labels))
+                mask.write(drawing.classes.colorize(labels))
 
         for image in progress:
             labels, speed = predict(image, f"{source.path}, frame {frames}"), rate.tick()
