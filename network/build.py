@@ -7,7 +7,7 @@ from torch import nn
 
 from network.foreign import freeze_unused
 from network.options import ModelOptions
-from network.registry import EXTRAS, MODELS, resolve_arch
+from network.registry import EXTRAS, MODELS, model_options, resolve_arch
 from utils.errors import OptionError, first_line
 
 _FLAGS = {item.name for item in dataclasses.fields(ModelOptions)}
@@ -32,6 +32,8 @@ def build_model(arch: str, num_classes: int, **options) -> nn.Module:
         raise OptionError(f"num_classes is {num_classes}; a model needs at least 1 class")
     name, implied = resolve_arch(arch)
     options = {**implied, **options}
+    if options.get("aux") is False and "aux" not in model_options(name):  # it has none
+        del options["aux"]
     ModelOptions(
         arch=name,
         norm="group" if options.get("norm_groups") else None,

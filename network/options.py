@@ -111,6 +111,8 @@ class ModelOptions:
         given |= {name: getattr(self, name) for name in OWN if getattr(self, name) != defaults[name]}
         if self.norm == "group":
             given["norm_groups"] = self.norm_groups or NORM_GROUPS
+        if given.get("aux") is False and "aux" not in model_options(self.name):
+            del given["aux"]
         for name in given.keys() - model_options(self.name).keys():
             flag = "--norm group" if name == "norm_groups" else f"--{name}"
             takers = ", ".join(arch for arch in MODELS if name in model_options(arch))

@@ -32,7 +32,6 @@ class SmpModel(nn.Module):
         backbone: The encoder by timm's name; weights are fresh.
         mean: Of the images, RGB in [0, 1]; None: as timm says for the weights of that name.
         std: As `mean`.
-        aux: Only False: these models have no auxiliary heads.
     """
 
     aux_heads = ()
@@ -45,11 +44,8 @@ class SmpModel(nn.Module):
         backbone: str = DEFAULT_BACKBONE,
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        aux: bool = False,
     ) -> None:
         super().__init__()
-        if aux:
-            raise ValueError("it has no auxiliary heads; leave --aux out")
         smp = import_extra("segmentation_models_pytorch", f"--arch smp_{decoder}")
         plan = inspect_encoder(backbone)
         try:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from engine.inference.precision import PRECISIONS
 from engine.inference.settings import MAX_PIXELS, MERGES, MODES, SETTINGS, InferenceSettings
+from network import resolve_arch
 from utils.distributed import DEVICES
 from utils.errors import OptionError
 from utils.options import numbers, option
@@ -50,6 +51,8 @@ class PredictOptions:
         if not self.snapshot:
             raise OptionError("--snapshot: name the weights")
         self.settings()
+        if self.arch is not None:
+            resolve_arch(self.arch)
         if self.exported:
             self._check_exported()
 
