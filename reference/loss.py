@@ -13,9 +13,14 @@ class PlainOhemCrossEntropy(nn.Module):
         ignore_label: Label of the pixels that don't count.
     """
 
-    def __init__(self, thresh: float = 0.7, min_kept: int = 100_000, ignore_label: int = 255) -> None:
+    def __init__(self, thresh: float, min_kept: int, ignore_label: int = 255) -> None:
         super().__init__()
         self.thresh, self.min_kept, self.ignore_label = thresh, min_kept, ignore_label
+
+    @classmethod
+    def like(cls, other: nn.Module) -> "PlainOhemCrossEntropy":
+        """With the options of an `OhemCrossEntropy`."""
+        return cls(other.thresh, other.min_kept, other.ignore_label)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w) for labels (N,H,W) int64."""

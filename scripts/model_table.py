@@ -26,7 +26,7 @@ import network
 from config import parse_train
 from engine.training.memory import build_step_memory
 from network.registry import EXTRAS
-from scripts.benchmark import hardware
+from scripts.benchmarks.timing import hardware
 from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.errors import OptionError

@@ -26,7 +26,8 @@ from engine.inference.precision import Precision
 from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from optimizer import OptimizerOptions, build_optimizer
-from scripts.benchmark import check_numbers, hardware
+from scripts.benchmark import check_numbers
+from scripts.benchmarks.timing import hardware
 from utils.cli import run_main
 from utils.distributed import choose_device
 from utils.files import write_json

@@ -1,15 +1,43 @@
 """The command lines of the SFNet family, flag by flag: each is accepted, and lands where it says."""
 
 import dataclasses
+import re
+import sys
+from collections.abc import Iterator
 
 import pytest
 
 import config
+import train as train_program
+from loss import list_losses
 from utils.errors import OptionError
 
 R101 = "network.fenet_resnet_conv_2b_2d.DeepR101_FE_deeply_completely"
 SCALES = "0.5,0.75,1.0,1.25,1.5,1.75,2.0"
 THRESHOLDS = (0.0005, 0.001875, 0.00375, 0.005)
+
+MISTAKES = [
+    (["--ohem_thresh", "70"], r"--ohem_thresh 70.0: .*\(0, 1\]"),
+    (["--ohem", "--ohem_thresh", "70"], r"--ohem_thresh 70.0: .*\(0, 1\]"),
+    (["--ohem", "--img_wt_loss"], "--img_wt_loss --ohem: .*different losses"),
+    (["--jointwtborder", "--img_wt_loss"], "--img_wt_loss --jointwtborder: .*different losses"),
+    (["--loss", "ce", "--ohem"], "--ohem --loss ce: .*different losses"),
+    (["--loss", "ohem", "--jointwtborder"], "--jointwtborder --loss ohem: .*different losses"),
+    (["--loss", "focal"], "--loss focal: .*ce, image_weighted, ohem, relaxed_boundary"),
+    (["--loss", "ohem", "--loss_args", "min_kept=few"], "--loss_args min_kept=few: .*thresh=0.7, min_kept=100000"),
+    (["--loss", "ohem", "--loss_args", "gamma=2"], "--loss_args gamma=2: .*thresh=0.7, min_kept=100000"),
+    (["--crop_size", "0"], "--crop_size 0: "),
+    (["--arch", "fenet_r19"], "--arch fenet_r19: .*fenet_r18"),
+    (["--backbone", "resnet18"], "--backbone: fenet_r18 has an encoder of its own"),
+    (["--arch", "sfnet_r18", "--boundary"], "--boundary: sfnet_r18 has no such option"),
+    (["--filter_kernel", "4"], "--filter_kernel 4: must be odd"),
+    (["--norm", "group", "--norm_groups", "7"], "--norm_groups 7: "),
+    (["--model_args", "wings=2"], "--model_args wings=2: "),
+    (["--optimizer", "lamb"], "--optimizer.*lamb.*sgd"),
+    (["--amsgrad"], "--amsgrad: sgd .*--adam or --adamw"),
+    (["--optimizer_args", "nesterov=true"], "--optimizer_args nesterov=true: .*momentum=0.9"),
+    (["--lr_schedule", "cosine"], "--lr_schedule.*cosine.*poly"),
+]
 
 # the releases' defaults that stay; what they left to us is not listed
 TRAIN_DEFAULTS = {
@@ -268,6 +296,8 @@ def test_blur(argv, blur):
         (["--img_wt_loss"], "image_weighted"),
         (["--jointwtborder"], "relaxed_boundary"),
         (["--jointwtborder", "--ohem"], "relaxed_boundary"),
+        (["--loss", "relaxed_boundary", "--ohem"], "relaxed_boundary"),
+        *((["--loss", name], name) for name in list_losses()),
     ],
 )
 def test_loss_that_the_flags_name(argv, name):
@@ -301,7 +331,6 @@ def test_refused_with_the_reason(flag):
         (["--no_such_option"], "--no_such_option"),
         (["--crop"], "--crop"),  # an abbreviation
         (["--lr", "fast"], "--lr.*fast"),
-        (["--lr_schedule", "cosine"], "--lr_schedule.*cosine"),
         (["--kernels", "cuda"], "--kernels.*cuda"),
         (["--max_epoch", "0"], "--max_epoch 0"),
         (["--class_uniform_pct", "1.5"], "--class_uniform_pct 1.5"),
@@ -310,11 +339,36 @@ def test_refused_with_the_reason(flag):
         (["--exp", "../elsewhere"], "--exp"),
         (["--compile", "--checkpoint_activations"], "--compile --checkpoint_activations"),
         (["--compile", "--kernels", "triton"], "--compile --kernels triton"),
+        *MISTAKES,
     ],
 )
 def test_train_refuses(argv, message):
     with pytest.raises(OptionError, match=message):
         config.parse_train(argv)
+
+
+@pytest.fixture
+def touched(monkeypatch) -> Iterator[list]:
+    """What is opened, made, connected or joined meanwhile; Python's own files apart."""
+    found, watching = [], True
+
+    def watch(event: str, args: tuple) -> None:
+        own = event == "open" and str(args[0]).endswith((".py", ".pyc", ".so"))
+        if watching and event in ("open", "os.mkdir", "socket.connect", "socket.bind") and not own:
+            found.append((event, args))
+
+    sys.addaudithook(watch)
+    monkeypatch.setattr("utils.distributed.job", lambda *args: found.append(("job", args)))
+    yield found
+    watching = False
+
+
+@pytest.mark.parametrize(("argv", "message"), MISTAKES, ids=str)
+def test_a_mistake_touches_nothing(argv, message, touched, capsys):
+    code, seen = train_program.main(argv), list(touched)
+    assert code == 2
+    assert re.search(message, capsys.readouterr().err)
+    assert not seen
 
 
 @pytest.mark.parametrize(("option", "value"), EVAL_DEFAULTS.items())

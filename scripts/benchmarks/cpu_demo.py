@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 import datasets
@@ -34,6 +33,7 @@ from network.fusing import ImageToLabels, fuse_for_inference
 from reference.network import make_plain
 from utils.constants import IGNORE_LABEL
 from utils.errors import NumericsError
+from utils.resizing import resize
 
 THREADS = 2
 NUM_IMAGES = 32  # of a data set, at most
@@ -100,7 +100,7 @@ def build_arms(
     def plain(image: np.ndarray) -> np.ndarray:
         x = torch.from_numpy(image).permute(2, 0, 1).contiguous()
         logits = reference(((x / 255 - mean) / std)[None])["logits"]
-        return F.interpolate(logits, size, mode="bilinear", align_corners=True).argmax(1)[0].to(torch.uint8).numpy()
+        return resize(logits, size).argmax(1)[0].to(torch.uint8).numpy()
 
     @torch.inference_mode()
     def ours(image: np.ndarray) -> np.ndarray:

@@ -29,6 +29,7 @@ from datasets.reading import pyspng
 from datasets.sampling.class_uniform import CropSample, tile_centroids
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from reference.transforms import augment_plain, load_plain
+from scripts.benchmarks.timing import spread
 from transforms import AugmentOptions, CropWindow, DeviceAugment, RandomAugment, TrainTransform
 from utils.constants import IMAGENET_STD
 from utils.errors import NumericsError
@@ -147,8 +148,7 @@ def time_arms(arms: dict[str, Arm], split: FileSplit, rounds: int, warmup: int) 
                 seconds[name].append((time.process_time() - start) / len(draws))
     rows = {}
     for name, values in seconds.items():
-        quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-        rows[name] = {"median": statistics.median(values), "spread": quartiles[2] - quartiles[0]}
+        rows[name] = {"median": statistics.median(values), "spread": spread(values)}
     return rows
 
 

@@ -26,6 +26,7 @@ from engine.training.parallel import wrap_parallel
 from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from optimizer import OptimizerOptions, build_optimizer, set_lr
+from scripts.benchmarks.timing import spread
 from utils.distributed import Process, gather_objects, sum_over_ranks
 from utils.errors import NumericsError
 from utils.files import write_json
@@ -47,7 +48,7 @@ def measure_scaling(options: argparse.Namespace) -> dict:
     if found["error"] > (options.tolerance or TOLERANCE):
         raise NumericsError(f"scaling: the gradients of two processes are wrong by {found['error']}, relative")
     one, two = (statistics.median(found[name]) for name in ("one", "two"))
-    arms = {name: {"median": statistics.median(found[name]), "spread": _spread(found[name])} for name in ("one", "two")}
+    arms = {name: {"median": statistics.median(found[name]), "spread": spread(found[name])} for name in ("one", "two")}
     arms["one"]["ratio"], arms["two"]["ratio"] = 1.0, PROCESSES * one / two
     return {
         "efficiency": one / two,
@@ -106,9 +107,3 @@ def _step(model: nn.Module, batch: dict, amp: str) -> Callable[[], None]:
 
 def _gradient(model: nn.Module) -> Tensor:
     return torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
-
-
-def _spread(values: list[float]) -> float:
-    """Interquartile range."""
-    quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-    return quartiles[2] - quartiles[0]

@@ -15,6 +15,7 @@ from network.parts.enhancement import FeatureFilter
 from network.triton import depthwise as triton_depthwise
 from network.triton.depthwise import depthwise_conv2d, takes
 from scripts import benchmark
+from scripts.benchmarks.arms import build_hpf_arms
 from tests.interpreted import DEVICE
 from utils.kernels import can_run
 
@@ -111,6 +112,6 @@ def test_benchmark_times_an_arm_that_the_ratio_leaves_out(tmp_path):
     result = json.loads(out.read_text())
     assert list(result["arms"]) == ["plain", "ours", "triton"] and result["ratio"] == result["arms"]["ours"]["ratio"]
     options = argparse.Namespace(size=(4, 4), batch=1, kernels="triton")
-    arms = benchmark.build_hpf_arms(options, torch.device(DEVICE))
+    arms = build_hpf_arms(options, torch.device(DEVICE))
     assert arms.keys() >= {"triton", "triton_forward"}
     torch.testing.assert_close(arms["triton_forward"](), arms["plain_forward"](), rtol=1e-5, atol=1e-5)

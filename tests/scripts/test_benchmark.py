@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from engine.export.parity import Parity
-from loss import OhemCrossEntropy
 from reference.loss import PlainOhemCrossEntropy
 from reference.transforms import augment_plain
 from scripts import benchmark
+from scripts.benchmarks import arms
 from scripts.benchmarks import data as benchmark_data
 from scripts.benchmarks.cpu_demo import check
 from tests.golden_vectors import load, vectors
@@ -18,7 +18,7 @@ from utils.errors import NumericsError
 
 @pytest.mark.parametrize("what", ["loss", "hpf", "infer", "eval", "train-step"])
 def test_writes_checked_figures(what, tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "EVAL_SCALES", (0.5, 1.5))
+    monkeypatch.setattr(arms, "EVAL_SCALES", (0.5, 1.5))
     out = tmp_path / "a.json"
     argv = [what, "--json", str(out), "--arch", "fenet_tiny", "--size", "64,64", "--rounds", "2", "--warmup", "1"]
     assert benchmark.main([*argv, "--device", "cpu", "--batch", "2"]) == 0
@@ -45,7 +45,7 @@ def test_samples_that_are_not_plain_s_are_refused(tmp_path, monkeypatch):
 
 
 def test_wrong_result_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "OhemCrossEntropy", lambda: OhemCrossEntropy(thresh=0.1, min_kept=10))
+    monkeypatch.setattr(arms.PlainOhemCrossEntropy, "like", lambda other: PlainOhemCrossEntropy(0.1, 10))
     argv = ["loss", "--json", str(tmp_path / "a.json"), "--size", "64,64", "--rounds", "1", "--device", "cpu"]
     assert benchmark.main(argv) == 6
     assert not (tmp_path / "a.json").exists()

@@ -1,0 +1,197 @@
+"""`benchmark.py train-step`, `loss`, `hpf`, `infer`, `eval`: our code against its plain formulation.
+
+Plain is eager float32 PyTorch in NCHW layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a
+GPU it has cuDNN's benchmark mode and TF32 convolutions.
+"""
+
+import argparse
+import copy
+from collections.abc import Callable
+
+import torch
+
+import network
+from engine.inference.compile import CompiledModel, CompiledStep
+from engine.inference.precision import Precision
+from engine.inference.predictor import build_predictor
+from engine.inference.score_maps import predict_labels
+from engine.training.step import train_step
+from loss import LossOptions, OhemCrossEntropy, SegmentationLoss, build_loss
+from network.fusing import fuse_for_inference
+from network.parts.enhancement import FeatureFilter
+from optimizer import OptimizerOptions, build_optimizer
+from reference.inference import predict_plain
+from reference.loss import PlainOhemCrossEntropy
+from reference.network import make_plain, plain_filter
+from scripts.benchmarks.timing import Arms, errors_of, reference_of, time_arms
+from utils.errors import NumericsError
+from utils.resizing import resize
+
+LAST = torch.channels_last
+OPT_IN = ("triton", "compiled")  # arms that users have to ask for
+EVAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+
+
+def build_loss_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """One head at stride 4: loss and the gradient of its logits."""
+    height, width = options.size
+    logits = 3 * torch.randn(options.batch, 19, height // 4, width // 4, device=device)
+    labels = torch.randint(0, 19, (options.batch, height, width), device=device)
+    labels[:, : height // 10] = 255
+
+    def arm(criterion: torch.nn.Module) -> Callable[[], torch.Tensor]:
+        def run() -> torch.Tensor:
+            x = logits.detach().requires_grad_()
+            criterion(x, labels).backward()
+            return x.grad
+
+        return run
+
+    ours = OhemCrossEntropy()
+    arms = {"plain": arm(PlainOhemCrossEntropy.like(ours)), "ours": arm(ours)}
+    if options.kernels == "triton":
+        arms["triton"] = arm(build_loss(LossOptions(loss="ohem"), 19, kernels="triton").criterion)
+    return arms
+
+
+def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """The 9x9 filter at stride 4, C = 128, forward alone and with its backward."""
+    height, width = options.size
+    x = torch.randn(options.batch, 128, height // 4, width // 4, device=device)
+    upstream = torch.randn_like(x)
+    layer = FeatureFilter(128).to(device)
+
+    def arm(call: Callable, layout: torch.memory_format, backward: bool) -> Callable:
+        source, gradient = x.to(memory_format=layout), upstream.to(memory_format=layout)
+
+        def run() -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+            if not backward:
+                with torch.no_grad():
+                    return call(source)
+            leaf = source.detach().requires_grad_()
+            layer.weight.grad = None
+            call(leaf).backward(gradient)
+            return leaf.grad, layer.weight.grad
+
+        return run
+
+    def plain(y: torch.Tensor) -> torch.Tensor:
+        return plain_filter(layer, y)
+
+    arms = {
+        "plain": arm(plain, torch.contiguous_format, True),
+        "fused": arm(layer, LAST, True),
+        "plain_forward": arm(plain, torch.contiguous_format, False),
+        "folded_forward": arm(layer, LAST, False),
+    }
+    if options.kernels == "triton":
+        by_triton = network.use_kernels(copy.copy(layer), "triton")  # the same weight, whose gradient an arm takes
+        arms |= {"triton": arm(by_triton, LAST, True), "triton_forward": arm(by_triton, LAST, False)}
+    return arms
+
+
+def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """Image on the device -> labels on the device."""
+    images = torch.randn(options.batch, 3, *options.size, device=device)
+    model = network.build_model(options.arch, 19).to(device).eval()
+    reference = make_plain(copy.deepcopy(model))
+    fused = fuse_for_inference(model).to(memory_format=LAST)
+    dtype = Precision.build(options.amp, device).dtype
+
+    @torch.no_grad()
+    def plain() -> torch.Tensor:
+        logits = reference(images)["logits"]
+        return resize(logits, options.size).argmax(1)
+
+    def arm(net: Callable[[torch.Tensor], dict]) -> Callable[[], torch.Tensor]:
+        predictor = build_predictor(net, merge="logit")
+
+        def run() -> torch.Tensor:
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                return predict_labels(predictor(images.to(memory_format=LAST)))
+
+        return run
+
+    arms = {"plain": plain, "ours": arm(fused)}
+    return arms | {"compiled": arm(CompiledModel(fused, dtype is not None))} if device.type == "cuda" else arms
+
+
+def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """Sliding windows as high as the image, at seven scales, mirrored too. Image on the device -> labels there."""
+    image = torch.randn(1, 3, *options.size, device=device)
+    model = network.build_model(options.arch, 19).to(device).eval()
+    reference = make_plain(copy.deepcopy(model))
+    crop = min(options.size)
+    predictor = build_predictor(
+        fuse_for_inference(model).to(memory_format=LAST), "sliding", crop, scales=EVAL_SCALES, flip=True
+    )
+    dtype = Precision.build(options.amp, device).dtype
+
+    def ours() -> torch.Tensor:
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            return predict_labels(predictor(image.to(memory_format=LAST)))
+
+    return {"plain": lambda: predict_plain(reference, image, crop, EVAL_SCALES, flip=True).argmax(1), "ours": ours}
+
+
+def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
+    """One optimizer step with OHEM on all heads; what is compared is the loss of the first one."""
+    labels = torch.randint(0, 19, (options.batch, *options.size))
+    batch = {"image": torch.randn(options.batch, 3, *options.size), "label": labels}
+    model = network.build_model(options.arch, 19, dropout=0.0)
+    reference = make_plain(copy.deepcopy(model)).to(device).train()
+    model = model.to(device, memory_format=LAST)
+    plain_optimizer = torch.optim.SGD(reference.parameters(), 1e-4, 0.9, weight_decay=1e-4)
+    plain_criterion = SegmentationLoss(PlainOhemCrossEntropy.like(OhemCrossEntropy()))
+
+    def plain() -> torch.Tensor:
+        plain_optimizer.zero_grad()
+        loss = plain_criterion(reference(batch["image"].to(device)), labels.to(device))["total"]
+        loss.backward()
+        plain_optimizer.step()
+        return loss.detach()
+
+    def arm(net: torch.nn.Module, compiled: bool = False) -> Callable[[], torch.Tensor]:
+        optimizer = build_optimizer(net, OptimizerOptions(lr=1e-4))
+        precision, criterion = Precision.build(options.amp, device), SegmentationLoss(OhemCrossEntropy())
+        if compiled:
+            net = CompiledStep(net.train(), criterion, precision.dtype, device, LAST).start(net, batch)
+
+        def run() -> torch.Tensor:
+            return train_step(net.train(), criterion, optimizer, [batch], precision, device, LAST)[0]["total"]
+
+        return run
+
+    arms = {"plain": plain, "ours": arm(model)}
+    return arms | {"compiled": arm(copy.deepcopy(model), compiled=True)} if device.type == "cuda" else arms
+
+
+BUILDERS = {
+    "train-step": build_train_arms,
+    "loss": build_loss_arms,
+    "hpf": build_hpf_arms,
+    "infer": build_infer_arms,
+    "eval": build_eval_arms,
+}
+
+
+def measure_arms(options: argparse.Namespace, device: torch.device) -> dict:
+    """Check and time the arms of `options.what`.
+
+    Raises:
+        NumericsError: A result isn't the plain formulation's.
+    """
+    arms = BUILDERS[options.what](options, device)
+    errors = errors_of(arms)
+    tolerance = options.tolerance or (1e-4 if options.amp == "off" and device.type == "cpu" else 0.05)
+    if max(errors.values()) > tolerance:
+        raise NumericsError(f"{options.what}: results differ from the plain formulation by {errors}, over {tolerance}")
+    rows = time_arms(arms, options.rounds, options.warmup, device)
+    by_default = [name for name in rows if not name.startswith(("plain", *OPT_IN))]
+    best = max(rows[name]["ratio"] for name in by_default if reference_of(name) == "plain")
+    return {
+        "ratio": best,
+        "max_error": max(errors.values()),
+        "arms": rows,
+        "sizes": {"size": list(options.size), "batch": options.batch, "arch": options.arch, "amp": options.amp},
+    }
