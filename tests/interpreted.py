@@ -15,7 +15,7 @@ DEVICE = "cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda"  # of th
 each_way = pytest.mark.parametrize(
     "way",
     [
-        "interpreter",
+        pytest.param("interpreter", marks=pytest.mark.slow),
         pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")),
     ],
 )
@@ -26,7 +26,7 @@ def run_cases(path: str, way: str) -> None:
     if find_spec("triton") is None:
         pytest.skip("the package triton isn't installed")
     env = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
-    env |= {"OMP_NUM_THREADS": "1"} | ({"TRITON_INTERPRET": "1"} if way == "interpreter" else {})
+    env |= {"TRITON_INTERPRET": "1"} if way == "interpreter" else {}
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", path]
     result = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr

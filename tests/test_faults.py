@@ -28,6 +28,7 @@ def test_a_text_that_is_gone_is_said():
         replace("nothing", FAULTS[0])
 
 
+@pytest.mark.slow
 def test_quick_faults_are_noticed_and_undone(tmp_path):
     tree = copy_tree(tmp_path / "tree")
     for fault in FAULTS:

@@ -7,6 +7,7 @@ import pytest
 from tests.campaigns import chaos
 
 
+@pytest.mark.slow
 def test_nothing_is_lost(tmp_path):
     # this seed stops one worker in a validation, and kills the launcher and a worker
     argv = ["--terms", "1", "--kills", "2", "--seed", "6", "--out", str(tmp_path / "out")]
