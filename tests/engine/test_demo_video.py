@@ -10,6 +10,7 @@ import pytest
 
 from engine.demo.video_files import VideoReader, VideoWriter
 from tests.processes import launch
+from utils.cli import run_main
 from utils.errors import DataError, EnvironmentFault
 
 
@@ -106,19 +107,17 @@ def test_nothing_is_left_of_a_video_that_fails(tmp_path):
     assert (tmp_path / "out.mp4").read_bytes() == kept
 
 
-def write_limited(folder: Path) -> None:
+def fill_a_small_disk(folders: list[Path]) -> None:
     """Write a video where no file may be larger than 20 kB."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
     rng = np.random.default_rng(0)
-    try:
-        with VideoWriter(folder / "out", 25) as writer:
-            for _ in range(40):
-                writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8))
-    except EnvironmentFault as error:
-        print("fault:", error)
+    with VideoWriter(folders[0] / "out", 25) as writer:
+        for _ in range(40):
+            writer.write(rng.integers(0, 255, (240, 320, 3), dtype=np.uint8))
 
 
 def test_a_disk_that_fills_up_leaves_no_video(tmp_path):
-    done = launch([write_limited, tmp_path])
-    assert done.stdout.startswith("fault:") and "free disk space" in done.stdout, done.stderr
-    assert not done.stderr and not list(tmp_path.iterdir())
+    done = launch([run_main, fill_a_small_disk, [tmp_path]])
+    assert done.returncode == 5
+    assert done.stderr.startswith("error: ") and "free disk space" in done.stderr
+    assert not list(tmp_path.iterdir())

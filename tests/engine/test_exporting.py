@@ -1,8 +1,10 @@
 """What is written and read back; scripts/export.py itself is tested in tests/scripts."""
 
 import copy
+import gc
 import json
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -15,7 +17,7 @@ from engine.export.formats import quantise, write_onnx, write_openvino, write_to
 from engine.export.program import export_program
 from engine.inference.exported import load_exported, openvino_core
 from network.fusing import ImageToLabels
-from tests.conftest import ROOT
+from tests.processes import launch
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 
 pytest.importorskip("onnx")
@@ -229,17 +231,16 @@ def test_a_size_that_cannot_be_left_open_is_one_line():
         export_program(ImageToLabels(Fixed()).eval(), (128, 160), True)
 
 
+def start_a_program_after_openvino(path: str) -> None:
+    models = [load_exported(path, "openvino") for _ in range(2)]
+    while models:
+        models.pop(0)
+        gc.collect()
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    subprocess.run(["true"], check=True)
+
+
 def test_signals_reach_the_process_after_openvino_models_have_gone(files):
     # two cores of OpenVINO leave a freed stack for signal handlers behind: segmentation fault
-    code = """
-import gc, signal, subprocess, sys
-from engine.inference.exported import load_exported, openvino_core
-models = [load_exported(sys.argv[1], "openvino") for _ in range(2)]
-while models:
-    models.pop(0)
-    gc.collect()
-signal.signal(signal.SIGCHLD, lambda *_: None)
-subprocess.run(["true"], check=True)
-"""
-    done = subprocess.run([sys.executable, "-c", code, str(files / "one.xml")], cwd=ROOT, timeout=120)
-    assert done.returncode == 0
+    done = launch([start_a_program_after_openvino, str(files / "one.xml")], timeout=120)
+    assert done.returncode == 0, done.stderr

@@ -2,14 +2,17 @@
 
 import sys
 import textwrap
+import warnings
 
 import pytest
 import torch
+import torch.distributed as dist
 from torch import nn
 
+import network
 from engine.training import parallel
 from engine.training.parallel import choose_norm, import_apex, order_depthwise_weights, wrap_parallel
-from tests.conftest import launch
+from tests.processes import launch
 from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
 
@@ -112,24 +115,18 @@ def test_no_apex(monkeypatch):
         import_apex()
 
 
-WARNINGS_ARE_ERRORS = """
-    import sys, warnings
-    import torch, torch.distributed as dist
-    import network
-    from engine.training.parallel import wrap_parallel
-    from utils.distributed import Process
-
+def step_with_warnings_as_errors(static_graph: bool) -> None:
+    """One of three processes: equal weights at the start, equal gradients of three equal steps."""
     warnings.simplefilter("error")
-    torch.set_num_threads(1)
     dist.init_process_group("gloo")
     model = network.build_model("fenet_tiny", 4, channels=16, boundary=True).to(memory_format=torch.channels_last)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    process = Process(dist.get_rank(), 3, torch.device("cpu"))
+    process = Process(dist.get_rank(), 3, CPU)
     gradients = []
-    wrapped = wrap_parallel(model, process, static_graph=sys.argv[1] == "static")
+    wrapped = wrap_parallel(model, process, static_graph=static_graph)
     if process.rank == 0:  # whose weights the others get
         assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
-    for step in range(3):
+    for _ in range(3):
         model.zero_grad()
         torch.manual_seed(process.rank)
         out = wrapped(torch.randn(2, 3, 32, 32).to(memory_format=torch.channels_last))
@@ -137,11 +134,9 @@ WARNINGS_ARE_ERRORS = """
         gradients.append(torch.cat([weight.grad.flatten() for weight in model.parameters()]))
     assert all(torch.equal(gradients[0], later) for later in gradients)  # added up in the same order from the first
     dist.destroy_process_group()
-"""
 
 
-@pytest.mark.parametrize("graph", ["static", "dynamic"])
-def test_three_processes_without_a_warning(tmp_path, graph):
-    (tmp_path / "run.py").write_text(textwrap.dedent(WARNINGS_ARE_ERRORS))
-    done = launch([str(tmp_path / "run.py"), graph], processes=3)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("static_graph", [True, False])
+def test_three_processes_without_a_warning(static_graph):
+    done = launch([step_with_warnings_as_errors, static_graph], processes=3)
+    assert done.returncodes == [0, 0, 0], done.stderr
