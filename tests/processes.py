@@ -30,7 +30,7 @@ _server.set_forkserver_preload(LOADED)
 class Ended:
     """What processes left: exit codes in the order of ranks, and what they printed together."""
 
-    returncodes: list[int]
+    returncodes: list[int | None]
     stdout: str
     stderr: str
 
@@ -104,14 +104,19 @@ class Job:
                 else:
                     time.sleep(0.01)
 
-    def wait(self, timeout: float = 300) -> Ended:
-        """Wait until all have ended. Raises `subprocess.TimeoutExpired`, with what they printed."""
+    def wait(self, timeout: float = 300, rank: int | None = None) -> Ended:
+        """Wait until all have ended, or one has; the exit code of one that still runs is None.
+
+        Raises:
+            subprocess.TimeoutExpired: They don't end; it holds what they printed.
+        """
+        awaited = self.processes if rank is None else [self.processes[rank]]
         deadline = time.monotonic() + timeout
-        for process in self.processes:
+        for process in awaited:
             process.join(max(0.0, deadline - time.monotonic()))
         out, err = (Path(path).read_bytes().decode(errors="backslashreplace") for path in self._outputs)
-        if self._alive():
-            raise subprocess.TimeoutExpired(str(self.processes), timeout, out, err)
+        if any(process.exitcode is None for process in awaited):
+            raise subprocess.TimeoutExpired(str(awaited), timeout, out, err)
         return Ended([process.exitcode for process in self.processes], out, err)
 
 

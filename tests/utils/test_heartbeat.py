@@ -1,18 +1,17 @@
 """Who is lost, stuck or failed: heartbeats of several ranks that share this process, then real processes."""
 
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import islice
 
 import pytest
 import torch.distributed as dist
 
-from tests.conftest import ROOT
-from utils import heartbeat
+from tests.processes import Job
+from utils import distributed, heartbeat
+from utils.cli import run_main
 from utils.errors import PeerLostError
 from utils.heartbeat import DONE, Heartbeat, is_lost_peer
 from utils.signals import StopRequest
@@ -32,10 +31,36 @@ class Rank(Heartbeat):
         self.left_early = True
 
 
+class Clock:
+    """In the place of `time` in utils.heartbeat; seconds pass when a test says so."""
+
+    def __init__(self):
+        self.now, self.sleep = time.monotonic(), time.sleep
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def advance(self, seconds: float, ranks: list[Rank]) -> None:
+        """In steps of 0.1 s, in each of which the ranks that still speak are heard by all."""
+        for _ in range(round(10 * seconds)):
+            self.now += 0.1
+            beats = {rank: rank._said["beat"] for rank in ranks if not rank._closed.is_set()}
+            until(
+                lambda beats=beats: all(rank._said["beat"] > beat + 1 or rank.aborted for rank, beat in beats.items())
+            )
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(heartbeat, "time", clock)
+    return clock
+
+
 @pytest.fixture
 def ranks(monkeypatch):
     """Called with a timeout: three ranks, each with a request to stop."""
-    monkeypatch.setattr(heartbeat, "INTERVAL_S", 0.02)
+    monkeypatch.setattr(heartbeat, "INTERVAL_S", 0.005)
     store = dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
     made: list[Rank] = []
 
@@ -57,43 +82,48 @@ def until(condition, seconds: float = 60.0):
     deadline = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, "nothing happened"
-        time.sleep(0.01)
+        time.sleep(0.001)
     return value
 
 
-def test_a_silent_rank_is_named_with_its_last_place(ranks):
+def test_a_silent_rank_is_named_with_its_last_place(ranks, clock):
     first, second, third = ranks(2.0)
     second.note("step 17", bounded=True)
     until(lambda: first._peers[1].where == "step 17")
     second._closed.set()  # it says no more, not even goodbye
+    second._thread.join()
+    clock.advance(1.9, [first, second, third])
+    assert not first.aborted
+    clock.advance(0.3, [first, second, third])
     for one in (first, third):
         message = until(lambda one=one: one.aborted)
         assert "rank 1 on " in message and "step 17" in message and "rank 0" not in message
 
 
-def test_long_work_of_one_rank_ends_nothing(ranks):
-    first, second, third = ranks(0.5)
+def test_long_work_of_one_rank_ends_nothing(ranks, clock):
+    first, second, third = everyone = ranks(0.5)
     first.note("work of rank 0 alone")
     for one in (second, third):
         one.note("waiting for the others", bounded=True)
-    time.sleep(2)
-    assert not any(one.aborted for one in (first, second, third))
+    clock.advance(2, everyone)
+    assert not any(one.aborted for one in everyone)
 
 
-def test_ranks_that_wait_for_one_that_does_not_come(ranks):
-    first, second, third = ranks(0.7)
+def test_ranks_that_wait_for_one_that_does_not_come(ranks, clock):
+    first, second, third = everyone = ranks(0.7)
     for one in (first, third):
         one.note("step 5", bounded=True)
     second.note("loading the batch after step 4", bounded=True)
+    clock.advance(1, everyone)
     message = until(lambda: first.aborted)
     assert "no progress" in message and "rank 1 at loading the batch after step 4" in message and "--timeout" in message
 
 
-def test_a_long_step_of_all_ranks_ends_nothing(ranks):
+def test_a_long_step_of_all_ranks_ends_nothing(ranks, clock):
     everyone = ranks(0.5)
     for one in everyone:
         one.note("step 5", bounded=True)
-    time.sleep(1.5)
+    clock.advance(1.5, everyone)
     assert not any(one.aborted for one in everyone)
 
 
@@ -105,11 +135,11 @@ def test_a_rank_that_ends_with_a_fault(ranks, monkeypatch):
     assert isinstance(third.blame("Connection closed by peer"), PeerLostError)
 
 
-def test_ranks_that_are_done_are_not_missed(ranks):
-    first, second, third = ranks(0.5)
+def test_ranks_that_are_done_are_not_missed(ranks, clock):
+    first, second, third = everyone = ranks(0.5)
     second.close(DONE)
     third.close(DONE)
-    time.sleep(1.5)
+    clock.advance(1.5, everyone)
     assert first.aborted is None
     first.close(DONE)
 
@@ -162,55 +192,43 @@ def test_what_collective_operations_raise(error, lost):
     assert is_lost_peer(error) == lost
 
 
-WORK = """
-    import sys, time
-    from utils import distributed
-    from utils.cli import run_main
-    def body(argv):
-        with distributed.job("cpu", 3.0) as process:
+def work(seconds: float) -> int:
+    """One process of a job that bears 3 s of silence; rank 0 works alone for `seconds`."""
+
+    def body(_):
+        with distributed.job("cpu", 3.0):
             distributed.barrier()
-            print("ready", flush=True)
-            distributed.on_main_rank(lambda: time.sleep(float(argv[0])))
+            print("ready\n", end="", flush=True)
+            distributed.on_main_rank(lambda: time.sleep(seconds))
             distributed.any_rank(False)
-    sys.exit(run_main(body, sys.argv[1:]))
-"""
+
+    return run_main(body, [])
 
 
 @pytest.fixture
-def pair(free_port):
-    """Called with the seconds that rank 0 works alone: two processes without a launcher, ready."""
-    started = []
+def pair():
+    """Called with the seconds that rank 0 works alone: two processes, ready."""
+    with ExitStack() as stack:
 
-    def start(seconds: float):
-        for rank in range(2):
-            place = {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port)}
-            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-            command = [sys.executable, "-c", textwrap.dedent(WORK), str(seconds)]
-            started.append(subprocess.Popen(command, cwd=ROOT, env={**os.environ, **place}, **pipes))
-        assert [process.stdout.readline() for process in started] == ["ready\n"] * 2
-        return started
+        def start(seconds: float) -> Job:
+            job = stack.enter_context(Job([work, seconds], processes=2))
+            assert list(islice(job.follow(), 2)) == ["ready\n"] * 2
+            return job
 
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
-
-
-@pytest.fixture
-def free_port() -> int:
-    store = dist.TCPStore("127.0.0.1", 0, 1, True, wait_for_workers=False)
-    return store.port
+        yield start
 
 
 def test_work_of_rank_0_that_takes_longer_than_the_timeout(pair):
-    for process in pair(4.5):
-        assert process.communicate(timeout=60)[1] == "" and process.returncode == 0
+    done = pair(4.5).wait(60)
+    assert done.returncodes == [0, 0]
+    assert done.stderr == ""
 
 
 @pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
 def test_a_process_that_is_stopped_or_killed_ends_the_job_with_its_name(pair, number):
-    first, second = pair(1.0)
-    second.send_signal(number)
-    _, errors = first.communicate(timeout=60)
-    assert first.returncode == 7
-    assert len(errors.splitlines()) == 1 and errors.startswith("error: rank 1 on "), errors
+    job = pair(1.0)
+    job.send(number, rank=1)
+    done = job.wait(60, rank=0)
+    assert done.returncodes[0] == 7
+    assert len(done.stderr.splitlines()) == 1
+    assert done.stderr.startswith("error: rank 1 on "), done.stderr
