@@ -1,14 +1,16 @@
+"""Requests to stop, and a child that ends with its parent."""
+
+import os
 import signal
-import subprocess
 import sys
-import textwrap
 import time
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.processes import Job
 from utils.cli import run_main
-from utils.signals import StopRequest
+from utils.signals import StopRequest, die_with_parent, prepare_process
 
 
 def test_repeats_are_one_request_and_handlers_come_back():
@@ -42,50 +44,44 @@ def test_a_later_signal_stops_at_once(monkeypatch):
             signal.raise_signal(signal.SIGINT)
 
 
-EARLY = """
-    import sys
-    from utils.signals import StopRequest, prepare_process
+def wait_before_the_run(gate: Path) -> int:
+    """A program that imports until `gate` exists."""
     prepare_process()
     print("importing", flush=True)
-    sys.stdin.readline()
-    from utils.cli import run_main
+    while not gate.exists():
+        time.sleep(0.01)
+
     def body(argv):
         with StopRequest():
             print("never", flush=True)
-    sys.exit(run_main(body, []))
-"""
+
+    return run_main(body, [])
 
 
-def test_a_signal_during_the_imports_waits():
-    command = [sys.executable, "-c", textwrap.dedent(EARLY)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
-        assert process.stdout.readline() == "importing\n"
-        process.send_signal(signal.SIGTERM)
+def test_a_signal_during_the_imports_waits(tmp_path):
+    with Job([wait_before_the_run, tmp_path / "gate"]) as job:
+        next(job.follow())
+        job.send(signal.SIGTERM)
         time.sleep(0.2)
-        assert process.poll() is None
-        assert process.communicate("go on\n")[0] == "stopped before the first step, nothing to save\n"
-        assert process.returncode == 0
+        assert job.processes[0].is_alive()
+        (tmp_path / "gate").touch()
+        done = job.wait(60)
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[1:] == ["stopped before the first step, nothing to save"]
 
 
-CHILD = """
-    import os, time
-    from utils.signals import die_with_parent
+def have_a_child() -> None:
     if os.fork() == 0:
         die_with_parent()
         print(os.getpid(), flush=True)
-        time.sleep(60)
-    else:
-        time.sleep(60)
-"""
+    time.sleep(60)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's prctl")
 def test_a_child_ends_with_its_parent():
-    with subprocess.Popen([sys.executable, "-c", textwrap.dedent(CHILD)], cwd=ROOT, stdout=subprocess.PIPE) as parent:
-        child = int(parent.stdout.readline())
-        parent.kill()
-        assert parent.stdout.read() == b""  # returns when the last holder of the pipe is gone
+    with Job([have_a_child]) as job:
+        child = int(next(job.follow()))
+        assert alive(child)
     deadline = time.monotonic() + 30
     while alive(child) and time.monotonic() < deadline:
         time.sleep(0.01)
