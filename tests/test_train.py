@@ -179,7 +179,7 @@ def test_start_from_a_snapshot_with_its_optimizer(scenes, tmp_path, capfd):
 def test_dump_augmentation_images(scenes, tmp_path):
     assert train.main(train_args(scenes, tmp_path, "--max_steps", "1", "--dump_augmentation_images")) == 0
     pictures = list((tmp_path / "run" / "augmented").glob("*.png"))
-    assert len(pictures) == 9 and Image.open(pictures[0]).size == (2 * 32 + 4, 32)
+    assert len(pictures) == 8 and Image.open(pictures[0]).size == (2 * 32 + 4, 32)
 
 
 def test_boundary_scores_only(trained, tmp_path):
