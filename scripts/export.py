@@ -9,7 +9,6 @@ Usage: python scripts/export.py --snapshot FILE --out FOLDER [--format F] [...]
 uint8; the file is kept only if its labels agree with the snapshot's on real images. See docs/export.md.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,8 +20,8 @@ from engine.export.build import export_model
 from engine.export.options import FILES, ExportOptions
 from engine.export.safetensors import rebuild_whole, write_handout, write_release
 from utils.cli import run_main
-from utils.errors import CheckpointError, DataError, OptionError
-from utils.files import file_sha256, make_folder
+from utils.errors import CheckpointError, OptionError
+from utils.files import file_sha256, make_folder, read_json
 from utils.options import Parser, add_options, collect
 
 
@@ -69,14 +68,6 @@ def read_metrics(folder: str | None, snapshot: Path) -> dict | None:
     if metrics["snapshot_sha256"] != file_sha256(snapshot):
         raise OptionError(f"--eval {folder}: is the evaluation of another snapshot than {snapshot}; evaluate this one")
     return metrics
-
-
-def read_json(path: Path) -> dict:
-    """The content of a JSON file. Raises `DataError` if it is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); train or evaluate again") from error
 
 
 if __name__ == "__main__":

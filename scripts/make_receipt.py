@@ -35,20 +35,12 @@ from scripts.receipts.store import CURVES, RESULTS, recount
 from utils.cli import run_main
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError, OptionError
-from utils.files import file_sha256, make_folder, write_atomically, write_json
+from utils.files import file_sha256, make_folder, read_json, write_atomically, write_json
 from utils.machine import present_revision
 from utils.metrics.confusion import confusion_matrix
 from utils.options import Parser, finite
 
 CURVE_KEYS = ("epoch", "step", "lr", "train_loss", "val_loss", "mean_iou", "pixel_accuracy")
-
-
-def read_json(path: Path) -> dict:
-    """The content of a JSON file. Raises `DataError` if it is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path}: cannot be read ({error}); train or evaluate again") from error
 
 
 def count_images(split: Split, folder: Path) -> np.ndarray:

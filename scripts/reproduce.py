@@ -16,13 +16,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import datasets
 from datasets.options import find_root
-from scripts.make_receipt import hash_split, present_revision, read_json, require_empty
+from scripts.make_receipt import hash_split, present_revision, require_empty
 from scripts.receipts.command import ROOT, Command, parse_command
 from scripts.receipts.pages import render
 from scripts.receipts.store import RESULTS, check_results, find_receipt, load_results
 from utils.cli import run_main
 from utils.errors import CheckpointError, DataError, NumericsError, OptionError
-from utils.files import file_sha256, write_atomically
+from utils.files import file_sha256, read_json, write_atomically
 from utils.options import Parser
 
 SAME_WEIGHTS = 0.001  # how far the mean IoU of the same weights may be off: another machine rounds otherwise

@@ -20,8 +20,8 @@ UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "joblib
 UNSAFE_PREFIXES = ("os.exec", "os.spawn", "os.posix_spawn", "pickle.", "dill.", "cloudpickle.", "marshal.", "joblib.")
 STARTERS = {f"subprocess.{name}" for name in ("run", "Popen", "call", "check_call", "check_output")}
 UNPACKERS = (".extractall", ".extract")
-# they import optional packages, whose names stand where they are called
-IMPORTERS = {"utils/optional.py", "engine/inference/exported.py"}
+# they import optional packages, whose names stand where they are called, or modules that a table there names
+IMPORTERS = {"utils/optional.py", "engine/inference/exported.py", "datasets/__init__.py"}
 # what opens files for writing; all else goes through utils/files.py
 WRITERS = {
     "utils/files.py",

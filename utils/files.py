@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from utils.errors import EnvironmentFault
+from utils.errors import DataError, EnvironmentFault
 
 
 @contextmanager
@@ -66,6 +66,14 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def read_json(path: Path) -> dict:
+    """The content of a JSON file that a run or an evaluation left. Raises `DataError` if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); train or evaluate again") from error
 
 
 def write_json(path: str | Path, value: Any) -> None:

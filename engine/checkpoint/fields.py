@@ -19,7 +19,8 @@ def check_fields(snapshot: Mapping, path: object) -> None:
     """
     try:
         _need(_is_state(snapshot.get("model")), "model", "tensors by name")
-        _need(_is_none_or(snapshot.get("average"), _is_state), "average", "tensors by name, or None")
+        average = snapshot.get("average")
+        _need(average is None or _is_state(average), "average", "tensors by name, or None")
         _need(("config" in snapshot) == ("classes" in snapshot), "config and classes", "there both or neither")
         if "config" in snapshot:
             _check_classes(snapshot["classes"])
@@ -110,10 +111,6 @@ def check_optimizer(optimizer: torch.optim.Optimizer, path: object) -> None:
 def _need(fits: bool, field: str, expected: str) -> None:
     if not fits:
         raise ValueError(f"{field} is not {expected}")
-
-
-def _is_none_or(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return value is None or fits(value)
 
 
 def _is_names(value: Any) -> bool:

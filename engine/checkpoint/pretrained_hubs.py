@@ -1,8 +1,7 @@
 """ImageNet weights from timm's hub and from torchvision's, as they come."""
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -84,20 +83,13 @@ def _check_hub() -> None:
 
 
 def _download(get: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    with _socket_timeout():
-        try:
-            return get()
-        except Exception as error:  # hub clients raise many kinds
-            raise EnvironmentFault(
-                f"--pretrained: weights can't be downloaded ({first_line(error)}); check the network, or give a file"
-            ) from error
-
-
-@contextmanager
-def _socket_timeout() -> Iterator[None]:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        yield
+        return get()
+    except Exception as error:  # hub clients raise many kinds
+        raise EnvironmentFault(
+            f"--pretrained: weights can't be downloaded ({first_line(error)}); check the network, or give a file"
+        ) from error
     finally:
         socket.setdefaulttimeout(before)

@@ -115,16 +115,16 @@ def _scores(metrics: dict) -> str:
     between = f" (95 % interval over images {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
     rows = {
         "data": f"{metrics['dataset']} {metrics['split']}, {metrics['num_images']} images",
-        "mean IoU": f"{_share(metrics['mean_iou'])}{between}",
-        "pixel accuracy": _share(metrics["pixel_accuracy"]),
+        "mean IoU": f"{_fraction(metrics['mean_iou'])}{between}",
+        "pixel accuracy": _fraction(metrics["pixel_accuracy"]),
         "protocol": json.dumps(metrics["protocol"]),
         "snapshot SHA-256": metrics["snapshot_sha256"],
     }
-    per_class = {name: _share(row["iou"]) for name, row in metrics["per_class"].items()}
+    per_class = {name: _fraction(row["iou"]) for name, row in metrics["per_class"].items()}
     return _table(rows) + "\n" + _table(per_class, ("class", "IoU"))
 
 
-def _share(value: float | None) -> str:
+def _fraction(value: float | None) -> str:
     return "n/a" if value is None else f"{value:.4f}"
 
 

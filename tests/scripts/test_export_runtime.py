@@ -9,21 +9,14 @@ from PIL import Image
 
 import demo_folder
 import eval as evaluation
-from datasets.base import ClassTable
+from datasets import build_split
+from engine.checkpoint import load_snapshot
 from scripts import export
-from tests.conftest import CLASSES, make_scenes, save_untrained
-from utils.constants import IGNORE_LABEL
+from tests.conftest import make_scenes, save_untrained
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
-
-TABLE = ClassTable(
-    tuple(row["name"] for row in CLASSES),
-    ((70, 130, 180), (128, 64, 128), (0, 0, 142), (107, 142, 35)),
-    (0, 1, 2, 3),
-    {0: 0, 1: 1, 2: 2, 3: 3, 255: IGNORE_LABEL},
-)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +24,8 @@ def place(tmp_path_factory) -> Path:
     """`net.pth` and a data set of 64x96 below `data`."""
     base = tmp_path_factory.mktemp("place")
     make_scenes(base / "data", 6, 64, 96, ignore=True)
-    save_untrained(base / "net.pth", "fenet_tiny", TABLE, "folder", channels=8, fem_d=False)
+    classes = build_split("folder", base / "data", "val").classes
+    save_untrained(base / "net.pth", "fenet_tiny", classes, "folder", channels=8, fem_d=False)
     return base
 
 
@@ -68,7 +62,8 @@ def test_what_is_written(place, onnx_file, int8_file):
     assert about["parity"]["mean_iou"] == pytest.approx(about["parity"]["exported_mean_iou"], abs=1e-3)
     about = json.loads((place / "out" / "model_int8.xml.json").read_text())
     assert about["size"] == [64, 96] and about["precision"] == "int8" and about["parity"]["mean_iou"] is None
-    assert about["classes"] == TABLE.to_dict("folder") and set(about["sha256"]) == {"model_int8.xml", "model_int8.bin"}
+    assert about["classes"] == load_snapshot(place / "net.pth")["classes"]
+    assert set(about["sha256"]) == {"model_int8.xml", "model_int8.bin"}
 
 
 def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_path):
