@@ -61,7 +61,3 @@ def test_void_strip_makes_no_boundary_and_hides_none():
     true[:, 23:] = 1
     found = trimap_counts(np.zeros_like(true), true, 2, IGNORE)
     assert (found[0].sum(axis=0) // 4).tolist() == [0, 0, 2, 10, 26, 37]
-
-
-def test_one_class_has_no_boundary():
-    assert not trimap_counts(np.zeros((5, 7), np.uint8), np.zeros((5, 7), np.uint8), 1, IGNORE).any()
