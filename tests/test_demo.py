@@ -12,14 +12,13 @@ from PIL import Image
 
 import demo_folder
 from datasets.base import ClassTable
-from engine.checkpoint.loading import load_model
+from engine.demo.build import build_demo
+from engine.demo.options import DemoOptions
 from engine.demo.video_files import VideoReader
-from engine.inference.predictor import Predictor, build_predictor
-from network.fusing import fuse_for_inference
+from engine.inference.predictor import Predictor
 from tests.conftest import make_scenes
 from tests.engine.test_demo_video import write_video
 from tests.processes import launch
-from transforms import build_eval_transform
 
 RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)
 
@@ -151,32 +150,11 @@ def test_protocol_options_reach_the_predictor(snapshot, scene, tmp_path):
     assert (pixels(tmp_path / "half" / "color_mask_a.png") == masks[0]).all(axis=2).mean() > 0.9
 
 
-def test_merging_options_reach_the_predictor(snapshot, scene, tmp_path, monkeypatch):
-    scene.resize((200, 120)).save(tmp_path / "a.png")
-    model, header, _ = load_model(snapshot)
-    image = build_eval_transform(model.encoder.mean, model.encoder.std)(
-        {"image": pixels(tmp_path / "a.png")}, np.random.default_rng(0)
-    )["image"][None]
-    palette = np.array(header["classes"]["palette"], np.uint8)
-    protocol = {"mode": "sliding", "crop_size": 48, "scales": (0.75, 1.5), "flip": True}
-    given = ["--inference_mode", "sliding", "--crop_size", "48", "--scales", "0.75,1.5", "--flip"]
-    expected, calls = [], []
-    for i, (merge, overlap, batch) in enumerate([("logit", 0.75, 3), ("exp_softmax", 0.1, 7)]):
-        scores = build_predictor(model, **protocol, merge=merge, overlap=overlap)(image)
-        expected.append(palette[scores.argmax(1)[0].numpy()])
-
-        def fuse(*args, batches=calls):
-            fused = fuse_for_inference(*args)
-            fused.register_forward_pre_hook(lambda _, inputs: batches.append(len(inputs[0])))
-            return fused
-
-        calls.clear()
-        monkeypatch.setattr("engine.inference.build.fuse_for_inference", fuse)
-        more = ["--merge", merge, "--sliding_overlap", overlap, "--window_batch", batch]
-        assert demo(snapshot, tmp_path / "a.png", tmp_path / str(i), *given, *more) == 0
-        same = (pixels(tmp_path / str(i) / "color_mask_a.png") == expected[i]).all(axis=2).mean()
-        assert same > 0.999 and max(calls) == batch  # rounding depends on the batch
-    assert (expected[0] != expected[1]).any(axis=2).mean() > 0.002
+def test_only_single_runs_are_not_merged(snapshot, tmp_path):
+    common = {"snapshot": str(snapshot), "source": str(tmp_path), "merge": "exp_softmax"}
+    for more in ({"inference_mode": "sliding"}, {"scales": (0.5, 1.0)}, {"flip": True}):
+        assert build_demo(DemoOptions(**common, **more), torch.device("cpu")).model.predict.merge == "exp_softmax"
+    assert build_demo(DemoOptions(**common), torch.device("cpu")).model.predict.merge == "logit"
 
 
 def test_nothing_is_written_outside_the_output_folder(snapshot, scene, tmp_path):

@@ -24,4 +24,4 @@ def build_demo(options: DemoOptions, device: torch.device) -> Demo:
         options = replace(options, merge="logit")
     model = load(options, device, classes)
     drawing = Drawing(model.classes, options.opacity, options.legend, options.side_by_side)
-    return Demo(model.label_image, drawing, options)
+    return Demo(model, drawing, options)

@@ -1,6 +1,5 @@
 """How the demo draws a prediction."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +7,6 @@ import numpy as np
 from datasets.base import ClassTable
 from engine.demo.legend import draw_legend, stack
 from utils.drawing import overlay, side_by_side
-
-Predict = Callable[[np.ndarray, str], np.ndarray]
-"""RGB (H,W,3) uint8 and what it is called in messages -> train ids (H,W) uint8."""
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from datasets.reading import read_image
-from engine.demo.drawing import Drawing, Predict
+from engine.demo.drawing import Drawing
 from engine.demo.options import DemoOptions
 from engine.demo.sources import Source
 from engine.demo.video import draw_video
+from engine.inference.build import LoadedModel
 from utils.drawing import save_png
 from utils.errors import DataError
 from utils.logging import Progress
@@ -23,12 +24,12 @@ class Demo:
     """Files -> pictures and videos in `options.save_dir`.
 
     Attributes:
-        predict: See `engine.demo.drawing`; its `DataError` is about that image alone.
+        model: Its `DataError` is about one image alone.
         drawing: Predictions -> pictures.
         options: What is written.
     """
 
-    predict: Predict
+    model: LoadedModel
     drawing: Drawing
     options: DemoOptions
 
@@ -44,7 +45,7 @@ class Demo:
         for source in sources:
             if source.is_video:
                 try:
-                    remark = draw_video(source, self.predict, self.drawing, self.options)
+                    remark = draw_video(source, self.model, self.drawing, self.options)
                     done += 1
                     problems += [remark] if remark else []
                 except DataError as error:
@@ -58,7 +59,7 @@ class Demo:
                 try:
                     if isinstance(image, DataError):
                         raise image
-                    labels = self.predict(image, str(source.path))
+                    labels = self.model.label_image(image, str(source.path))
                 except DataError as error:
                     yield _skipped(source, error)
                     continue

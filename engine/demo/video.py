@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.demo.drawing import Drawing, Predict
+from engine.demo.drawing import Drawing
 from engine.demo.legend import add_caption
 from engine.demo.options import DemoOptions
 from engine.demo.sources import Source
 from engine.demo.video_files import VideoReader, VideoWriter
+from engine.inference.build import LoadedModel
 from utils.logging import Progress
 from utils.threads import BackgroundWriter, read_ahead
 
@@ -30,7 +31,7 @@ class Rate:
         return (len(self._times) - 1) / seconds if seconds else None
 
 
-def draw_video(source: Source, predict: Predict, drawing: Drawing, options: DemoOptions) -> str | None:
+def draw_video(source: Source, model: LoadedModel, drawing: Drawing, options: DemoOptions) -> str | None:
     """Write `overlay_NAME.mp4` with the video's own frame rate; reading and writing go on beside the prediction.
 
     Returns:
@@ -57,7 +58,7 @@ def draw_video(source: Source, predict: Predict, drawing: Drawing, options: Demo
                 mask.write(drawing.classes.colorize(labels))
 
         for image in progress:
-            labels, speed = predict(image, f"{source.path}, frame {frames}"), rate.tick()
+            labels, speed = model.label_image(image, f"{source.path}, frame {frames}"), rate.tick()
             fps = f"{speed:.2f}" if speed else ""
             progress.show(fps=fps)
             write_behind(write, image, labels, f"{fps} fps" if fps else "")

@@ -108,6 +108,18 @@ def test_large_images_are_refused():
         build_predictor(pointwise, "sliding", crop_size=9, **options)
 
 
+@pytest.mark.parametrize("window_batch", [1, 4, 5])
+def test_windows_come_in_batches(window_batch):
+    batches = []
+
+    def model(x):
+        batches.append(len(x))
+        return {"logits": x}
+
+    build_predictor(model, "sliding", crop_size=8, overlap=0.0, window_batch=window_batch)(torch.zeros(1, 3, 16, 20))
+    assert sum(batches) == 6 and max(batches) == window_batch
+
+
 def test_merges_are_what_they_say():
     images = torch.randn(1, 3, 8, 9, dtype=torch.float64)
     logits = pointwise(images)["logits"]

@@ -11,6 +11,7 @@ from datasets.cityscapes import CLASSES
 from engine.inference.build import load
 from engine.inference.options import PredictOptions
 from engine.inference.predictor import build_predictor
+from engine.inference.settings import InferenceSettings
 from tests.conftest import save_untrained
 from transforms import build_eval_transform
 from utils.errors import CheckpointError, DataError, OptionError
@@ -44,6 +45,14 @@ def test_a_snapshot_needs_nothing_but_its_name(saved, settings):
     labels = found.label_image(IMAGE)
     assert labels.dtype == np.uint8 and len(np.unique(labels)) > 1
     assert (labels == expected.numpy()).mean() > 0.999
+
+
+def test_all_settings_reach_the_predictor(saved):
+    settings = InferenceSettings("sliding", 48, 70, 0.1, (0.75, 1.5), True, "exp_softmax", 7, 9999)
+    options = dataclasses.asdict(settings)
+    options |= {"inference_mode": options.pop("mode"), "sliding_overlap": options.pop("overlap"), "amp": "bf16"}
+    predict = load(PredictOptions(snapshot=str(saved[0] / "net.pth"), **options), CPU).predict
+    assert (predict.predictor.settings, predict.merge, predict.amp) == (settings, "exp_softmax", torch.bfloat16)
 
 
 def test_bare_weights_need_arch_and_classes(saved):
