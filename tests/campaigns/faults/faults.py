@@ -166,9 +166,16 @@ FAULTS = (
     Fault(
         "predictions are written as train ids",
         "engine/evaluation/prediction_files.py",
-        "self.classes.to_label_ids(labels)",
+        "self.split.classes.to_label_ids(labels)",
         "labels",
         ("tests/engine/test_prediction_files.py",),
+    ),
+    Fault(
+        "results of an image whose files were changed are used",
+        "engine/evaluation/journal.py",
+        "result if self._fingerprint(fields) == expected else None",
+        "result",
+        ("tests/engine/test_journal.py",),
     ),
     Fault(
         "a mistake of ours ends in a traceback",
