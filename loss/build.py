@@ -3,7 +3,7 @@
 from torch import nn
 
 from loss.boundary import BoundaryLoss
-from loss.options import LossOptions
+from loss.options import OLD_OPTIONS, LossOptions
 from loss.registry import LOSSES, create_loss
 from loss.segmentation import SegmentationLoss
 from utils.errors import OptionError
@@ -29,11 +29,11 @@ def build_loss(
     """
 
     def criterion(name: str) -> nn.Module:
-        arguments = options.arguments(name)
         try:
-            return create_loss(_implementation(name, kernels), num_classes, ignore_label, arguments)
+            return create_loss(_implementation(name, kernels), num_classes, ignore_label, options.arguments(name))
         except ValueError as error:
-            raise OptionError(f"--loss {name} with {arguments}: {error}") from error
+            flags = ", ".join(f"--{flag}" for flag, places in OLD_OPTIONS.items() if name in places)
+            raise OptionError(f"--loss {name} ({flags or '--loss_args'}): {error}") from error
 
     return SegmentationLoss(
         criterion(options.name),

@@ -56,6 +56,9 @@ class LossOptions:
             name = places.get(self.name)
             if name in given and getattr(self, flag) not in (_default(flag), given[name]):
                 raise OptionError(f"--loss_args {name}={given[name]} --{flag} {getattr(self, flag)}: choose one")
+        object.__setattr__(self, "loss", self.name)  # both spellings are one setting, when a run is resumed too
+        for flag, name in OLD_NAMES.items():
+            object.__setattr__(self, flag, getattr(self, flag) or name == self.loss)
 
     def _check_names(self) -> None:
         """Refuses an unknown loss, and flags that name several."""

@@ -10,6 +10,7 @@ import pytest
 import config
 import train as train_program
 from loss import list_losses
+from loss.options import OLD_NAMES
 from utils.errors import OptionError
 
 R101 = "network.fenet_resnet_conv_2b_2d.DeepR101_FE_deeply_completely"
@@ -270,6 +271,7 @@ def test_train_flag(argv, option, value):
 def test_train_flag_leaves_the_others_alone(argv):
     flags, option, _ = argv
     extra = {"restore_optimizer": {"snapshot"}, "amsgrad": {"optimizer"}}.get(option, set())
+    extra |= {"loss"} if option in OLD_NAMES else set()
     before, after = train(), train(*flags)
     assert {name for name in before if before[name] != after[name]} <= {option} | extra
 
@@ -446,6 +448,7 @@ def test_training_line_in_the_field(launcher):
         "lr": 0.01,
         "syncbn": True,
         "ohem": True,
+        "loss": "ohem",
         "crop_size": 1024,
         "max_epoch": 300,
         "bs_mult": 1,

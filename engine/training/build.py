@@ -69,6 +69,7 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
     for flag, split in (("--train_split", splits.train), ("--val_split", splits.val)):
         if not split.has_labels:
             raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")
+    build_loss(config.loss, splits.train.classes.num_classes, IGNORE_LABEL)
     if norm_of(config, process) == "plain" and config.schedule.bs_mult == 1:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"

@@ -149,5 +149,11 @@ def test_what_cannot_work_is_refused(options, message):
 
 
 def test_a_strict_class_that_the_data_has_not_is_refused():
-    with pytest.raises(OptionError, match="relaxed_boundary.*strict class 4 is not one of 0..3"):
+    with pytest.raises(OptionError, match="relaxed_boundary .*--strict_bdr_cls.*: strict class 4 is not one of 0..3"):
         build(jointwtborder=True, strict_bdr_cls=(4,))
+
+
+@pytest.mark.parametrize(("name", "flag"), [("ohem", "ohem"), ("image_weighted", "img_wt_loss")])
+def test_both_spellings_are_one_setting(name, flag):
+    assert LossOptions(loss=name) == LossOptions(**{flag: True})
+    assert LossOptions(loss="relaxed_boundary", ohem=True) == LossOptions(jointwtborder=True, ohem=True)

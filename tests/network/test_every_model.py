@@ -1,7 +1,5 @@
 """What holds for every registered model: shapes in both modes, a snapshot that rebuilds it, keys of the releases."""
 
-import itertools
-
 import pytest
 import torch
 
@@ -14,8 +12,9 @@ from tests.conftest import THREE_CLASSES
 from utils.errors import OptionError
 
 SIZES = ((64, 64), (65, 91))
-CLASSES = (1, 2, 3, 4)
-LARGE = ("r50", "r101")
+DEEP = [arch for arch in network.list_models() if arch.endswith(("r50", "r101"))]
+REST = [arch for arch in network.list_models() if arch not in DEEP]
+IMAGES = torch.randn(2, 3, 65, 91, generator=torch.Generator().manual_seed(0))
 
 
 def build(arch, num_classes):
@@ -24,44 +23,59 @@ def build(arch, num_classes):
     return network.build_model(arch, num_classes, **backbone)
 
 
-@pytest.mark.parametrize("arch", network.list_models())
-def test_both_modes(arch):
-    cases = zip(itertools.cycle(SIZES), CLASSES, strict=False)
-    for size, num_classes in [(SIZES[1], 3)] if arch.endswith(LARGE) else cases:
-        model, images = build(arch, num_classes), torch.randn(2, 3, *size)
-        with torch.no_grad():
-            outputs = model.eval()(images)
-            assert set(outputs) == {"logits"} and outputs["logits"].shape[:2] == (2, num_classes)
-            stride = next(n for n in (1, 2, 4, 8, 16, 32) if -(-size[0] // n) == outputs["logits"].shape[2])
-            assert tuple(outputs["logits"].shape[2:]) == tuple(-(-side // stride) for side in size)
-            assert torch.equal(model(images)["logits"], outputs["logits"])
-            assert build_predictor(model)(images).shape == (2, num_classes, *size)
-        trained = model.train()(images)
-        heads = trained.get("aux", [])
-        assert [aux.shape[1] for aux in heads] == [num_classes] * len(model.aux_heads)
-        (trained["logits"].sum() + sum(aux.sum() for aux in heads)).backward()
-        without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
-        assert not without  # several processes would wait for them
+def assert_shapes(model, images, num_classes):
+    size, logits = images.shape[2:], model.eval()(images)["logits"]
+    stride = next(n for n in (1, 2, 4, 8, 16, 32) if -(-size[0] // n) == logits.shape[2])
+    assert logits.shape == (2, num_classes, *(-(-side // stride) for side in size))
+    heads = model.train()(images).get("aux", [])
+    assert [aux.shape[1] for aux in heads] == [num_classes] * len(model.aux_heads)
 
 
-@pytest.mark.parametrize("arch", network.list_models())
+@pytest.mark.parametrize("arch", DEEP)
+def test_shapes_of_deep_models(arch):
+    with torch.device("meta"):
+        assert_shapes(build(arch, 3), torch.empty(2, 3, *SIZES[1]), 3)
+
+
+@pytest.mark.parametrize("arch", REST)
+@pytest.mark.parametrize(("size", "num_classes"), list(zip(SIZES, (1, 3), strict=True)))
+def test_shapes(arch, size, num_classes):
+    model = build(arch, num_classes)
+    with torch.no_grad():
+        assert_shapes(model, torch.randn(2, 3, *size), num_classes)
+
+
+@pytest.mark.parametrize("arch", REST)
+def test_evaluation_repeats_and_training_reaches_every_parameter(arch):
+    model = build(arch, 3)
+    with torch.no_grad():
+        outputs = model.eval()(IMAGES)
+        assert set(outputs) == {"logits"}
+        assert torch.equal(model(IMAGES)["logits"], outputs["logits"])
+        assert build_predictor(model)(IMAGES).shape == (2, 3, 65, 91)
+    trained = model.train()(IMAGES)
+    (trained["logits"].sum() + sum(aux.sum() for aux in trained.get("aux", []))).backward()
+    without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+    assert not without  # several processes would wait for them
+
+
+@pytest.mark.parametrize("arch", REST)
 def test_a_snapshot_rebuilds_it(arch, tmp_path):
     model = build(arch, 3)
-    if not arch.endswith(LARGE):
-        model.train()(torch.randn(2, 3, 65, 91))  # moves the norms' statistics
+    model.train()(IMAGES)  # moves the norms' statistics
     header = {"config": model.config, "classes": THREE_CLASSES, "average": None}
     save_snapshot(tmp_path / "a.pth", header | {"model": model.state_dict()})
     again, _, report = load_model(tmp_path / "a.pth")
     assert report.complete
     assert (again.encoder.mean, again.encoder.std) == (model.encoder.mean, model.encoder.std)
-    images = torch.randn(1, 3, 65, 91)
     with torch.no_grad():
-        assert torch.equal(again(images)["logits"], model.eval()(images)["logits"])
+        assert torch.equal(again(IMAGES)["logits"], model.eval()(IMAGES)["logits"])
 
 
 @pytest.mark.parametrize("arch", network.list_models())
 def test_keys_of_the_releases(arch):
-    model = build(arch, 3)
+    with torch.device("meta"):
+        model = build(arch, 3)
     if arch in EXTRAS:
         with pytest.raises(OptionError, match="no counterpart"):
             network.release_key_map(model)

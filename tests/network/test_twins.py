@@ -13,8 +13,9 @@ from utils.optional import import_torchvision
 def test_timm_twin_has_the_same_keys_and_shapes(arch, depth):
     import_torchvision()
     timm = pytest.importorskip("timm")
-    twin = timm.create_model(TIMM_TWINS[depth], pretrained=False)
-    model = network.build_model(arch, 3)
+    with torch.device("meta"):
+        twin = timm.create_model(TIMM_TWINS[depth], pretrained=False)
+        model = network.build_model(arch, 3)
     ours = {name: value.shape for name, value in model.encoder.state_dict().items()}
     theirs = {name: value.shape for name, value in twin.state_dict().items() if not name.startswith("fc.")}
     assert ours == theirs and model.encoder.depth == depth
