@@ -83,6 +83,14 @@ def trained(tmp_path_factory) -> Run:
     return Run(data, base / "run")
 
 
+@pytest.fixture(scope="session")
+def world(tmp_path_factory):
+    """What the campaigns start from: data, a run, and its weights in every kind of file. Not to be changed either."""
+    from tests.campaigns.fuzz.world import build_world  # which imports this file
+
+    return build_world(tmp_path_factory.mktemp("world"))
+
+
 def shake(model: torch.nn.Module) -> torch.nn.Module:
     """Norms and enhancement filters as if they had been trained: nothing in them is 0 or 1 any more."""
     with torch.no_grad():

@@ -1,7 +1,6 @@
 """What users get wrong: one line, the right exit code, nothing half-written."""
 
 import numpy as np
-import pytest
 from PIL import Image
 
 import eval as evaluation
@@ -37,10 +36,6 @@ def test_options(scenes, tmp_path, capfd):
 
 def test_data(scenes, tmp_path, capfd):
     argv = train_args(scenes, tmp_path / "out")
-    fails(capfd, 3, train.main, train_args(tmp_path / "none", tmp_path / "out"), str(tmp_path / "none"), "--data_root")
-    (tmp_path / "empty").mkdir()
-    fails(capfd, 3, train.main, train_args(tmp_path / "empty", tmp_path / "out"), "--data_root")
-
     mask, image = scenes / "masks" / "train" / "003.png", scenes / "images" / "train" / "003.png"
     good = mask.read_bytes()
     Image.fromarray(np.full((48, 64), 77, np.uint8)).save(mask)
@@ -58,33 +53,18 @@ def test_data(scenes, tmp_path, capfd):
     assert not list((tmp_path / "out").rglob("*.pth"))
 
 
-def test_checkpoints(scenes, tmp_path, capfd):
+def test_checkpoints_of_other_models(scenes, tmp_path, capfd):
     assert train.main(train_args(scenes, tmp_path, "--max_steps", "1")) == 0
     capfd.readouterr()
     snapshot = tmp_path / "run" / "last.pth"
     kept = snapshot.read_bytes()
     other = [*train_args(scenes, tmp_path), "--channels", "8"]
     fails(capfd, 4, train.main, other, str(snapshot), "--resume never")
-    assert snapshot.read_bytes() == kept
-    fails(capfd, 4, train.main, [*other, "--resume", tmp_path / "none.pth"], "none.pth")
     fails(capfd, 4, train.main, [*other, "--resume", "never", "--snapshot", snapshot], "mismatched")
-
-    argv = ["--data_root", scenes, "--save_dir", tmp_path / "eval", "--snapshot"]
-    fails(capfd, 4, evaluation.main, [*argv, tmp_path / "none.pth"], "none.pth")
-    fails(capfd, 4, evaluation.main, [*argv, tmp_path], "folder")
-    fails(capfd, 4, evaluation.main, [*argv, snapshot, "--arch", "fenet_r18"], "--arch")
-    damaged = tmp_path / "damaged.pth"
-    damaged.write_bytes(kept[: len(kept) // 2])
-    fails(capfd, 4, evaluation.main, [*argv, damaged], str(damaged))
-    fails(capfd, 2, evaluation.main, argv[:-1], "--snapshot")
+    assert snapshot.read_bytes() == kept
+    argv = ["--data_root", scenes, "--save_dir", tmp_path / "eval", "--snapshot", snapshot, "--arch", "fenet_r18"]
+    fails(capfd, 4, evaluation.main, argv, "--arch")
     assert not (tmp_path / "eval" / "metrics.json").exists()
-
-
-def test_unwritable_output_and_missing_gpu(scenes, tmp_path, capfd, monkeypatch):
-    (tmp_path / "file").write_text("")
-    fails(capfd, 5, train.main, train_args(scenes, tmp_path / "file" / "out"), "--ckpt")
-    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    fails(capfd, 5, train.main, [*train_args(scenes, tmp_path), "--device", "cuda"], "--device cuda")
 
 
 def test_loss_that_is_not_finite(scenes, tmp_path, capfd):
@@ -98,11 +78,3 @@ def test_traceback_only_on_request(scenes, tmp_path, capfd):
     assert train.main(argv) == 3 and "Traceback" not in capfd.readouterr().err
     assert train.main([*argv, "--debug"]) == 3
     assert "Traceback" in (error := capfd.readouterr().err) and error.splitlines()[-1].startswith("error: ")
-
-
-@pytest.mark.parametrize("argv", [["--help"]])
-def test_help(argv):
-    for main in (train.main, evaluation.main):
-        with pytest.raises(SystemExit) as exit_info:
-            main(argv)
-        assert exit_info.value.code == 0

@@ -1,10 +1,8 @@
 """What DEVELOPERS.md promises of every program: exit codes, and one line that names file or flag and the remedy."""
 
 import pytest
-import torch
 
 from tests.campaigns.fuzz.options import base, parser_of
-from tests.campaigns.fuzz.world import build_world
 from tests.entry_points import programs
 
 PROGRAMS = programs()
@@ -18,12 +16,6 @@ CHECKLISTS = ("doctor",)  # say what is wrong in lines of their own
 UNREAD = {("export", "--data_root"), ("benchmark", "--snapshot"), ("benchmark", "--data_root")}
 UNREAD |= {("show_samples", flag) for flag in ("--snapshot", "--resume", "--pretrained", "--device")}
 UNREAD |= {("doctor", flag) for flag in ("--resume", "--pretrained", "--device")}  # the rehearsal reads them
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    torch.set_num_threads(1)
-    return build_world(tmp_path_factory.mktemp("world"))
 
 
 def with_flag(*flags: str) -> list[tuple[str, str]]:

@@ -10,22 +10,16 @@ from PIL import Image
 from scripts import make_receipt
 from scripts.receipts.store import check_results, load_results
 from tests.campaigns.fuzz.options import EVAL
-from tests.campaigns.fuzz.world import build_world
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return build_world(tmp_path_factory.mktemp("receipt"))
 
 
 @pytest.fixture
-def write(made, tmp_path):
+def write(world, tmp_path):
     """Writes a receipt of a copy of what the command left; `write.out` is that copy."""
     out = tmp_path / "left"
-    shutil.copytree(made.scores.parent, out)
+    shutil.copytree(world.scores.parent, out)
 
     def call(*more: str, name: str = "a") -> int:
-        argv = [name, "--out_folder", out, "--dataset", "folder", "--data_root", made.data, "--command", EVAL]
+        argv = [name, "--out_folder", out, "--dataset", "folder", "--data_root", world.data, "--command", EVAL]
         argv += ["--title", "t", "--variant", "v", "--tolerance", "0.1", "--covers", "nothing", *more]
         return make_receipt.main([*map(str, argv), "--out", str(tmp_path / "results" / f"{name}.json")])
 
