@@ -103,8 +103,8 @@ FAULTS = (
     Fault(
         "the learning rate is one step ahead",
         "optimizer/schedule.py",
-        "    t = step / total_steps\n",
-        "    t = (step + 1) / total_steps\n",
+        "(step / total_steps, self",
+        "((step + 1) / total_steps, self",
         ("tests/optimizer/test_schedule.py",),
     ),
     Fault(
@@ -130,7 +130,7 @@ FAULTS = (
     ),
     Fault(
         "SGD's momentum is made in its first step, which may be left out",
-        "optimizer/build.py",
+        "optimizer/sgd.py",
         "    _fill_momentum(optimizer)\n",
         "",
         ("tests/test_numerics.py",),
@@ -147,7 +147,7 @@ FAULTS = (
         "network/parts/pyramid_conv.py",
         "weights * inside",
         "weights",
-        ("tests/network/test_levels.py",),
+        ("tests/network/test_pyramid_conv.py",),
     ),
     Fault(
         "a run's folder isn't locked",
