@@ -88,7 +88,7 @@ LINES = {
     ),
     "network/registry.py": ("    **ON_TIMM,\n", '    "small": SmallNet,\n', "from network.small import SmallNet\n"),
     "optimizer/registry.py": ('"sgd": sgd, ', '"adagrad": adagrad, ', "from optimizer.adagrad import adagrad\n"),
-    "datasets/__init__.py": ('    "folder": folder,\n', '    "shots": shots,\n', "from datasets import shots\n"),
+    "datasets/__init__.py": ('"folder": "datasets.folder",\n', '    "shots": "datasets.shots",\n', ""),
 }
 PROGRAM = """
 import contextlib, io, json, sys
