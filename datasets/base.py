@@ -193,37 +193,33 @@ class FileSplit(Split):
         self.has_labels = all(item.label is not None for item in items)
 
     def load_image(self, index: int) -> np.ndarray:
-        """See `Split.load_image`."""
         return read_image(self.items[index].image, upright=False)  # labels follow the stored pixels
 
     def label_files(self) -> list[Path]:
-        """See `Split.label_files`."""
         return [item.label for item in self.items if item.label is not None]
 
     def submission_name(self, index: int) -> str:
-        """See `Split.submission_name`; servers ask for the image's own name."""
+        """Servers ask for the image's own name."""
         item = self.items[index]
         return "_".join([*Path(item.name).parts[:-1], f"{item.image.stem}.png"])
 
     def load_label(self, index: int) -> np.ndarray:
-        """See `Split.load_label`."""
         path = self.items[index].label
         if path is None:
             raise DataError(f"{self.items[index].image}: split {self.split} of {self.dataset} has no labels")
         return self.classes.to_train_ids(read_label(path), path)
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """See `Split.files`."""
         item = self.items[index]
         return (item.image,) if item.label is None else (item.image, item.label)
 
     def describe(self, index: int) -> str:
-        """See `Split.describe`; names the files."""
+        """Names the files."""
         item = self.items[index]
         return f"{super().describe(index)} ({item.image}, {item.label or 'no label'})"
 
     def fingerprint(self) -> str:
-        """See `Split.fingerprint`; file sizes count too."""
+        """File sizes count too."""
         digest = hashlib.sha256(super().fingerprint().encode("utf-8", "surrogateescape"))
         for item in self.items:
             for path in (item.image, item.label):

@@ -44,42 +44,36 @@ class BoostedSplit(Split):
 
     @property
     def epoch_length(self) -> int:
-        """See `Split.epoch_length`."""
         return len(self.fine)
 
     def select_centroids(self, centroids: list[np.ndarray]) -> list[np.ndarray]:
-        """See `Split.select_centroids`; coarse images keep their centroids of boosted classes."""
+        """Coarse images keep their centroids of boosted classes."""
         return [
             rows if class_id in self.boosted else rows[rows[:, 0] < len(self.fine)]
             for class_id, rows in enumerate(centroids)
         ]
 
     def load_image(self, index: int) -> np.ndarray:
-        """See `Split.load_image`."""
         part, index = self._locate(index)
         return part.load_image(index)
 
     def load_label(self, index: int) -> np.ndarray:
-        """See `Split.load_label`."""
         part, index = self._locate(index)
         return part.load_label(index)
 
     def files(self, index: int) -> tuple[Path, ...]:
-        """See `Split.files`."""
         part, index = self._locate(index)
         return part.files(index)
 
     def label_files(self) -> list[Path]:
-        """See `Split.label_files`."""
         return self.fine.label_files() + self.coarse.label_files()
 
     def describe(self, index: int) -> str:
-        """See `Split.describe`."""
         part, index = self._locate(index)
         return part.describe(index)
 
     def fingerprint(self) -> str:
-        """See `Split.fingerprint`; the boosted classes don't count, because they change no sample."""
+        """The boosted classes don't count, because they change no sample."""
         return hashlib.sha256(f"{self.fine.fingerprint()} {self.coarse.fingerprint()}".encode()).hexdigest()
 
     def _locate(self, index: int) -> tuple[Split, int]:

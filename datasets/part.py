@@ -23,24 +23,20 @@ class SubsetSplit(Split):
         self.names, self.has_labels = [whole.names[index] for index in self.indices], whole.has_labels
 
     def load_image(self, index: int) -> np.ndarray:
-        """See `Split.load_image`."""
         return self.whole.load_image(self.indices[index])
 
     def load_label(self, index: int) -> np.ndarray:
-        """See `Split.load_label`."""
         return self.whole.load_label(self.indices[index])
 
     def label_files(self) -> list[Path]:
-        """See `Split.label_files`."""
         files = self.whole.label_files()
         return [files[index] for index in self.indices] if files else []
 
     def describe(self, index: int) -> str:
-        """See `Split.describe`."""
         return self.whole.describe(self.indices[index])
 
     def fingerprint(self) -> str:
-        """See `Split.fingerprint`; of files only those of the chosen samples are looked at."""
+        """Of files only those of the chosen samples are looked at."""
         whole = self.whole
         if isinstance(whole, FileSplit):
             items = [whole.items[index] for index in self.indices]

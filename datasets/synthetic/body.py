@@ -38,7 +38,7 @@ class Body(Frame):
         return (x + nx * reach) * nx + (z + nz * reach) * nz < -0.05
 
     def pixels(self, points: np.ndarray) -> np.ndarray:
-        """See `Frame.pixels`; the origin is the rear, while `z` is the centre's for haze and scale."""
+        """The origin is the rear, while `z` is the centre's for haze and scale."""
         points = np.asarray(points, np.float64)
         a, y = points[..., 0], points[..., -1]
         b = points[..., 1] if points.shape[-1] == 3 else 0.0

@@ -52,15 +52,15 @@ class SyntheticSplit(Split):
         self._scenes: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
 
     def load_image(self, index: int) -> np.ndarray:
-        """See `Split.load_image`; a copy, free to be changed."""
+        """A copy, free to be changed."""
         return self._scene(index)[0].copy()
 
     def load_label(self, index: int) -> np.ndarray:
-        """See `Split.load_label`; a copy, free to be changed."""
+        """A copy, free to be changed."""
         return self._scene(index)[1].copy()
 
     def fingerprint(self) -> str:
-        """See `Split.fingerprint`; the seed, the size and the version of the drawing count too."""
+        """The seed, the size and the version of the drawing count too."""
         what = f"{super().fingerprint()} {self.seed} {len(self)} {self.height}x{self.width} {DRAWING_VERSION}"
         return hashlib.sha256(what.encode()).hexdigest()
 

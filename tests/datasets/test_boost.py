@@ -17,13 +17,12 @@ from utils.distributed import Process
 from utils.errors import DataError, OptionError
 
 ROAD, CAR = 0, 13
-CITIES = {"train": ["aachen", "ulm"], "val": ["munster"], "test": ["berlin"]}
 
 
 @pytest.fixture(params=[False, True], ids=["flat", "archives"])
 def root(request, tmp_path):
     """Fine labels: road, and a car in the first image; coarse ones: cars, and road in the first image."""
-    trees.make_cityscapes(tmp_path, CITIES, frames=4, nested=request.param)
+    trees.make_cityscapes(tmp_path, trees.CITIES, frames=4, nested=request.param)
     trees.make_coarse(tmp_path, ["bamberg", "erlangen"], frames=3, nested=request.param)
     label = trees.gray(7)
     label[:2] = 26
@@ -107,7 +106,7 @@ def test_a_data_set_without_coarse_labels_is_an_option_error(name):
 
 @pytest.mark.parametrize("gone", ["leftImg8bit/train_extra", "gtCoarse/train_extra"])
 def test_missing_coarse_data_name_the_folder(gone, tmp_path):
-    trees.make_cityscapes(tmp_path, CITIES)
+    trees.make_cityscapes(tmp_path, trees.CITIES)
     trees.make_coarse(tmp_path, ["bamberg"])
     (tmp_path / gone).rename(tmp_path / "away")
     with pytest.raises(DataError, match=f"{tmp_path / gone}: no such folder.*gtCoarse.*--data_root"):

@@ -3,23 +3,25 @@
 import os
 import pickle
 import shutil
-import signal
-import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from datasets import camvid
 from datasets.cache import cache_key, open_cache
 from datasets.dataset import TrainingDataset
 from datasets.pixel_file import PixelFile
 from datasets.sampling.class_uniform import load_centroids, sample_epoch
 from datasets.synthetic.split import SyntheticSplit
-from tests.conftest import launch
 from tests.datasets import trees
+from tests.processes import Job, launch
 from transforms import AugmentOptions, CropWindow, RandomAugment, TrainTransform
+from utils import distributed
+from utils.cli import run_main
 from utils.errors import DataError, EnvironmentFault
 
 linux = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
@@ -133,49 +135,38 @@ def test_drawn_scenes_can_be_cached(tmp_path):
     assert np.array_equal(open_cache(split, "disk", tmp_path).load(2)[1], split.load_label(2))
 
 
-SCRIPT = """
-import sys, time
-from pathlib import Path
-from datasets.cache import open_cache
-from datasets.synthetic.split import SyntheticSplit
-cache = open_cache(SyntheticSplit("train", count=2, height=256, width=512), "ram", Path("x"))
-print(cache.path, flush=True)
-time.sleep(60)
-"""
+def hold() -> None:
+    """Caches two scenes in memory, says where, and waits."""
+    split = SyntheticSplit("train", count=2, height=256, width=512)
+    cache = open_cache(split, "ram", Path("x"))
+    print(cache.path, flush=True)
+    time.sleep(60)
 
 
 @linux
 def test_memory_is_given_back_even_by_a_kill():
-    root = Path(__file__).parents[2]
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], cwd=root, stdout=subprocess.PIPE, text=True) as process:
-        path = process.stdout.readline().strip()
-        assert Path(path).stat().st_size > 2 * 256 * 512 * 4
-        process.send_signal(signal.SIGKILL)
-    assert not Path(path).exists() and not list(Path("/dev/shm").glob("fenet*"))
+    with Job([hold]) as job:
+        path = Path(next(job.follow()).strip())
+        assert path.stat().st_size > 2 * 256 * 512 * 4
+    assert not path.exists() and not list(Path("/dev/shm").glob("fenet*"))
 
 
-PAIR = """
-import os, sys
-from pathlib import Path
-from datasets import camvid
-from datasets.cache import open_cache
-from utils import distributed
-from utils.cli import run_main
-def body(argv):
-    with distributed.job("cpu") as process:
-        split = camvid.build_split(Path(argv[0]), "train")
-        cache = open_cache(split, argv[1], Path(argv[2]))
-        total = sum(int(cache.load(i)[0].sum()) for i in range(len(split)))
-        sys.stdout.write(f"rank {process.rank} sum {total} {cache.path}\\n")  # at once: both write to one pipe
-sys.exit(run_main(body, sys.argv[1:]))
-"""
+def share(root: Path, where: str, folder: Path) -> int:
+    """What each process of a run does with its cache."""
+
+    def body(argv: list) -> None:
+        with distributed.job("cpu") as process:
+            split = camvid.build_split(root, "train")
+            cache = open_cache(split, where, folder)
+            total = sum(int(cache.load(i)[0].sum()) for i in range(len(split)))
+            sys.stdout.write(f"rank {process.rank} sum {total} {cache.path}\n")  # at once: both write to one file
+
+    return run_main(body, [])
 
 
 @linux
-@pytest.mark.parametrize("where", ["ram"])
-def test_processes_of_a_node_share_one_cache(split, tmp_path, where):
-    (tmp_path / "pair.py").write_text(PAIR)
-    result = launch([str(tmp_path / "pair.py"), str(tmp_path / "data"), where, str(tmp_path / "c")], 2, 60)
+def test_processes_of_a_node_share_one_cache(split, tmp_path):
+    result = launch([share, tmp_path / "data", "ram", tmp_path / "c"], 2, 60)
     assert result.returncode == 0, result.stderr
     lines = sorted(line.split() for line in result.stdout.splitlines() if line.startswith("rank"))
     total = sum(int(split.load_image(i).sum()) for i in range(6))
@@ -185,6 +176,5 @@ def test_processes_of_a_node_share_one_cache(split, tmp_path, where):
 
 def test_a_bad_sample_ends_all_processes(split, tmp_path):
     split.items[2].image.write_bytes(b"")
-    (tmp_path / "pair.py").write_text(PAIR)
-    result = launch([str(tmp_path / "pair.py"), str(tmp_path / "data"), "disk", str(tmp_path / "c")], 2, 60)
-    assert result.returncode != 0 and result.stderr.count(f"error: {split.items[2].image}: the file is empty") >= 1
+    result = launch([share, tmp_path / "data", "disk", tmp_path / "c"], 2, 60)
+    assert 0 not in result.returncodes and f"error: {split.items[2].image}: the file is empty" in result.stderr

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from datasets import cityscapes
+from datasets.base import Split
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.loader import build_eval_loader
 from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from tests.datasets import trees
+from tests.processes import Job
 from transforms import AugmentOptions, RandomAugment, TrainTransform, build_eval_transform
 from utils.errors import DataError, EnvironmentFault, OptionError
 
@@ -208,32 +210,29 @@ def test_signals_to_the_job_do_not_reach_the_workers(split, sent):
     assert len(names) == 8 and len(set(names)) == 1
 
 
-SCRIPT = """
-import sys
-from datasets.base import Split
-from datasets.dataset import EvaluationDataset
-from datasets.loader import build_eval_loader
-from tests.datasets.test_dataset import Slow
 class Names(Split):
+    """Samples without pixels."""
+
     dataset, split, has_labels, names = "d", "s", False, ["n"] * 1000
-    def load_image(self, index): return None
-loader = iter(build_eval_loader(EvaluationDataset(Names(), Slow()), range(1000), num_workers=2))
-print(next(loader)["name"][0], flush=True)
-while sys.argv[1] == "wait":
-    next(loader)
-"""
+
+    def load_image(self, index):
+        return None
 
 
-@pytest.mark.parametrize("end", ["exit", "kill"])
-def test_workers_end_with_the_main_process(end, tmp_path):
-    command = [sys.executable, "-c", SCRIPT, "exit" if end == "exit" else "wait"]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
-    worker = int(process.stdout.readline())
-    if end == "kill":
-        process.send_signal(signal.SIGKILL)
-    process.wait(timeout=20)
-    process.stdout.close()
+def load(wait: bool) -> None:
+    """Prints the process of a worker, and ends or loads on."""
+    batches = iter(build_eval_loader(EvaluationDataset(Names(), Slow()), range(1000), num_workers=2))
+    print(next(batches)["name"][0], flush=True)
+    while wait:
+        next(batches)
+
+
+def test_workers_end_with_the_main_process():
+    program = "from tests.datasets.test_dataset import load; load(False)"  # Python's own exit, so no fork
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=60, check=True)
+    with Job([load, True]) as job:
+        killed = next(job.follow())
     deadline = time.monotonic() + 15
-    while Path(f"/proc/{worker}").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not Path(f"/proc/{worker}").exists()
+    while alive := [number for number in map(int, (done.stdout, killed)) if Path(f"/proc/{number}").exists()]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.05)

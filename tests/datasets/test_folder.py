@@ -59,13 +59,6 @@ def test_test_may_come_without_masks_and_is_not_in_the_pool(tmp_path):
     assert folder.build_split(tmp_path, "test").has_labels
 
 
-def test_masks_and_images_without_a_partner_are_named(tmp_path):
-    trees.make_folder(tmp_path, ["a/1", "a/2"])
-    (tmp_path / "masks" / "a" / "1.png").unlink()
-    with pytest.raises(DataError, match="masks/a/1.png.*missing"):
-        folder.build_split(tmp_path, "trainval")
-
-
 def test_classes_keep_order_ids_colours_and_ignored_ids(tmp_path):
     trees.make_folder(tmp_path, ["a", "b"])
     table = folder.build_split(tmp_path, "trainval").classes

@@ -38,6 +38,22 @@ def test_a_missing_or_empty_root_names_path_layout_and_flag(name, exists, tmp_pa
         datasets.build_split(name, root, "train")
 
 
+@pytest.mark.parametrize("tree", trees.MAKERS)
+def test_a_missing_label_and_an_unknown_id_are_named(tree, tmp_path):
+    name, root = tree.partition("_")[0], trees.make(tree, tmp_path)
+    split = datasets.build_split(name, root, "train")
+    first, second = split.items[:2]
+    label, wrong = trees.gray(7), {"bdd100k": 26, "idd": 34, "mapillary": 3}.get(name, 77)
+    label[:] = split.classes.label_ids[0]
+    label[0, :3] = wrong
+    trees.save(first.label, label)
+    with pytest.raises(DataError, match=rf"{first.label}: label id {wrong} \(3 pixels\)"):
+        split.load_label(0)
+    second.label.unlink()
+    with pytest.raises(DataError, match=rf"{second.label}: label of {second.image} is missing \(1 missing"):
+        datasets.build_split(name, root, "train")
+
+
 def test_build_split_takes_a_string_as_root(tmp_path):
     trees.make_camvid(tmp_path, count=1)
     assert len(datasets.build_split("camvid", str(tmp_path), "train")) == 1

@@ -168,3 +168,21 @@ def make_idd(root: Path, size: Size = SMALL) -> Path:
                 save(root / "gtFine" / f"{place}_gtFine_labellevel3Ids.png", gray(8, *size))
                 (root / "gtFine" / f"{place}_gtFine_polygons.json").write_text("{}")
     return root
+
+
+CITIES = {"train": ["aachen", "ulm"], "val": ["munster"], "test": ["berlin"]}
+MAKERS = {
+    "bdd100k": make_bdd100k,
+    "bdd100k_2018": lambda root, **options: make_bdd100k(root, 2018, **options),
+    "camvid": make_camvid,
+    "cityscapes": lambda root, **options: make_cityscapes(root, CITIES, **options),
+    "idd": make_idd,
+    "kitti": make_kitti,
+    "mapillary": make_mapillary,
+    "mapillary_2.0": lambda root, **options: make_mapillary(root, "2.0", **options),
+}
+
+
+def make(name: str, root: Path, size: Size = SMALL) -> Path:
+    """A whole data set with train, val and test."""
+    return MAKERS[name](root, size=size)
