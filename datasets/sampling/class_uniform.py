@@ -15,7 +15,6 @@ import numpy as np
 from datasets.base import Split
 from datasets.sampling.centroid_cache import VERSION, content_digest, read_cache, write_cache
 from utils.constants import IGNORE_LABEL
-from utils.errors import OptionError
 from utils.logging import Progress, get_logger
 
 # by train id: int64 (K,3) rows of image, x, y
@@ -99,11 +98,8 @@ def load_centroids(split: Split, tile: int, cache_path: Path | None = None, prog
         progress: Show a bar while extracting.
 
     Raises:
-        OptionError: `tile` is not positive.
         DataError: A label map is missing or wrong.
     """
-    if tile < 1:
-        raise OptionError(f"--class_uniform_tile {tile}: must be at least 1 pixel")
     if cache_path is None:
         return extract_centroids(split, tile, progress)
     key = {"version": VERSION, "content": content_digest(split), "tile": tile}
@@ -127,12 +123,7 @@ def sample_epoch(
             classes that the data has. The other draws are images in random order, none twice before all were once.
         seed: Seed of the run.
         epoch: Epoch, from 0.
-
-    Raises:
-        OptionError: `class_uniform_pct` is not in 0 to 1.
     """
-    if not 0 <= class_uniform_pct <= 1:
-        raise OptionError(f"--class_uniform_pct {class_uniform_pct}: must be a share from 0 to 1")
     # the spawn key keeps this stream apart from those of the samples, which are seeded by (seed, epoch, index)
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch], spawn_key=(0,))))
     present = [class_id for class_id, rows in enumerate(centroids or []) if len(rows)]

@@ -30,21 +30,6 @@ def test_ranks_share_the_plan_in_order_and_nobody_gets_a_sample_twice(size, star
     assert merged == plan[start_step * group :][: steps * group]
 
 
-def test_a_late_start_is_the_tail_of_the_undisturbed_epoch():
-    plan = sample_epoch(50, None, 0.0, seed=0, epoch=0)
-    whole = list(sampler(plan, 3, 1, 2))
-    assert len(whole) == 8
-    assert list(sampler(plan, 3, 1, 2, start=5)) == whole[5:]
-    assert list(sampler(plan, 3, 1, 2, start=8)) == []
-
-
-def test_the_split_over_processes_does_not_change_the_global_batch():
-    plan = sample_epoch(64, None, 0.0, seed=0, epoch=0)
-    alone = [set(batch) for batch in sampler(plan, 8)]
-    shared = [{*a, *b} for a, b in zip(sampler(plan, 4, 0, 2), sampler(plan, 4, 1, 2), strict=True)]
-    assert alone == shared
-
-
 @given(st.integers(0, 600), st.integers(1, 16))
 def test_evaluation_covers_each_index_exactly_once(n, world_size):
     shares = [evaluation_indices(n, rank, world_size) for rank in range(world_size)]

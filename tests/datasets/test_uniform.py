@@ -8,6 +8,7 @@ import pytest
 
 from datasets import camvid
 from datasets.base import ClassTable, Split
+from datasets.options import DataOptions
 from datasets.sampling.class_uniform import CropSample, crops_per_class, load_centroids, sample_epoch, tile_centroids
 from tests.datasets import trees
 from utils.errors import OptionError
@@ -39,24 +40,14 @@ def reference_centroids(label, tile):
     return found
 
 
-@pytest.mark.parametrize(("height", "width", "tile"), [(30, 50, 16), (10, 12, 64), (16, 32, 16), (1, 1, 1), (7, 5, 3)])
+@pytest.mark.parametrize(
+    ("height", "width", "tile"), [(30, 50, 16), (10, 12, 64), (16, 32, 16), (1, 1, 1), (7, 5, 3), (8, 17, 8)]
+)
 def test_centroids_are_the_plain_formulation_s_on_tiles_of_any_fit(height, width, tile):
     label = np.random.default_rng(0).choice(np.array([0, 1, 2, 255], np.uint8), (height, width))
     found = tile_centroids(label, tile)
     assert set(found) == reference_centroids(label, tile)
     assert len(found) == len(set(found))
-
-
-def test_an_image_smaller_than_the_tile_gives_one_tile():
-    label = np.zeros((3, 5), np.uint8)
-    label[:, 4] = 1
-    assert tile_centroids(label, 1024) == [(0, 1, 1), (1, 4, 1)]
-
-
-def test_a_strip_at_the_edge_is_not_lost():
-    label = np.full((8, 17), 255, np.uint8)
-    label[7, 16] = 2
-    assert tile_centroids(label, 8) == [(2, 16, 7)]
 
 
 def random_split(count=12):
@@ -126,15 +117,11 @@ def test_plan_and_first_sample_have_different_random_streams(monkeypatch):
     assert seen[0].generate_state(4).tolist() != real([5, 2, 0]).generate_state(4).tolist()
 
 
-@pytest.mark.parametrize("pct", [-0.1, 1.5, float("nan")])
-def test_a_share_out_of_range_names_the_flag(pct):
-    with pytest.raises(OptionError, match="--class_uniform_pct"):
-        sample_epoch(10, None, pct, 0, 0)
-
-
-def test_a_tile_out_of_range_names_the_flag():
-    with pytest.raises(OptionError, match="--class_uniform_tile 0"):
-        load_centroids(random_split(), 0)
+@pytest.mark.parametrize("option", ["class_uniform_pct -0.1", "class_uniform_pct 1.5", "class_uniform_tile 0"])
+def test_an_option_out_of_range_names_its_flag(option):
+    name, value = option.split()
+    with pytest.raises(OptionError, match=f"--{option}"):
+        DataOptions(**{name: float(value) if "." in value else int(value)})
 
 
 def same(first, second):
