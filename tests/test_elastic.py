@@ -47,11 +47,6 @@ def test_processes_that_come_and_go_see_the_same_samples(phases, left_over):
     assert sum(changing, []) == alone
 
 
-@pytest.mark.parametrize(("processes", "accumulate"), [(1, 8), (2, 4), (4, 2), (8, 1)])
-def test_accumulation_adapts(processes, accumulate):
-    assert accumulation(16, 2, processes) == accumulate
-
-
 def test_settings_stay_while_processes_change():
     parsed = config.parse_train(["--global_batch", "8"])
     one, four = (parsed.for_processes(n).reproducibility_key(n) for n in (1, 4))
@@ -65,25 +60,15 @@ def test_settings_stay_while_processes_change():
         (["--global_batch", "4"], 3, "use --global_batch 6, or 1 or 2 processes"),
         (["--global_batch", "3"], 2, "use --global_batch 4$"),
         (["--global_batch", "8", "--accumulate", "3"], 2, "--accumulate 2; leave --accumulate out"),
+        (["--global_batch", "0"], 1, "--global_batch 0"),
+        (["--norm_groups", "8"], 1, "--norm_groups: is for --norm group"),
+        (["--fix_bn", "--norm", "group"], 1, "--fix_bn is --norm frozen"),
+        (["--norm", "batch"], 1, "--norm"),
     ],
 )
 def test_refused_with_what_would_work(argv, processes, words):
     with pytest.raises(OptionError, match=words):
         config.parse_train(argv).for_processes(processes)
-
-
-@pytest.mark.parametrize(
-    ("argv", "words"),
-    [
-        (["--norm_groups", "8"], "--norm_groups: is for --norm group"),
-        (["--fix_bn", "--norm", "group"], "--fix_bn is --norm frozen"),
-        (["--norm", "batch"], "--norm"),
-        (["--global_batch", "0"], "--global_batch 0"),
-    ],
-)
-def test_options_that_can_not_work(argv, words):
-    with pytest.raises(OptionError, match=words):
-        config.parse_train(argv)
 
 
 def test_group_norms_take_a_batch_of_one_and_are_rebuilt(scenes, tmp_path):

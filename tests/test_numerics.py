@@ -9,13 +9,12 @@ import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-import engine.training.build
-import engine.training.learner
 import network
 import train
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.precision import Precision
+from engine.training import build, learner
 from engine.training.meters import LossMeter, StepMetrics
 from engine.training.step import train_step
 from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
@@ -23,6 +22,8 @@ from loss.pixelwise import masked_mean
 from optimizer import ModelAverage, OptimizerOptions, build_optimizer, list_optimizers
 from tests.conftest import train_args
 from tests.processes import launch
+
+CPU = torch.device("cpu")
 
 
 class Faulty(nn.Module):
@@ -44,17 +45,15 @@ class Faulty(nn.Module):
 @pytest.fixture
 def faults(monkeypatch):
     """Called with the calls (from 1) whose loss is to be nan."""
-    build = engine.training.build.build_loss
-    return lambda *bad: monkeypatch.setattr(
-        engine.training.build, "build_loss", lambda *args: Faulty(build(*args), bad)
-    )
+    make = build.build_loss
+    return lambda *bad: monkeypatch.setattr(build, "build_loss", lambda *args: Faulty(make(*args), bad))
 
 
-def step_on(model, optimizer, images, total):
+def step_on(model, optimizer, images, total, precision=None):
     """One step whose loss is `total(logits)`; true if it was applied."""
-    precision = Precision.build("off", torch.device("cpu"))
+    precision = precision or Precision.build("off", CPU)
     batch = {"image": images, "label": torch.zeros(len(images), dtype=torch.int64)}
-    return train_step(model, lambda x, _: {"total": total(x)}, optimizer, [batch], precision, torch.device("cpu"))[1]
+    return train_step(model, lambda x, _: {"total": total(x)}, optimizer, [batch], precision, CPU)[1]
 
 
 @pytest.mark.parametrize(
@@ -115,39 +114,29 @@ def test_a_step_after_one_left_out_is_as_if_that_had_not_been(name):
 
 
 def test_the_scaler_skips_a_first_step_and_lowers_its_scale():
-    model, device = nn.Conv2d(3, 4, 3), torch.device("cpu")
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model, images = nn.Conv2d(3, 4, 3), torch.randn(2, 3, 8, 8)
+    before, precision = floats(model.state_dict()), Precision.build("fp16", CPU)
     optimizer = build_optimizer(model, OptimizerOptions(lr=0.1, weight_decay=0.0))
-    precision = Precision.build("fp16", device)
-    batch = {"image": torch.randn(2, 3, 8, 8), "label": torch.zeros(2, dtype=torch.int64)}
-
-    def step(factor: float) -> bool:
-        def criterion(x, _):
-            return {"total": x.float().square().mean() * factor}
-
-        return train_step(model, criterion, optimizer, [batch], precision, device)[1]
-
     scale = precision.scaler.get_scale()
-    assert not step(math.inf) and precision.scaler.get_scale() == scale / 2
-    assert_same(model.state_dict(), before)
+    assert not step_on(model, optimizer, images, lambda x: x.float().mean() * math.inf, precision)
+    assert precision.scaler.get_scale() == scale / 2
+    assert_same(floats(model.state_dict()), before)
     assert not any(optimizer.state[p]["momentum_buffer"].any() for p in model.parameters())
-    assert step(1e-3)
-    expected = model.bias - before["bias"]
-    torch.testing.assert_close(expected.detach(), -0.1 * optimizer.state[model.bias]["momentum_buffer"])
+    assert step_on(model, optimizer, images, lambda x: x.float().square().mean() * 1e-3, precision)
+    moved = model.bias.detach() - before[("bias",)]
+    torch.testing.assert_close(moved, -0.1 * optimizer.state[model.bias]["momentum_buffer"])
 
 
 def test_a_step_waits_for_nothing_that_the_device_computes():
     """Tensors without values can't be read, so whatever the host has to know about them would raise."""
     with FakeTensorMode():
-        model, device = network.build_model("fenet_tiny", 3), torch.device("cpu")
-        optimizer, average = (
-            build_optimizer(model, OptimizerOptions(optimizer="adamw", lr=0.1)),
-            ModelAverage(model, 0.9),
-        )
+        model = network.build_model("fenet_tiny", 3)
+        optimizer = build_optimizer(model, OptimizerOptions(optimizer="adamw", lr=0.1))
+        average, precision = ModelAverage(model, 0.9), Precision.build("off", CPU)
         batch = {"image": torch.randn(2, 3, 64, 64), "label": torch.zeros(2, 64, 64, dtype=torch.int64)}
         criterion, meter = SegmentationLoss(CrossEntropy()), LossMeter()
         for _ in range(2):
-            terms, applied = train_step(model, criterion, optimizer, [batch], Precision.build("off", device), device)
+            terms, applied = train_step(model, criterion, optimizer, [batch], precision, CPU)
             average.update(model, applied)
             meter.add(terms, applied)
             outcome = StepMetrics(1, 0.1, ["a", "b"], terms, applied)
@@ -164,35 +153,26 @@ def test_choosing_hard_pixels_waits_for_nothing():
 
 def test_a_step_is_looked_at_while_the_next_one_is_under_way(scenes, tmp_path, monkeypatch):
     events = []
-    step, read = engine.training.learner.train_step, StepMetrics.read
-    monkeypatch.setattr(engine.training.learner, "train_step", lambda *args: (events.append("step"), step(*args))[1])
+    step, read = learner.train_step, StepMetrics.read
+    monkeypatch.setattr(learner, "train_step", lambda *args: (events.append("step"), step(*args))[1])
     monkeypatch.setattr(StepMetrics, "read", lambda self: (events.append(self.step), read(self))[1])
     assert train.main(train_args(scenes, tmp_path)) == 0
-    first_epoch, second_epoch = (
-        ["step", "step", 1, "step", 2, "step", 3, 4],
-        ["step", "step", 5, "step", 6, "step", 7, 8],
-    )
-    assert events == first_epoch + second_epoch
+    assert events[:8] == ["step", "step", 1, "step", 2, "step", 3, 4]
+    assert events[8:] == ["step", "step", 5, "step", 6, "step", 7, 8]
 
 
-def test_a_skipped_step_is_said_and_counted(scenes, tmp_path, faults, capfd):
-    faults(2, 3)
+def test_skipped_steps_are_said_and_counted(scenes, tmp_path, faults, capfd):
+    faults(2, 3, 5, 6, 7, 8)
     assert train.main(train_args(scenes, tmp_path, "--ema", "0.9")) == 0
     out = capfd.readouterr().out
-    assert "step 2: loss or gradient not finite (rank 0" in out and "skipped, 2 in a row" in out
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert [line.get("skipped_steps") for line in lines] == [2, None]
-    assert all(math.isfinite(line["train_loss"]) for line in lines)
+    assert "step 2: loss or gradient not finite (rank 0" in out
+    assert "skipped, 2 in a row" in out
+    first, second = (json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines())
+    assert (first["skipped_steps"], second["skipped_steps"]) == (2, 4)
+    assert math.isfinite(first["train_loss"])
+    assert second["train_loss"] is None
     snapshot = load_snapshot(tmp_path / "run" / "last.pth")
-    assert all(torch.isfinite(value).all() for value in snapshot["model"].values())
-    assert all(torch.isfinite(value).all() for value in snapshot["average"].values())
-
-
-def test_an_epoch_of_skipped_steps(scenes, tmp_path, faults):
-    faults(1, 2, 3, 4)
-    assert train.main(train_args(scenes, tmp_path)) == 0
-    first = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[0])
-    assert first["train_loss"] is None and first["skipped_steps"] == 4
+    assert all(value.isfinite().all() for key in ("model", "average") for value in snapshot[key].values())
 
 
 def test_too_many_in_a_row_end_the_run(scenes, tmp_path, faults, capfd):
@@ -217,8 +197,8 @@ def test_the_count_survives_a_resume(scenes, tmp_path, faults):
 
 
 def train_with_rank_1_ill(*argv: str) -> int:
-    build, bad = engine.training.build.build_loss, (2,) if os.environ["RANK"] == "1" else ()
-    engine.training.build.build_loss = lambda *args: Faulty(build(*args), bad)
+    make, bad = build.build_loss, (2,) if os.environ["RANK"] == "1" else ()
+    build.build_loss = lambda *args: Faulty(make(*args), bad)
     return train.main(argv)
 
 

@@ -21,7 +21,6 @@ from engine.evaluation.options import EvalOptions
 from engine.training.learner import Learner
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
-from engine.training.provenance import provenance
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
 from engine.training.samples import save_samples
@@ -125,7 +124,7 @@ def build_trainer(
     compare_ranks(splits, trainer)
     if config.run.dump_augmentation_images and process.is_main:
         save_samples(data, augment, model.encoder, folder.path / "augmented")
-    folder.prepare(checkpoint and checkpoint.path, identity.options | provenance(config.command))
+    folder.prepare(checkpoint and checkpoint.path, identity.options, config.command)
     log_start(splits, trainer, config.command)
     return trainer
 

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from engine.checkpoint.run_state import RunState
 from engine.checkpoint.snapshot import previous_path, save_snapshot
 from engine.report import update_curves
+from engine.report.page import versions
 from engine.training.lock import RunLock
 from engine.training.options import RunOptions
 from engine.training.recorder import Recorder
@@ -19,6 +21,7 @@ from utils.distributed import Process, on_main_rank
 from utils.drawing import save_png
 from utils.files import make_folder, write_json
 from utils.logging import get_logger
+from utils.machine import present_revision
 
 
 class RunFolder:
@@ -63,12 +66,13 @@ class RunFolder:
         """What the run resumes from, as `--resume` says; see `engine.training.resume.find_checkpoint`."""
         return find_checkpoint(self.path, self.options.resume, otherwise)
 
-    def prepare(self, resumed: Path | None, config: dict) -> None:
-        """Write `config.json` and make room; see `prepare_run_folder`."""
+    def prepare(self, resumed: Path | None, options: dict, command: str) -> None:
+        """Make room, see `prepare_run_folder`, and write `config.json`: all options, and what the run comes from."""
 
         def write() -> None:
             prepare_run_folder(self.path, resumed)
-            write_json(self.config, config)
+            origin = {"revision": present_revision(), "versions": versions(), "host": socket.gethostname()}
+            write_json(self.config, options | {"command": command} | origin)
 
         on_main_rank(write)
 
