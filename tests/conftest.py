@@ -18,7 +18,6 @@ import network
 import train
 from datasets.base import ClassTable
 from engine.checkpoint.snapshot import save_snapshot
-from tests.processes import ROOT, launch  # noqa: F401 (for the tests that import it from here)
 
 hypothesis.settings.register_profile("quiet", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("quiet")

@@ -13,7 +13,8 @@ import eval as evaluation
 import network
 import train
 from engine.checkpoint import load_model, load_snapshot
-from tests.conftest import ROOT, make_scenes
+from tests.conftest import make_scenes
+from tests.processes import ROOT
 from utils.errors import CheckpointError
 
 FOLDER = ROOT / "tests/data/e4c9bae"

@@ -19,7 +19,8 @@ from engine.checkpoint.loading import load_model, load_weights
 from engine.checkpoint.pretrained_sources import LITE, PACKAGE, PACKAGE_BACKBONE, PACKAGE_FILE, PACKAGE_MODULE
 from engine.checkpoint.pretrained_sources import PACKAGE_SHA256 as SHA256
 from engine.checkpoint.snapshot import save_snapshot
-from tests.conftest import ROOT, THREE_CLASSES
+from tests.conftest import THREE_CLASSES
+from tests.processes import ROOT
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 from utils.optional import import_torchvision
 
