@@ -20,6 +20,8 @@ from pathlib import Path
 
 from torch.distributed import TCPStore
 
+from utils.signals import die_with_parent
+
 ROOT = Path(__file__).parents[1]
 LOADED = ["tests.conftest", "train", "eval", "demo_folder", "tests.warm"]
 _server = multiprocessing.get_context("forkserver")
@@ -122,6 +124,8 @@ class Job:
 
 def _run(command: list, environment: dict[str, str], stdout: str, stderr: str) -> None:
     """Be the program. A script's name, a module after `-m`, or a function comes first; its arguments follow."""
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # the server ends with the tests, and with it this process
+    die_with_parent()
     os.environ.clear()
     os.environ.update(environment)
     for number, path in ((1, stdout), (2, stderr)):
