@@ -135,6 +135,28 @@ def test_a_rank_that_ends_with_a_fault(ranks, monkeypatch):
     assert isinstance(third.blame("Connection closed by peer"), PeerLostError)
 
 
+def test_of_processes_with_one_fault_the_first_says_it(ranks):
+    with ThreadPoolExecutor() as pool:
+        said = list(pool.map(lambda one: one.close("OptionError: --lr"), ranks()))
+    assert said == [False, True, True]
+
+
+def test_a_process_that_failed_says_so_and_who_misses_it_does_not(ranks, monkeypatch):
+    monkeypatch.setattr(heartbeat, "ECHO_S", 0.1)
+    first, second, third = ranks()
+    assert not second.close("DataError: image 3 is missing")
+    for one in (first, third):
+        until(lambda one=one: one._peers[1].failed)
+        assert one._is_said("PeerLostError: rank 1 ended")
+
+
+def test_of_those_that_miss_a_killed_process_the_first_says_it(ranks):
+    first, second, third = ranks()
+    second._closed.set()
+    assert not first._is_said("PeerLostError: rank 1 is lost")
+    assert third._is_said("PeerLostError: rank 1 is lost")
+
+
 def test_ranks_that_are_done_are_not_missed(ranks, clock):
     first, second, third = everyone = ranks(0.5)
     second.close(DONE)

@@ -1,0 +1,27 @@
+"""Lines of the log beside a bar."""
+
+import io
+
+from utils.logging import Progress, get_logger, setup_logging
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_lines_of_the_log_do_not_run_into_a_bar(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr("sys.stderr", terminal)
+    setup_logging(True)
+    with Progress(None, "training", True, total=4, initial=1) as bar:
+        for step in range(3):
+            bar.advance()
+            bar.show(loss=step)
+            get_logger().info(f"step {step}")
+    shown = terminal.getvalue()
+    assert "training:  25%|" in shown
+    assert "training: 100%|" in shown
+    lines = [line.rsplit("\r", 1)[-1] for line in shown.split("\n")]
+    assert [line for line in lines if "step" in line] == ["step 0", "step 1", "step 2"]
