@@ -44,7 +44,7 @@ def test_what_a_run_leaves_and_says(scenes, tmp_path, capfd):
     argv = train_args(scenes, tmp_path, "--ema", "0.9")
     out, folder = run(capfd, *argv), tmp_path / "run"
     config = json.loads((folder / "config.json").read_text())
-    built = {"arch": "fenet_tiny", "lr": 0.01, "weight_decay": 1e-4, "aux": True, "norm": "plain", "processes": 1}
+    built = {"arch": "fenet_tiny", "lr": 0.01, "weight_decay": 1e-4, "aux": True, "dropout": 0.1, "norm": "plain"}
     assert config | built == config
     assert config["command"] == shlex.join(["python", "train.py", *argv])
     assert config["versions"]["torch"] == torch.__version__

@@ -30,6 +30,7 @@ from engine.training.trainer import Trainer
 from engine.training.validator import Validator
 from loss import build_loss
 from network.options import DEFAULT_ARCH
+from network.registry import model_options
 from optimizer import LrSchedule, ModelAverage, build_optimizer
 from transforms import DeviceAugment, build_train_transform
 from utils import distributed
@@ -230,8 +231,8 @@ def build_identity(config: TrainConfig, splits: Splits, process: Process, model:
     classes, norm = splits.train.classes, norm_of(config, process)
     built = {"arch": model.config["arch"], "backbone": model.config["options"].get("backbone")}
     built["aux"] = len(model.aux_heads) > 0
-    options = config.to_dict()
-    options |= {name: value for name, value in model.config["options"].items() if name in options} | built
+    own = {name: item.default for name, item in model_options(built["arch"]).items()} | model.config["options"]
+    options = {name: own.get(name) if value is None else value for name, value in config.to_dict().items()} | built
     options |= {"data_root": str(config.data.root), "device": str(process.device), "norm": norm}
     options |= {"tb_path": str(config.run.tensorboard_folder)}
     options |= {"processes": process.world_size, "job": distributed.job_id()}
