@@ -56,6 +56,12 @@ def train_args(data: Path, out: Path, *more: str) -> list[str]:
     ]
 
 
+def eval_args(snapshot: Path, data: Path, out: Path, *more: str) -> list[str]:
+    """An evaluation of a snapshot on a `make_scenes` folder, on the CPU."""
+    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(out)]
+    return [*argv, "--num_workers", "0", "--device", "cpu", *more]
+
+
 @dataclass(frozen=True)
 class Run:
     """A trained model: the data set's folder, the run's folder, and its snapshots. Nothing in them is to be changed."""

@@ -12,7 +12,7 @@ import network
 import train
 from engine.checkpoint.snapshot import load_snapshot, save_snapshot
 from engine.inference.predictor import black_of
-from tests.conftest import train_args
+from tests.conftest import THREE_CLASSES, eval_args, train_args
 from utils.optional import import_torchvision
 
 import_torchvision()
@@ -24,7 +24,7 @@ SCALE = {"mean": [0.3] * 3, "std": [0.4] * 3}  # unlike any that timm has
 def weights(tmp_path):
     """A snapshot whose encoder is used to images of an unusual scale."""
     model = network.build_model("fenet", 3, backbone="test_resnet", channels=8, **SCALE)
-    content = {"config": model.config, "classes": {"names": ["a", "b", "c"]}, "model": model.state_dict()}
+    content = {"config": model.config, "classes": THREE_CLASSES, "model": model.state_dict()}
     save_snapshot(tmp_path / "weights.pth", content | {"average": None})
     return str(tmp_path / "weights.pth")
 
@@ -56,8 +56,7 @@ def test_a_run_keeps_scale_and_provenance_and_resumes_exactly(scenes, tmp_path, 
 def test_evaluation_and_demo_take_the_scale_from_the_snapshot(scenes, tmp_path, weights):
     assert train.main(args(scenes, tmp_path, weights)) == 0
     best = str(tmp_path / "run" / "best.pth")
-    whole = ["--snapshot", best, "--data_root", str(scenes), "--num_workers", "0", "--device", "cpu"]
-    assert evaluation.main([*whole, "--save_dir", str(tmp_path / "eval")]) == 0
+    assert evaluation.main(eval_args(best, scenes, tmp_path / "eval")) == 0
     line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     assert json.loads((tmp_path / "eval" / "metrics.json").read_text())["mean_iou"] == line["mean_iou"]
     folder = str(scenes / "images" / "val")
@@ -85,10 +84,8 @@ def test_peer_is_trained_and_evaluated_by_the_same_commands(scenes, tmp_path):
     argv = train_args(scenes, tmp_path, "--arch", "smp_fpn", "--backbone", "test_resnet", "--max_epoch", "1")
     argv = [arg for i, arg in enumerate(argv) if "--channels" not in (arg, argv[i - 1])]
     assert train.main(argv) == 0
-    best = str(tmp_path / "run" / "best.pth")
-    more = ["--inference_mode", "sliding", "--crop_size", "40", "--num_workers", "0", "--device", "cpu"]
-    command = ["--snapshot", best, "--data_root", str(scenes), "--save_dir", str(tmp_path / "eval"), *more]
-    assert evaluation.main(command) == 0
+    more = ["--inference_mode", "sliding", "--crop_size", "40"]
+    assert evaluation.main(eval_args(tmp_path / "run" / "best.pth", scenes, tmp_path / "eval", *more)) == 0
     assert 0 <= json.loads((tmp_path / "eval" / "metrics.json").read_text())["mean_iou"] <= 1
 
 

@@ -15,7 +15,7 @@ import train
 from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.compile import CompiledStep
 from engine.training import learner
-from tests.conftest import make_scenes, train_args
+from tests.conftest import eval_args, make_scenes, train_args
 from tests.processes import launch, torchrun
 from utils.errors import EnvironmentFault
 
@@ -81,8 +81,8 @@ def test_two_processes_score_what_one_scores(tmp_path):
     matrices = []
     for processes in (1, 2):
         out = tmp_path / f"eval{processes}"
-        command = ["eval.py", "--snapshot", str(tmp_path / "run" / "best.pth"), "--data_root", str(data)]
-        done = launch([*command, "--save_dir", str(out), "--num_workers", "1", "--device", "cpu"], processes)
+        argv = eval_args(tmp_path / "run" / "best.pth", data, out, "--num_workers", "1")
+        done = launch(["eval.py", *argv], processes)
         assert done.returncode == 0, done.stderr
         metrics = json.loads((out / "metrics.json").read_text())
         assert metrics["num_images"] == 7

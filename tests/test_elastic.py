@@ -12,7 +12,7 @@ import eval as evaluation
 import train
 from datasets.sampling.class_uniform import CropSample
 from engine.checkpoint.snapshot import load_snapshot
-from tests.conftest import train_args
+from tests.conftest import eval_args, train_args
 from tests.datasets.trees import sampler
 from tests.processes import launch
 from tests.test_demo import names
@@ -76,8 +76,7 @@ def test_group_norms_take_a_batch_of_one_and_are_rebuilt(scenes, tmp_path):
     assert train.main(argv) == 0
     snapshot = tmp_path / "run" / "best.pth"
     assert load_snapshot(snapshot)["config"]["options"]["norm_groups"] == 8
-    command = ["--snapshot", str(snapshot), "--data_root", str(scenes), "--save_dir", str(tmp_path), "--device", "cpu"]
-    assert evaluation.main([*command, "--num_workers", "0"]) == 0
+    assert evaluation.main(eval_args(snapshot, scenes, tmp_path)) == 0
     assert train.main([*argv, "--norm_groups", "4", "--max_epoch", "2"]) == 4  # another model
     assert train.main([*argv, "--norm_groups", "7", "--resume", "never"]) == 2
 

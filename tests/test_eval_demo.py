@@ -11,12 +11,12 @@ from PIL import Image
 import demo_folder
 import eval as evaluation
 import network
+from tests.conftest import eval_args
 from utils.metrics.confusion import confusion_matrix
 
 
 def evaluate(snapshot, data, out, *more) -> dict:
-    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(out), "--num_workers", "0"]
-    assert evaluation.main([*argv, "--device", "cpu", *more]) == 0
+    assert evaluation.main(eval_args(snapshot, data, out, *more)) == 0
     return json.loads((out / "metrics.json").read_text())
 
 
@@ -43,8 +43,7 @@ def test_metrics_and_dumped_predictions_agree(trained, tmp_path):
 def test_parts_add_up(trained, tmp_path):
     snapshot, data = trained.best, trained.data
     whole = evaluate(snapshot, data, tmp_path / "all")
-    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(tmp_path / "all"), "--report"]
-    argv += ["--num_workers", "0", "--device", "cpu", "--split_count", "2"]
+    argv = eval_args(snapshot, data, tmp_path / "all", "--report", "--split_count", "2")
     parts, kept = [], (tmp_path / "all" / "metrics.json").read_bytes()
     for i in range(2):
         assert evaluation.main([*argv, "--split_index", str(i)]) == 0
@@ -70,10 +69,10 @@ def test_bare_release_weights_with_arch_and_dataset(trained, tmp_path):
     model.load_state_dict(torch.load(snapshot, weights_only=True)["model"])
     keys = network.release_key_map(model)
     torch.save({f"module.{theirs}": model.state_dict()[ours] for theirs, ours in keys.items()}, tmp_path / "bare.pth")
-    argv = ["--snapshot", str(tmp_path / "bare.pth"), "--data_root", str(data), "--save_dir", str(tmp_path / "out")]
+    argv = eval_args(tmp_path / "bare.pth", data, tmp_path / "out")
     assert evaluation.main(argv) == 2
     assert evaluation.main([*argv, "--arch", "fenet_tiny", "--dataset", "folder"]) == 4  # its decoder is wider
-    assert demo_folder.main(["--demo_folder", str(data / "images" / "val"), *argv[:2], *argv[4:]]) == 2
+    assert demo_folder.main(["--demo_folder", str(data / "images" / "val"), *argv[:2]]) == 2
 
 
 def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
@@ -81,8 +80,7 @@ def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
     root = tmp_path / "data"
     shutil.copytree(data, root)
     shutil.copytree(data / "images" / "val", root / "images" / "test")
-    argv = ["--snapshot", str(snapshot), "--data_root", str(root), "--save_dir", str(tmp_path / "out")]
-    argv += ["--split", "test", "--num_workers", "0"]
+    argv = eval_args(snapshot, root, tmp_path / "out", "--split", "test")
     assert evaluation.main(argv) == 2 and "no score" in (error := capfd.readouterr().err) and "--dump_images" in error
     assert evaluation.main([*argv, "--dump_images", "--boundary"]) == 2
     assert not (tmp_path / "out" / "pred").exists()

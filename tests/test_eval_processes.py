@@ -7,7 +7,7 @@ import pytest
 
 from config import parse_eval
 from eval import evaluate_snapshot
-from tests.conftest import make_scenes
+from tests.conftest import eval_args, make_scenes
 from tests.processes import launch
 from tests.test_eval_scores import make_snapshot, results
 from utils import distributed
@@ -20,8 +20,8 @@ def evaluate_sizes(snapshot: Path, data: Path, out: Path, workers: int) -> None:
     """Evaluate the data sets `data/<number>` one after the other and leave the results in `out/<number>`."""
     with distributed.job("cpu") as process:
         for folder in sorted(data.iterdir()):
-            argv = ["--snapshot", str(snapshot), "--data_root", str(folder), "--save_dir", str(out / folder.name)]
-            options, _ = parse_eval([*argv, "--boundary", "--num_workers", str(workers)])
+            argv = eval_args(snapshot, folder, out / folder.name, "--boundary", "--num_workers", str(workers))
+            options, _ = parse_eval(argv)
             make_folder(options.save_dir, "--save_dir")
             evaluate_snapshot(options, process)
 

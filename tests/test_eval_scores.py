@@ -23,7 +23,7 @@ from config import parse_eval
 from engine.checkpoint.snapshot import save_snapshot
 from engine.evaluation.journal import EvaluationJournal
 from engine.inference.predictor import Predictor
-from tests.conftest import make_scenes, train_args
+from tests.conftest import eval_args, make_scenes, train_args
 from tests.processes import launch
 from tests.test_bad_input import fails
 
@@ -51,9 +51,7 @@ def given(tmp_path_factory) -> tuple[Path, Path]:
 
 
 def arguments(given: tuple[Path, Path], out: Path, *more: str) -> list[str]:
-    snapshot, data = given
-    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(out), "--num_workers", "0"]
-    return [*argv, "--device", "cpu", "--bootstrap", "20", *more]
+    return eval_args(*given, out, "--bootstrap", "20", *more)
 
 
 def copy_data(given: tuple[Path, Path], folder: Path) -> tuple[Path, Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import make_scenes, train_args
+from tests.conftest import eval_args, make_scenes, train_args
 from tests.processes import ROOT, launch
 
 pytestmark = pytest.mark.slow
@@ -119,8 +119,7 @@ def test_a_machine_is_lost_and_comes_back(tmp_path):
         assert [process.wait(120) for process in (first, second)] == [0, 0], (tmp_path / log).read_text()[-6000:]
         machines.wait_for(log, "final weights sha256: .*")
         out = tmp_path / "eval"
-        command = ("eval.py", "--snapshot", str(tmp_path / "out" / "run" / "best.pth"), "--data_root", str(data))
-        command += ("--save_dir", str(out), "--device", "cpu", "--num_workers", "0")
+        command = ["eval.py", *eval_args(tmp_path / "out" / "run" / "best.pth", data, out)]
         both = [machines.start(number, "eval", *command) for number in (1, 2)]
         assert [process.wait(120) for process in both] == [0, 0], (tmp_path / "eval.1").read_text()[-6000:]
         machines.wait_for("eval.1", "12 images; scores are in .*")

@@ -9,14 +9,9 @@ import pytest
 import eval as evaluation
 import train
 from engine.checkpoint.snapshot import load_snapshot
-from tests.conftest import train_args
+from tests.conftest import eval_args, train_args
 from tests.processes import launch
 from utils.errors import EnvironmentFault
-
-
-def score(snapshot, data, out, *more) -> list[str]:
-    argv = ["--snapshot", str(snapshot), "--data_root", str(data), "--save_dir", str(out), "--num_workers", "0"]
-    return [*argv, "--device", "cpu", *more]
 
 
 def sections(page: str) -> list[str]:
@@ -24,7 +19,7 @@ def sections(page: str) -> list[str]:
 
 
 def test_report_of_an_evaluation(trained, tmp_path):
-    assert evaluation.main(score(trained.best, trained.data, tmp_path, "--report")) == 0
+    assert evaluation.main(eval_args(trained.best, trained.data, tmp_path, "--report")) == 0
     page, metrics = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "metrics.json").read_text())
     assert sections(page) == [
         *("scores", "training", "classes", "confusions", "boundaries", "sizes", "images", "options")
@@ -38,22 +33,22 @@ def test_whatever_lies_beside_the_snapshot(trained, tmp_path):
     snapshot, beside = tmp_path / "model.pth", tmp_path / "metrics.jsonl"
     shutil.copy(trained.best, snapshot)
     beside.mkdir()
-    assert evaluation.main(score(snapshot, trained.data, tmp_path / "out", "--report")) == 0
+    assert evaluation.main(eval_args(snapshot, trained.data, tmp_path / "out", "--report")) == 0
     assert "training" not in sections((tmp_path / "out" / "report.html").read_text())
     beside.rmdir()
     beside.write_bytes(b'\xff\x00\n{"epoch": 1e999, "train_loss": 1e999}\n')
-    assert evaluation.main(score(snapshot, trained.data, tmp_path / "out", "--report")) == 0
+    assert evaluation.main(eval_args(snapshot, trained.data, tmp_path / "out", "--report")) == 0
     assert "No epoch is finished yet" in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_no_report_unless_asked_for(trained, tmp_path):
-    assert evaluation.main(score(trained.best, trained.data, tmp_path)) == 0
+    assert evaluation.main(eval_args(trained.best, trained.data, tmp_path)) == 0
     assert not (tmp_path / "report.html").exists()
 
 
 def test_processes_change_nothing_but_their_folder(trained, tmp_path):
     for name, processes in (("a", 1), ("b", 2)):
-        done = launch(["eval.py", *score(trained.best, trained.data, tmp_path / name, "--report")], processes)
+        done = launch(["eval.py", *eval_args(trained.best, trained.data, tmp_path / name, "--report")], processes)
         assert done.returncode == 0, done.stderr
     pages = [(tmp_path / name / "report.html").read_text().replace(str(tmp_path / name), "OUT") for name in "ab"]
     assert pages[0] == pages[1]
@@ -101,5 +96,5 @@ def test_run_outlives_a_report_that_fails(scenes, tmp_path, capfd, monkeypatch, 
 def test_split_without_labels_has_no_report(trained, tmp_path, capfd):
     root = shutil.copytree(trained.data, tmp_path / "data")
     shutil.copytree(trained.data / "images" / "val", root / "images" / "test")
-    argv = score(trained.best, root, tmp_path / "out", "--split", "test", "--dump_images", "--report")
+    argv = eval_args(trained.best, root, tmp_path / "out", "--split", "test", "--dump_images", "--report")
     assert evaluation.main(argv) == 2 and "there is no score" in capfd.readouterr().err
