@@ -75,7 +75,7 @@ def _fill_file(split: Split, key: str, folder: Path) -> Path:
     except FileNotFoundError:
         pass
     except (OSError, ValueError, KeyError, TypeError) as error:
-        get_logger().warning(f"cache: {path} is not usable ({error}); it is made anew")
+        get_logger().warning(f"cache: {path} is not usable ({error}); it is rebuilt")
     import fcntl  # not on Windows, where nothing else needs it
 
     _remove_leftovers(folder)

@@ -20,7 +20,7 @@ class DataOptions:
     cv: int = option(0, "cross-validation split; 0 is the official one", flags=("--cv_split",))
     train_split: str = option("train", "split to train on")
     val_split: str = option("val", "split to validate on")
-    class_uniform_pct: float = option(0.5, "share of crops centred on class centroids")
+    class_uniform_pct: float = option(0.5, "fraction of crops centred on class centroids")
     class_uniform_tile: int = option(1024, "tile of the class centroids, pixels")
     max_cu_epoch: int = option(100000, "last epoch with class-uniform sampling")
     coarse_boost_classes: tuple | None = option(

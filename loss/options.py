@@ -27,7 +27,7 @@ def _default(flag: str):
 class LossOptions:
     """loss"""
 
-    loss: str | None = option(None, "name of the loss; unset: as the old flags below say, without any ce")
+    loss: str | None = option(None, "loss; unset: as the old flags below say, else ce")
     loss_args: str = option(
         "", "its options, key=value,...: " + "; ".join(f"{name}: {describe(loss_options(name))}" for name in LOSSES)
     )

@@ -80,7 +80,6 @@ class FENet(nn.Module):
         self.boundary_head = BoundaryHead(widths[0], widths[1]) if boundary else None
 
     def forward(self, x: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        """See the class."""
         features = self.encoder(x)
         outputs = {"logits": self.head(self.decode(features))}
         if self.training and self.aux_heads:

@@ -32,7 +32,6 @@ class ImageToLabels(nn.Module):
         self.register_buffer("scale", 1 / (255 * torch.tensor(model.encoder.std).view(3, 1, 1)))
 
     def forward(self, images: Tensor) -> Tensor:
-        """See the class."""
         x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
         logits = resize(self.model(x)["logits"], x.shape[-2:])
         return logits.argmax(dim=1).to(torch.uint8)
@@ -113,7 +112,6 @@ class _Flow(TorchFunctionMode):
         self._alive: list = []  # an id may be given anew when its tensor is gone
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        """See `TorchFunctionMode`."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if any(isinstance(leaf, Tensor) for leaf in tree_leaves(result)):

@@ -75,7 +75,7 @@ def checkpoint_activations(model: nn.Module) -> nn.Module:
 
 
 def _recomputed(unit: Unit, function: Callable, *args, **options):
-    """`function`, whose inner results are dropped and made anew when the backward pass needs them."""
+    """`function`, whose inner results are dropped and recomputed in the backward pass."""
     if not (unit.owner.training and torch.is_grad_enabled()):
         return function(*args, **options)
     # one by one, so that tensors in lists and keywords are kept like others, and a list that `function` alters is new

@@ -37,7 +37,6 @@ class PlainPyramidPooling(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         size = x.shape[-2:]
         pooled = [resize(cb(adaptive_average(x, n)), size) for n, cb in zip(self.bins, self.branches, strict=True)]
         return self.dropout(self.fuse(torch.cat([*pooled, x], dim=1)))
@@ -89,7 +88,6 @@ class _SFNetBase(nn.Module):
         )
 
     def forward(self, x: Tensor) -> dict[str, Tensor | list[Tensor]]:
-        """See the class."""
         features = self.encoder(x)
         outputs = {"logits": self.head(self.decode(features))}
         if self.training and self.aux_heads:

@@ -63,7 +63,6 @@ class SmpModel(nn.Module):
         self.encoder.mean, self.encoder.std = tuple(mean or plan.mean), tuple(std or plan.std)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """See the class."""
         padded = pad_to_multiple(x, MULTIPLE, self.least)
         logits = self.head(self.decoder(self.encoder(padded)))
         height, width = feature_size(x.shape[-2:], padded.shape[-1] // logits.shape[-1])

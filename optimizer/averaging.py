@@ -74,7 +74,7 @@ class ModelAverage:
 
     @torch.no_grad()
     def load_state_dict(self, state: Mapping) -> None:
-        """Go on from what `state_dict` gave; the decay stays the one this average was built with.
+        """Take over what `state_dict` gave; the decay stays the one this average was built with.
 
         Raises:
             CheckpointError: names or shapes differ from this model's.

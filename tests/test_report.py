@@ -88,7 +88,7 @@ def test_run_outlives_a_report_that_fails(scenes, tmp_path, capfd, monkeypatch, 
     monkeypatch.setattr("engine.training.validator.write_report", fails)
     assert train.main(train_args(scenes, tmp_path, "--report", "--max_epoch", "1")) == 0
     run = tmp_path / "run"
-    assert f"the run goes on without report: {type(fault).__name__}: {fault}" in capfd.readouterr().out
+    assert f"the run continues without report: {type(fault).__name__}: {fault}" in capfd.readouterr().out
     assert load_snapshot(run / "last.pth")["training"]["state"]["epoch"] == 1
     assert (run / "best.pth").exists() and not (run / "report.html").exists()
 

@@ -181,7 +181,7 @@ class Heartbeat:
         if lost is None:
             guilty = [str(rank) for rank, peer in self._peers.items() if not peer.where.startswith(IN_VAIN)]
             who = f"rank {', '.join(guilty)} lives and keeps the others waiting" if guilty else "all processes live"
-            lost = f"{who} ({reason}): {self._places()}; start again to go on"
+            lost = f"{who} ({reason}): {self._places()}; start it again to resume"
         return PeerLostError(lost)
 
     def _run(self) -> None:
@@ -246,7 +246,7 @@ class Heartbeat:
             if peer.ended is None and now - peer.heard_at > patience_s:
                 return (
                     f"rank {rank} on {peer.said.get('host')} is lost, silent for {now - peer.heard_at:.0f} s, last at"
-                    f" {peer.where}: it was killed or stopped, or its machine is gone; start again to go on"
+                    f" {peer.where}: it was killed or stopped, or its machine is gone; start it again to resume"
                 )
         for rank, peer in self._peers.items():
             if peer.ended not in (None, DONE, EARLY_STOP) and now - peer.heard_at > failed_s:
@@ -261,7 +261,7 @@ class Heartbeat:
         still = [peer for peer in self._peers.values() if peer.said["bounded"] and peer.moved_at < since]
         if all(peer.where == self._said["place"] for peer in still):
             return None
-        return f"no progress for {self.timeout_s:.0f} s (--timeout): {self._places()}; start again to go on"
+        return f"no progress for {self.timeout_s:.0f} s (--timeout): {self._places()}; start it again to resume"
 
     def _places(self) -> str:
         places = {self.rank: self._said["place"]} | {rank: peer.where for rank, peer in self._peers.items()}

@@ -30,7 +30,6 @@ class _BesideBars(logging.StreamHandler):
     """Standard output whose lines don't run into bars: these are taken away for a moment."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See `logging.Handler.emit`."""
         with tqdm.external_write_mode() if _open_bars else nullcontext():
             super().emit(record)
 

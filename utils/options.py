@@ -84,7 +84,6 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, formatter_class=argparse.ArgumentDefaultsHelpFormatter, **kwargs)
 
     def error(self, message: str) -> None:
-        """See `argparse.ArgumentParser.error`."""
         raise OptionError(f"{message}; see {self.prog} --help")
 
 

@@ -55,7 +55,7 @@ def read_cache(path: Path, key: dict, num_images: int, num_classes: int) -> list
 
 
 def write_cache(path: Path, key: dict, centroids: Sequence[np.ndarray]) -> None:
-    """Write the file; where that is impossible, warn and go on without."""
+    """Write the file; where that is impossible, warn and continue without."""
     text = json.dumps(key | {"centroids": [rows.tolist() for rows in centroids]})
     try:
         write_atomically(path, lambda file: file.write(text.encode()))

@@ -23,7 +23,7 @@ class SyntheticSplit(Split):
 
     Drawing a scene takes about as long as decoding a PNG, yet image and label are asked for one after the other, and an
     epoch asks for every scene again; so drawn scenes are kept, the oldest is dropped beyond `CACHE_BYTES`. The cache is
-    a plain dictionary of this object: a forked or spawned worker of a `DataLoader` goes on with a copy of its own.
+    a plain dictionary of this object: a forked or spawned worker of a `DataLoader` continues with a copy of its own.
 
     Args:
         split: `train`, `val` or `test`; no two splits share a scene, whatever their seeds.

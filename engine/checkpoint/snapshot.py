@@ -96,7 +96,9 @@ def load_snapshot(path: str | Path) -> dict:
     """
     snapshot = read_snapshot_file(path)
     if not is_snapshot(snapshot):
-        raise CheckpointError(f"{path}: holds bare weights, nothing to go on from; start from them with --snapshot")
+        raise CheckpointError(
+            f"{path}: holds bare weights, which nothing can resume from; start from them with --snapshot"
+        )
     return snapshot
 
 

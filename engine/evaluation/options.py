@@ -27,10 +27,10 @@ class EvalOptions(PredictOptions):
     report: bool = option(False, "write report.html: scores, charts, best and worst images on one page")
     boundary: bool = option(False, "also score boundaries: F-score at --eval_thresholds, Boundary IoU")
     eval_thresholds: tuple = option(
-        F_SCORE_THRESHOLDS, "thresholds of the F-score, shares of the diagonal", parse=numbers(float)
+        F_SCORE_THRESHOLDS, "thresholds of the F-score, fractions of the image's diagonal", parse=numbers(float)
     )
     bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
-    resume: bool = option(False, "go on where a killed evaluation with the same --save_dir stopped")
+    resume: bool = option(False, "resume a killed evaluation with the same --save_dir")
     split_index: int = option(0, "which part of the split, from 0")
     split_count: int = option(1, "parts that the split is cut into; each leaves its scores in part_INDEX_of_COUNT/")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")

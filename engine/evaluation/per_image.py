@@ -52,7 +52,7 @@ class ImageResult:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Confusion matrix (C,C) int64, rows = truth; made anew at each call."""
+        """Confusion matrix (C,C) int64, rows = truth; built at each call."""
         matrix = np.zeros(self.num_classes**2, np.int64)
         matrix[self.indices] = self.counts
         return matrix.reshape(self.num_classes, self.num_classes)

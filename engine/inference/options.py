@@ -29,22 +29,22 @@ class PredictOptions:
     dataset: str | None = option(None, "data set, whose classes and colours are used; unset: as the snapshot says")
     inference_mode: str = option(
         "whole",
-        "how an image is cut up; the releases' pooling is whole",
+        "whole image or sliding windows; the releases' pooling is whole",
         choices=MODES,
         flags=("-im",),
         parse=lambda text: "whole" if text == "pooling" else text,
     )
     scales: tuple = option((1.0,), "scales whose scores are merged, comma-separated", parse=numbers(float))
-    flip: bool = option(False, "also run each piece mirrored")
+    flip: bool = option(False, "also predict each piece mirrored")
     merge: str = option("prob", "how scores are merged", choices=MERGES)
-    sliding_overlap: float = option(1 / 3, "share of a window that its neighbour repeats")
+    sliding_overlap: float = option(1 / 3, "overlap of neighbouring windows, as a fraction of a window")
     crop_size: int | None = option(None, "side of a window; unset: the image's short side")
     base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
     window_batch: int = option(4, "windows per forward pass")
     max_pixels: int = option(MAX_PIXELS, "refuse images with more pixels, at their own size or a scale")
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
-    compile: bool = option(False, "compile the model with PyTorch for each size of images, and check its logits")
+    compile: bool = option(False, "compile the model for each image size, and check its logits")
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:

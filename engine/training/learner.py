@@ -99,7 +99,7 @@ class Learner:
 
     @contextmanager
     def evaluated_weights(self) -> Iterator[nn.Module]:
-        """The model in evaluation mode with the weights that are handed out: the averaged ones if there are."""
+        """The model in evaluation mode with the weights that are evaluated: the averaged ones if there are."""
         self.model.eval()
         if self.average is None:
             yield self.model

@@ -70,13 +70,15 @@ class ComputeOptions:
     device: str = option("auto", "device", choices=DEVICES)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     channels_last: bool = option(True, "memory layout of images and weights")
-    compile: bool = option(False, "train with code of torch.compile, if it computes the same on the first batch")
-    checkpoint_activations: bool = option(False, "less memory: compute much of a step again instead of keeping it")
+    compile: bool = option(False, "train with torch.compile, if loss and gradients of the first batch are the same")
+    checkpoint_activations: bool = option(
+        False, "less memory: recompute much of the forward pass during the backward pass"
+    )
     kernels: str = option(
         "torch", "of the loss and the enhancement filter; triton's need CUDA and were never run on it", choices=KERNELS
     )
-    ddp_backend: str = option("torch", "what shares gradients: PyTorch, or NVIDIA's apex", choices=DDP_BACKENDS)
-    grad_compression: str = option("off", "share gradients as bfloat16 (NCCL only)", choices=("off", "bf16"))
+    ddp_backend: str = option("torch", "what averages gradients: PyTorch, or NVIDIA's apex", choices=DDP_BACKENDS)
+    grad_compression: str = option("off", "average gradients in bfloat16 (NCCL only)", choices=("off", "bf16"))
 
     def __post_init__(self) -> None:
         check(0 <= self.seed < 2**63, "--seed", self.seed, "must be at least 0 and less than 2^63")
@@ -110,12 +112,14 @@ class RunOptions:
     ckpt: str = option("logs/ckpt", "folder of all experiments")
     tb_path: str | None = option(None, "TensorBoard folder; unset: the experiment's own")
     tb_tag: str = option("", "appended to the name of the TensorBoard run")
-    resume: str = option("auto", "auto: go on where this experiment stopped; never; or a snapshot to go on from")
-    resume_override: bool = option(False, "go on although options that decide the result changed")
+    resume: str = option("auto", "auto: the newest snapshot of this experiment; never; or a snapshot")
+    resume_override: bool = option(False, "resume although options that decide the result changed")
     test_mode: bool = option(False, "a few steps and images of everything, to see that it runs")
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
-    eval_thresholds: tuple = option(F_SCORE_THRESHOLDS, "its thresholds, shares of the diagonal", parse=numbers(float))
+    eval_thresholds: tuple = option(
+        F_SCORE_THRESHOLDS, "its thresholds, fractions of the image's diagonal", parse=numbers(float)
+    )
     timeout: int = option(120, "seconds after which a process that is silent, or keeps others waiting, ends the job")
     debug: bool = option(False, "show tracebacks")
 

@@ -81,7 +81,7 @@ def settle_buckets(parallel: DistributedDataParallel) -> None:
     """Make two passes over black images that change nothing.
 
     DDP rearranges its buckets after the first pass (with a static graph after the second), and with them the order in
-    which the gradients of three or more processes are added up. A run that goes on from a snapshot shall add up as one
+    which the gradients of three or more processes are added up. A run that resumes from a snapshot shall add up as one
     that was never stopped.
     """
     model = parallel.module.train()

@@ -107,7 +107,7 @@ def best_effort(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # of any kind: days of training are worth more than a picture
-        get_logger().warning(f"the run goes on without {what}: {type(error).__name__}: {error}")
+        get_logger().warning(f"the run continues without {what}: {type(error).__name__}: {error}")
 
 
 def prepare_run_folder(folder: Path, resumed: Path | None) -> None:

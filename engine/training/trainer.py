@@ -192,7 +192,7 @@ class Trainer:
         return True
 
     def score(self, stop: StopRequest) -> dict:
-        """Validate the weights that would be handed out, and keep them as `best.pth` if they are the best so far."""
+        """Validate the weights that are evaluated, and save them as `best.pth` if they are the best so far."""
         state = self.state
         with self.learner.evaluated_weights() as model:
             broadcast_buffers(model)  # rank 0's are saved, so all ranks score with them

@@ -13,8 +13,6 @@ from utils.kernels import note_fallback
 
 
 class TritonCrossEntropy(CrossEntropy):
-    """See `CrossEntropy`."""
-
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
         if not _taken(logits, labels):

@@ -29,7 +29,6 @@ class BasicBlock(nn.Module):
         self.downsample = _projection(in_channels, planes, stride, norm_layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = self.bn2(self.conv2(y))
         return F.relu(y + (x if self.downsample is None else self.downsample(x)), inplace=True)
@@ -54,7 +53,6 @@ class Bottleneck(nn.Module):
         self.downsample = _projection(in_channels, 4 * planes, stride, norm_layer)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         y = F.relu(self.bn2(self.conv2(y)), inplace=True)
         y = self.bn3(self.conv3(y))
@@ -115,7 +113,6 @@ class DeepStemResNet(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """See the class."""
         x = self.stem(x)
         features = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

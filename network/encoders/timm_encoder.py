@@ -146,7 +146,6 @@ class TimmEncoder(nn.Module):
         self.channels = tuple(self.model.feature_info.channels())
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """See the class."""
         size = x.shape[-2:]
         maps = channels_first(self.model, self.model(pad_to_multiple(x, self.multiple)))
         sizes = [feature_size(size, stride) for stride in STRIDES]

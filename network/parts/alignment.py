@@ -67,7 +67,6 @@ class FlowAlignment(nn.Module):
         self.flow = nn.Conv2d(channels // 2 * 2, 2, 3, padding=1, bias=False)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """See the class."""
         projected = resize(self.project_high(high), low.shape[-2:])
         return warp(high, self.flow(torch.cat([projected, self.project_low(low)], dim=1)))
 
@@ -83,7 +82,6 @@ class GatedDualFlowAlignment(nn.Module):
         self.gate = nn.Conv2d(4, 1, 3, padding=1, bias=False)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """See the class."""
         projected = resize(self.project_high(high), low.shape[-2:])
         flow = self.flow(torch.cat([projected, self.project_low(low)], dim=1))
         pooled = [x.mean(1, keepdim=True) for x in (projected, low)] + [

@@ -65,7 +65,6 @@ class FeatureFilter(nn.Module):
         return kernel + impulse
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         radius = self.weight.shape[-1] // 2
         if self.padding == "zeros":
             return self.convolve(x, self.kernel(), padding=radius)
@@ -104,7 +103,6 @@ class FEMD(FeatureEnhancement):
     """FEM-D, bottom-up: low (N,C,H,W) hands its details to high (N,C,h,w); result (N,C,h,w)."""
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """See the class."""
         return self.enhance([self.filter(high), resize(self.filter(low), high.shape[-2:])], high)
 
 
@@ -112,6 +110,5 @@ class FEMS(FeatureEnhancement):
     """FEM-S, top-down: high (N,C,h,w) hands its structure to low (N,C,H,W); result (N,C,H,W)."""
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
-        """See the class."""
         size = low.shape[-2:]
         return self.enhance([self.filter(low), resize(self.filter(high), size)], resize(high, size))

@@ -31,6 +31,5 @@ class BoundaryHead(nn.Module):
         self.fuse = nn.Conv2d(2, 1, 1)
 
     def forward(self, fine: Tensor, coarse: Tensor) -> Tensor:
-        """See the class."""
         fine, coarse = F.relu(self.fine(fine)), F.relu(self.coarse(coarse))
         return torch.sigmoid(self.fuse(torch.cat([resize(coarse, fine.shape[-2:]), fine], dim=1)))

@@ -72,7 +72,6 @@ class ResidualBlock(nn.Module):
         self.bn2 = norm_layer(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         y = F.relu(self.bn1(self.conv1(x)), inplace=True)
         return F.relu(self.bn2(self.conv2(y)) + x, inplace=True)
 
@@ -98,7 +97,6 @@ class PyramidPooling(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
         size = x.shape[-2:]
         pooled = [resize(cbr(adaptive_average(x, n)), size) for n, cbr in zip(self.bins, self.branches, strict=True)]
         return self.dropout(self.fuse(torch.cat([x, *pooled], dim=1)))

@@ -30,7 +30,6 @@ class PyramidConv(nn.Conv2d):
         self.coarse_first = self.num_fine < len(strides)  # False: all are enlarged first, on a CPU too
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
-        """See the class."""
         finest = levels[0]
         on_cpu = finest.device.type == "cpu" and finest.dtype == torch.float32
         if not (self.coarse_first and on_cpu) or torch.is_autocast_enabled("cpu"):
