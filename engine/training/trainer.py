@@ -3,7 +3,6 @@
 import math
 import shlex
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from engine.checkpoint.digests import weights_sha256
@@ -14,7 +13,8 @@ from engine.training.meters import DataTimer, LossMeter, StepMetrics
 from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.resume import Checkpoint, check_resumable
 from engine.training.run_folder import RunFolder, best_effort
-from engine.training.step import describe_skipped, grouped
+from engine.training.step import grouped
+from engine.training.step_figures import StepFigures
 from engine.training.validator import Validation, Validator
 from utils.distributed import any_rank, barrier, broadcast_buffers, note, on_main_rank
 from utils.errors import NumericsError
@@ -46,8 +46,6 @@ class Trainer:
         self.learner, self.data, self.validator, self.folder = learner, data, validator, folder
         self.schedule, self.identity, self.process = schedule, identity, learner.process
         self.state, self.meter = RunState(), LossMeter()
-        self.outcomes: deque[StepMetrics] = deque()  # of steps that nobody looked at yet
-        self.bar = Progress(None, "training", False)
         self.log = get_logger()
 
     def fit(self, stop: StopRequest) -> None:
@@ -58,7 +56,8 @@ class Trainer:
         self.folder.record_from(state)
         if self.is_finished:
             self.log.info("this run is finished; to train again, use --resume never or another --exp")
-        with Progress(None, "training", self.process.is_main, schedule.last_step, state.step) as self.bar:
+        with Progress(None, "training", self.process.is_main, schedule.last_step, state.step) as bar:
+            self.figures = StepFigures(state, schedule, self.process, self.folder.recorder, bar)
             while not self.is_finished:
                 if not self.train_epoch(stop):
                     self.save()
@@ -91,80 +90,26 @@ class Trainer:
         for batches in waiting.timed(grouped(loader, accumulate)):
             self.step(batches)
             state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
-            self.flush_metrics(keep=1)
+            self.figures.flush_metrics(keep=1)
             if any_rank(stop.asked) or schedule.stops_at(state.step):
-                self.flush_metrics()
+                self.figures.flush_metrics()
                 return False
             if schedule.saves_at(state.step):
-                self.flush_metrics()
+                self.figures.flush_metrics()
                 self.save()
             note(f"loading the batch after step {state.step}", bounded=True)
-        self.flush_metrics()
+        self.figures.flush_metrics()
         return True
 
     def step(self, batches: list[dict]) -> None:
-        """One optimizer step; `flush_metrics` says what came of it."""
+        """One optimizer step; `StepFigures` says what came of it."""
         state = self.state
         terms, applied = self.learner.step(batches, state.step, self.schedule.total_steps)
         state.step += 1
         state.step_in_epoch += 1
         self.meter.add(terms, applied)
         samples = [name for batch in batches for name in batch["name"]]
-        self.outcomes.append(StepMetrics(state.step, self.learner.lr, samples, terms, applied))
-        self.bar.advance()
-
-    def flush_metrics(self, keep: int = 0) -> None:
-        """Count the steps since the last call but for the latest `keep`, and report those that are to be logged.
-
-        With one left the device is still busy while the host looks at the step before.
-        """
-        while len(self.outcomes) > keep:
-            outcome = self.outcomes.popleft()
-            applied, terms = outcome.read()
-            if not applied:
-                self.skip(outcome, terms)
-                continue
-            self.state.skipped_in_row = 0
-            if self.schedule.logs_at(outcome.step):
-                self.report(outcome, terms)
-
-    def skip(self, outcome: StepMetrics, terms: dict[str, float]) -> None:
-        """Count a step whose loss or gradient was not finite.
-
-        Raises:
-            NumericsError: It was one too many in a row.
-        """
-        state = self.state
-        state.skipped_in_epoch += 1
-        state.skipped_in_row += 1
-        message = f"step {outcome.step}: loss or gradient not finite ({describe_skipped(terms, outcome.samples)})"
-        if state.skipped_in_row >= self.schedule.options.max_skipped_steps:
-            raise NumericsError(
-                f"{message}, as in the {state.skipped_in_row} steps up to it (--max_skipped_steps);"
-                " lower --lr, check the labels, or use --amp off"
-            )
-        if self.process.is_main:
-            self.log.warning(f"{message}; skipped, {state.skipped_in_row} in a row")
-
-    def report(self, outcome: StepMetrics, terms: dict[str, float]) -> None:
-        """Figures of a step, to the bar, the log and TensorBoard."""
-        step, rate, images = outcome.step, outcome.rate, self.images_per_second()
-        means = LossMeter(terms, 1).means(self.process.world_size, f"step {step}")
-        loss, wait = means["total"], self.data_wait()
-        self.bar.show(epoch=self.state.epoch, loss=f"{loss:.4f}", images_s=f"{images:.1f}", data_wait=f"{wait:.0%}")
-        self.log.info(
-            f"epoch {self.state.epoch} step {step}/{self.schedule.total_steps} loss {loss:.6f}"
-            f" lr {rate:.3e} {images:.1f} images/s"
-        )
-        self.folder.recorder.step(step, {**means, "lr": rate, "images_per_second": images})
-
-    def images_per_second(self) -> float:
-        """Throughput over the epoch so far, all processes together."""
-        return self.state.step_in_epoch * self.schedule.images_per_step / max(self.state.seconds_in_epoch, 1e-9)
-
-    def data_wait(self) -> float:
-        """Fraction of the epoch so far in which this process waited for data, 0 to 1."""
-        return min(1.0, self.state.waited_in_epoch / max(self.state.seconds_in_epoch, 1e-9))
+        self.figures.add(StepMetrics(state.step, self.learner.lr, samples, terms, applied))
 
     def end_epoch(self, stop: StopRequest) -> bool:
         """Validate if it is time, record, and save; False if the run has to stop before the validation is complete."""
@@ -175,7 +120,7 @@ class Trainer:
         figures = {"epoch": epoch, "step": state.step, "lr": self.learner.lr, "train_loss": means.get("total")}
         if state.skipped_in_epoch:
             figures["skipped_steps"] = state.skipped_in_epoch
-        figures |= {"images_per_second": self.images_per_second(), "data_wait": self.data_wait()}
+        figures |= self.figures.speed()
         if self.schedule.validates(epoch):
             self.save()  # a fault in validation costs no training
             try:

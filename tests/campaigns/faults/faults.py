@@ -138,7 +138,7 @@ FAULTS = (
     Fault(
         "the last step of an epoch is never looked at",
         "engine/training/trainer.py",
-        "        self.flush_metrics()\n        return True",
+        "        self.figures.flush_metrics()\n        return True",
         "        return True",
         ("tests/test_numerics.py",),
     ),
