@@ -28,28 +28,7 @@ CONTEXT, USABLE = 0.5 * GIB, 0.92  # what CUDA takes before the first tensor; th
 SMALLEST_CROP = 256
 NUM_CLASSES = 19
 GPUS, MIN_KEPT = 8, 100_000  # of the recipe; the pixels are per process
-RECIPES = {
-    "cityscapes": {
-        "dataset": "cityscapes",
-        "cv": 0,
-        "class_uniform_pct": 0.5,
-        "class_uniform_tile": 1024,
-        "crop_size": 1024,
-        "scale_min": 0.5,
-        "scale_max": 2.0,
-        "color_aug": 0.25,
-        "gblur": True,
-        "ohem": True,
-        "wt_bound": 1.0,
-        "max_epoch": 300,
-        "optimizer": "sgd",
-        "lr": 0.01,
-        "lr_schedule": "poly",
-        "poly_exp": 1.0,
-        "repoly": 1.5,
-        "rescale": 1.0,
-    }
-}
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
 
 
 @dataclass(frozen=True)
@@ -163,19 +142,27 @@ def describe(plan: Plan, gpus: int, memory: float, recipe: dict, arch: str) -> l
     return lines + [f"Each GPU does {work:g} times the work of one of the recipe's.", ""]
 
 
+def read_recipe(name: str) -> dict:
+    """The options that recipes/NAME.args names, but for those that a plan chooses."""
+    words = shlex.split((RECIPES / f"{name}.args").read_text(), comments=True)
+    options, default = parse_train(words).to_dict(), parse_train([]).to_dict()
+    named = {word.removeprefix("--") for word in words} | {key for key in options if options[key] != default[key]}
+    return {key: value for key, value in options.items() if key in named - {"syncbn", "bs_mult"}}
+
+
 def body(argv: Sequence[str]) -> None:
     """Parse, estimate, choose, print, write."""
     parser = Parser(prog="plan.py", description=__doc__.splitlines()[0])
     parser.add_argument("--gpus", type=int, required=True, help="GPUs that you have")
     parser.add_argument("--memory", type=float, required=True, help="memory of each, GiB")
     parser.add_argument("--arch", default="fenet_r18", help="model")
-    parser.add_argument("--recipe", default="cityscapes", choices=tuple(RECIPES), help="what is to be reproduced")
+    parser.add_argument("--recipe", default="cityscapes", choices=("cityscapes",), help="what is to be reproduced")
     parser.add_argument("--out", help="write the options to this file, for train.py --options_from")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
     if options.gpus < 1 or not options.memory > 0:
         raise OptionError(f"--gpus {options.gpus} --memory {options.memory}: name at least one GPU and its memory")
-    recipe, known = RECIPES[options.recipe], {}
+    recipe, known = read_recipe(options.recipe), {}
 
     def memory(amp: str) -> StepMemory:
         if amp not in known:

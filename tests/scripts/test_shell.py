@@ -95,6 +95,7 @@ def recipe(arch: str, folder: Path | str, exp: str) -> dict:
         "rescale": 1.0,
         "optimizer": "sgd",
         "syncbn": True,
+        "loss": "ohem",
         "ohem": True,
         "crop_size": 1024,
         "scale_min": 0.5,
