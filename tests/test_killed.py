@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sys
 
 import pytest
 
@@ -11,6 +12,7 @@ from engine.training import run_folder
 from engine.training.events import NAMES, EventWriter, filter_events, read_events
 from engine.training.recorder import Recorder
 from tests.conftest import train_args
+from utils.errors import EnvironmentFault
 
 OF_THE_MACHINE = ("images_per_second", "data_wait")
 
@@ -84,6 +86,12 @@ def test_what_is_flushed_is_in_the_file(tmp_path):
         writer.add_scalar("train/total", step / 4, step)
     writer.flush()
     assert events(tmp_path) == [(step, "train/total", step / 4) for step in range(1, 50)]
+
+
+def test_a_missing_tensorboard_writer_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX.summary", None)  # an import of it fails
+    with pytest.raises(EnvironmentFault, match="TensorBoard events: needs the package tensorboardX.*pip install"):
+        EventWriter(tmp_path)
 
 
 @pytest.mark.parametrize("end", [b"\x18\0\0\0\0\0\0\0half", b"\x04\0\0\0\0\0\0\0____\xff\xff\xff\xff____"])
