@@ -8,7 +8,6 @@ import hashlib
 import json
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from utils.distributed import on_first_of_node
 from utils.errors import EnvironmentFault
 from utils.files import make_folder, sync_folder
 from utils.logging import get_logger
+from utils.threads import parallel_map
 
 VERSION = 1  # of what the pixels are; another one makes new files
 SUFFIX = ".pixels"
@@ -113,24 +113,19 @@ def _remove_leftovers(folder: Path) -> None:
 
 def _fill(split: Split, handle: int, key: str, sizes: Sizes) -> None:
     try:
-        fill(handle, key, sizes, partial(load_pair, split), split.describe, _threads())
+        fill(handle, key, sizes, partial(load_pair, split), split.describe)
     except OSError as error:
         raise EnvironmentFault(f"--cache: {error.strerror}; make room, or name another folder") from error
 
 
 def _sizes(split: Split) -> Sizes:
     """Sizes of all images, from the files' headers where samples are files."""
-    with ThreadPoolExecutor(_threads()) as pool:
-        return list(pool.map(partial(_size, split), range(len(split))))
+    return list(parallel_map(partial(_size, split), range(len(split))))
 
 
 def _size(split: Split, index: int) -> tuple[int, int]:
     files = split.files(index)
     return image_size(files[0]) if files else split.load_image(index).shape[:2]
-
-
-def _threads() -> int:
-    return min(32, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
 def _check(split: Split, sizes: Sizes, key: str, place: str, free: int, kind: str) -> None:

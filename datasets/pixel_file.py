@@ -11,7 +11,7 @@ import mmap
 import os
 import struct
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from itertools import accumulate
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import numpy as np
 
 from utils.errors import DataError
 from utils.logging import Progress
+from utils.threads import parallel_map
 
 MAGIC = b"FENETPIX"
 HEAD = struct.Struct("<8sQ32s")
@@ -68,7 +69,7 @@ def file_length(sizes: Sizes, key: str) -> int:
     return _offsets(sizes, key)[-1]
 
 
-def fill(handle: int, key: str, sizes: Sizes, load: Loader, describe: Callable[[int], str], threads: int) -> None:
+def fill(handle: int, key: str, sizes: Sizes, load: Loader, describe: Callable[[int], str]) -> None:
     """Write a whole file into an empty one that is open, in parallel, with a progress bar.
 
     Args:
@@ -77,7 +78,6 @@ def fill(handle: int, key: str, sizes: Sizes, load: Loader, describe: Callable[[
         sizes: Of all samples.
         load: Index -> RGB (H,W,3) and train ids (H,W), uint8.
         describe: Index -> the sample in words.
-        threads: How many samples are decoded at once.
 
     Raises:
         DataError: A sample can't be loaded, or its sizes are not the expected ones.
@@ -94,12 +94,9 @@ def fill(handle: int, key: str, sizes: Sizes, load: Loader, describe: Callable[[
         _write(handle, np.ascontiguousarray(image), offsets[index])
         _write(handle, np.ascontiguousarray(label), border)
 
-    pool = ThreadPoolExecutor(threads)  # decoding releases the interpreter's lock
-    try:
-        for _ in Progress(pool.map(copy, range(len(sizes))), "caching pixels", True, total=len(sizes)):
+    with closing(parallel_map(copy, range(len(sizes)))) as copied:  # nothing is written after an error
+        for _ in Progress(copied, "caching pixels", True, total=len(sizes)):
             pass
-    finally:
-        pool.shutdown(cancel_futures=True)
     _write(handle, np.frombuffer(_header(sizes, key), np.uint8), 0)
 
 

@@ -1,13 +1,46 @@
-"""Reading ahead and writing behind: one thread each, in order, with a bounded number of items in memory."""
+"""Work on threads: the same for many items, reading ahead, writing behind."""
 
+import functools
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 DEPTH = 2  # items that are ready before they are needed, or wait to be written
+
+
+@functools.cache
+def _threads() -> ThreadPoolExecutor:
+    """Threads that live as long as the process.
+
+    While a thread that has used OpenCV ends, it holds a lock of OpenCV's. A loader process that is forked in that
+    moment inherits the lock, held for ever, and hangs at its first call.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return ThreadPoolExecutor(min(32, 2 * cores), "parallel_map")
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of them
+
+
+def parallel_map(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Results of `work`, which must not call this function, in the order of `items`; for I/O and what frees the GIL.
+
+    Whatever ends it, an exception of `work` or the caller's: waiting calls are dropped, running ones are waited for.
+    """
+    calls = [_threads().submit(work, item) for item in items]
+    try:
+        for call in calls:
+            yield call.result()
+    finally:
+        for call in calls:
+            call.cancel()
+        wait(calls)
 
 
 def read_ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:

@@ -1,11 +1,9 @@
 """What is in a sample's files, and what is wrong with them: nothing is raised, everything is written down."""
 
 import hashlib
-import os
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from datasets.reading import FORMATS, read_label
 from utils.errors import DataError
 from utils.files import file_sha256
 from utils.logging import Progress
+from utils.threads import parallel_map
 
 
 @dataclass(frozen=True)
@@ -145,5 +144,4 @@ def inspect_samples(
     def look(job: tuple[Split, int]) -> SampleFacts | None:
         return None if end is not None and time.monotonic() > end else inspect_sample(*job)
 
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(Progress(pool.map(look, jobs), "samples", progress, total=len(jobs)))
+    return list(Progress(parallel_map(look, jobs), "samples", progress, total=len(jobs)))

@@ -6,13 +6,13 @@ A file of JSON lines: a header, then one object per file, sorted by path. Hidden
 import json
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from utils.errors import DataError
 from utils.files import file_sha256, write_atomically
 from utils.logging import Progress
+from utils.threads import parallel_map
 
 FORMAT, VERSION = "fenet-manifest", 1
 DEFAULT_NAME = "manifest.jsonl"
@@ -136,5 +136,4 @@ def _is_same(file: Path, expected: Entry) -> bool:
 
 
 def _in_parallel(work: Callable, names: list[str], title: str, progress: bool) -> list:
-    with ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool:
-        return list(Progress(pool.map(work, names), title, progress, total=len(names)))
+    return list(Progress(parallel_map(work, names), title, progress, total=len(names)))

@@ -4,13 +4,13 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 from datasets.base import FileSplit, Split
 from datasets.checks.findings import Finding
 from datasets.checks.inspection import SampleFacts
 from utils.errors import DataError
 from utils.files import file_sha256
+from utils.threads import parallel_map
 
 MOST_FILES = 20_000  # of the training split, whose sizes are compared with those of the other split's files
 SECONDS = 10
@@ -61,8 +61,7 @@ def find_duplicates(
         near = [item.image for item in train.items[::step] if _size(item.image) in sizes]
         unread = [str(path) for path in near if str(path) not in images]
         end = time.monotonic() + SECONDS
-        with ThreadPoolExecutor(8) as pool:
-            images |= dict(zip(unread, pool.map(lambda path: _content(path, end), unread), strict=True))
+        images |= dict(zip(unread, parallel_map(lambda path: _content(path, end), unread), strict=True))
     by_content = defaultdict(list)
     for image, content in images.items():
         by_content[content].append(image)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import warnings
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,9 @@ import numpy as np
 from datasets.base import Split
 from utils.errors import DataError, EnvironmentFault
 from utils.files import file_sha256, write_atomically
+from utils.threads import parallel_map
 
 VERSION = 2
-THREADS = 8
 
 
 def content_digest(split: Split) -> str:
@@ -26,9 +25,8 @@ def content_digest(split: Split) -> str:
         DataError: A label file can't be read.
     """
     digest = hashlib.sha256(split.fingerprint().encode())
-    with ThreadPoolExecutor(THREADS) as pool:
-        for line in pool.map(_file_digest, split.label_files()):
-            digest.update(line.encode())
+    for line in parallel_map(_file_digest, split.label_files()):
+        digest.update(line.encode())
     return digest.hexdigest()
 
 

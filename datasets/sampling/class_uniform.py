@@ -3,9 +3,7 @@
 Source: Zhu et al., Improving Semantic Segmentation via Video Propagation and Label Relaxation, CVPR 2019, section 4.1
 """
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from datasets.base import Split
 from datasets.sampling.centroid_cache import VERSION, content_digest, read_cache, write_cache
 from utils.constants import IGNORE_LABEL
 from utils.logging import Progress, get_logger
+from utils.threads import parallel_map
 
 # by train id: int64 (K,3) rows of image, x, y
 Centroids = list[np.ndarray]
@@ -74,13 +73,11 @@ def extract_centroids(split: Split, tile: int, progress: bool = False) -> Centro
         label = split.load_label(index)
         return tile_centroids(label, tile), max(label.shape) <= tile
 
-    # threads: reading a file and OpenCV's counting release the interpreter's lock
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = Progress(pool.map(look, range(len(split))), "class centroids", progress, total=len(split))
-        for image, (found, fits) in enumerate(results):
-            small += fits
-            for class_id, x, y in found:
-                rows[class_id].append((image, x, y))
+    results = Progress(parallel_map(look, range(len(split))), "class centroids", progress, total=len(split))
+    for image, (found, fits) in enumerate(results):
+        small += fits
+        for class_id, x, y in found:
+            rows[class_id].append((image, x, y))
     if small:
         get_logger().info(
             f"{small} of {len(split)} images are no larger than --class_uniform_tile {tile}: one tile each"

@@ -1,11 +1,51 @@
-"""Reading ahead and writing behind: order, bounds, faults."""
+"""The same work for many items, reading ahead, writing behind: order, bounds, faults."""
 
+import os
 import threading
 import time
 
 import pytest
 
-from utils.threads import BackgroundWriter, read_ahead
+from tests.processes import launch
+from utils.threads import BackgroundWriter, parallel_map, read_ahead
+
+
+def squares() -> list[int]:
+    return list(parallel_map(lambda x: x * x, range(50)))
+
+
+def test_results_come_in_order_from_threads_that_stay():
+    assert squares() == [x * x for x in range(50)] and list(parallel_map(str, [])) == []
+    alive = {thread for thread in threading.enumerate() if thread.name.startswith("parallel_map")}
+    assert squares() and alive and alive <= set(threading.enumerate())  # one that ends may hold a lock in a fork
+
+
+def squares_and_those_of_a_fork() -> int:
+    squares()
+    child = os.fork()
+    if child == 0:
+        os._exit(len(squares()))
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) - 50
+
+
+def test_a_fork_starts_threads_of_its_own():
+    assert launch([squares_and_those_of_a_fork], timeout=60).returncode == 0
+
+
+def test_after_a_fault_nothing_runs_any_more():
+    ended = []
+
+    def work(item):
+        if item == 0:
+            raise ValueError("bad")
+        time.sleep(0.01)
+        ended.append(item)
+
+    with pytest.raises(ValueError, match="bad"):
+        list(parallel_map(work, range(2000)))
+    count = len(ended)
+    time.sleep(0.05)
+    assert len(ended) == count < 1999
 
 
 def test_items_come_in_order_from_another_thread():
