@@ -1,8 +1,8 @@
 """The optimizers by name. A new one is a file in this folder and a line in `OPTIMIZERS`.
 
 An optimizer is a function of parameter groups and the base learning rate; its further arguments, which need defaults,
-are its options (`--optimizer_args`). It returns a fused `torch.optim.Optimizer`: one that leaves a step out where its
-`found_inf`, a tensor on the device, says so.
+are its options (`--optimizer_args`). It returns a `torch.optim.Optimizer`, fused where PyTorch has it: such a one
+skips a step on the device where its `found_inf` says so; for another one the host waits in each step.
 """
 
 from collections.abc import Callable

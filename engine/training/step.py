@@ -94,7 +94,14 @@ def gradients_are_finite(optimizer: torch.optim.Optimizer) -> Tensor:
 
 
 def step_if_finite(wanted: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """A step of a fused optimizer, without any effect where `wanted`, a bool on the device, is false."""
+    """An optimizer's step, without any effect where `wanted`, a bool on the device, is false.
+
+    A fused optimizer decides on the device; for another one the host waits for `wanted`.
+    """
+    if not getattr(optimizer, "_step_supports_amp_scaling", False):
+        if wanted.item():
+            optimizer.step()
+        return
     optimizer.grad_scale, optimizer.found_inf = None, (~wanted).float()  # as GradScaler asks for it
     optimizer.step()
     del optimizer.grad_scale, optimizer.found_inf

@@ -82,7 +82,7 @@ def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
         "plain": arm(plain, torch.contiguous_format, True),
         "fused": arm(layer, LAST, True),
         "plain_forward": arm(plain, torch.contiguous_format, False),
-        "folded_forward": arm(layer, LAST, False),
+        "fused_forward": arm(layer, LAST, False),
     }
     if options.kernels == "triton":
         by_triton = network.use_kernels(copy.copy(layer), "triton")  # the same weight, whose gradient an arm takes

@@ -15,7 +15,7 @@ Arms = dict[str, Callable[[], torch.Tensor | tuple[torch.Tensor, ...]]]
 
 
 def reference_of(arm: str) -> str:
-    """The plain arm that `arm` is compared with: of the same kind, as `plain_forward` for `folded_forward`."""
+    """The plain arm that `arm` is compared with: of the same kind, as `plain_forward` for `fused_forward`."""
     return "plain_forward" if arm.endswith("_forward") else "plain"
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from engine.inference.precision import Precision
 from engine.training.meters import DataTimer
-from engine.training.step import train_step
+from engine.training.step import step_if_finite, train_step
 from optimizer import OptimizerOptions, build_optimizer
 
 
@@ -61,3 +61,15 @@ def test_a_step_takes_what_the_augmentation_makes():
     batches = [{"windows": torch.zeros(4, dtype=torch.uint8)}] * 2
     train_step(model, criterion, optimizer, batches, Precision.build("off", device), device, augment=augment)
     assert seen == [(4.0, 4), (4.0, 4)] and model.scale.item() == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("build", [torch.optim.RMSprop, lambda groups, lr: torch.optim.SGD(groups, lr, fused=True)])
+def test_a_step_that_is_not_finite_is_left_out_by_every_optimizer(build):
+    weight = nn.Parameter(torch.ones(3))
+    optimizer = build([weight], lr=0.1)
+    weight.grad = torch.full((3,), torch.nan)
+    step_if_finite(torch.tensor(False), optimizer)
+    assert weight.tolist() == [1, 1, 1]
+    weight.grad = torch.ones(3)
+    step_if_finite(torch.tensor(True), optimizer)
+    assert (weight < 1).all()

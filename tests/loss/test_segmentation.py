@@ -114,7 +114,7 @@ def test_options_of_relaxation_reach_it(options):
 
 
 def test_plain_cross_entropy_is_the_default():
-    assert list_losses() == ["ce", "image_weighted", "ohem", "relaxed_boundary"]
+    assert {"ce", "image_weighted", "ohem", "relaxed_boundary"} <= set(list_losses())
     assert type(build(11).criterion) is CrossEntropy
     assert build(11).criterion.ignore_label == 11
 

@@ -97,7 +97,6 @@ def recipe(arch: str, folder: Path | str, exp: str) -> dict:
         "syncbn": True,
         "loss": "ohem",
         "ohem": True,
-        "loss": "ohem",
         "crop_size": 1024,
         "scale_min": 0.5,
         "scale_max": 2.0,
