@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-# they start (and kill) processes of their own, so nobody calls them with random options
-DRIVERS = ("chaos", "supervised", "reproduce")
+# they start (and kill) processes of their own or write into the repository: nobody calls them with random options
+DRIVERS = ("chaos", "supervised", "reproduce", "options_page")
 
 
 def programs() -> dict[str, Callable]:
