@@ -117,7 +117,7 @@ def test_frozen_parameters_are_left_out(model):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"optimizer": "lamb"}, "--optimizer lamb: .*adam, adamw, sgd"),
+        ({"optimizer": "lamb"}, "--optimizer lamb: .*adam, .*sgd"),
         ({"lr": 0.0}, "--lr 0.0"),
         ({"lr": float("nan")}, "--lr nan"),
         ({"momentum": 1.0}, "--momentum 1.0"),
