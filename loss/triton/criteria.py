@@ -13,6 +13,8 @@ from utils.kernels import note_fallback
 
 
 class TritonCrossEntropy(CrossEntropy):
+    """`CrossEntropy` on Triton's kernels, where they take the tensors."""
+
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
         if not _taken(logits, labels):
@@ -22,7 +24,7 @@ class TritonCrossEntropy(CrossEntropy):
 
 
 class TritonOhemCrossEntropy(OhemCrossEntropy):
-    """See `OhemCrossEntropy`, which chooses the pixels here too."""
+    """`OhemCrossEntropy`, which chooses the pixels here too, on Triton's kernels."""
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
