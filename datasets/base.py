@@ -204,10 +204,14 @@ class FileSplit(Split):
         return "_".join([*Path(item.name).parts[:-1], f"{item.image.stem}.png"])
 
     def load_label(self, index: int) -> np.ndarray:
+        return self.classes.to_train_ids(self.load_label_ids(index), self.items[index].label)
+
+    def load_label_ids(self, index: int) -> np.ndarray:
+        """Original label ids (H,W) uint8, as the file holds them. Raises `DataError` where it can't be read."""
         path = self.items[index].label
         if path is None:
             raise DataError(f"{self.items[index].image}: split {self.split} of {self.dataset} has no labels")
-        return self.classes.to_train_ids(read_label(path), path)
+        return read_label(path)
 
     def files(self, index: int) -> tuple[Path, ...]:
         item = self.items[index]
