@@ -11,7 +11,7 @@ import os
 from collections.abc import Sequence
 
 from config import parse_train
-from engine.training.build import build_trainer, check_run, open_splits, score_boundaries
+from engine.training.build import build_trainer, check_run, like_snapshot, open_splits, score_boundaries
 from engine.training.run_folder import RunFolder
 from utils import distributed
 from utils.cli import run_main
@@ -34,7 +34,7 @@ def train(argv: Sequence[str]) -> None:
         if config.run.evaluateF:
             score_boundaries(config, process)
             return
-        config = config.for_processes(process.world_size)
+        config = like_snapshot(config.for_processes(process.world_size))
         splits = open_splits(config)
         check_run(config, splits, process)
         with RunFolder(config.run, process) as folder:  # nothing is written before

@@ -1,6 +1,7 @@
 """Options of the model."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from network.fenet import FENet
 from network.parts.enhancement import FILTER_PADDINGS, FILTER_WEIGHTS, STRUCTURES
@@ -65,6 +66,9 @@ class ModelOptions:
     norm_groups: int | None = option(None, "with --norm group: groups of a norm; unset: 32")
 
     def __post_init__(self) -> None:
+        names = [*UNSET, *OWN, "norm_groups"]
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        object.__setattr__(self, "_given", given)  # no field: it is how the options came, not what they are
         self._take_defaults()
         check_choices(self)
         for name in ("channels", "filter_kernel", "norm_groups"):
@@ -94,6 +98,21 @@ class ModelOptions:
     def implied(self) -> dict:
         """Options that an old dotted name stands for."""
         return resolve_arch(self.arch or DEFAULT_ARCH)[1]
+
+    def like(self, arch: str, options: Mapping) -> "ModelOptions":
+        """The model of a snapshot, `arch` with `options` as its `config` has them, but what was given here wins.
+
+        Where `--arch` names another model, these options stay as they are.
+        """
+        if self.arch is not None and self.name != arch:
+            return self
+        known = {**options, **(self.implied if self.arch else {}), **self._given}
+        flags = {name: known.get(name) for name in (*UNSET, *OWN)}
+        if self.norm is None and options.get("norm_groups"):
+            flags |= {"norm": "group", "norm_groups": known["norm_groups"]}
+        further = {key: value for key, value in options.items() if key in _further(arch)}
+        settings = ",".join([*(f"{key}={value}" for key, value in further.items()), *filter(None, [self.model_args])])
+        return replace(self, arch=self.arch or arch, model_args=settings, **flags)
 
     @property
     def freeze_norms(self) -> bool:

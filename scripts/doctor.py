@@ -18,12 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from config import TrainConfig, parse_train
 from datasets.checks.findings import Finding
 from datasets.checks.manifest import DEFAULT_NAME, verify_manifest, write_manifest
-from network.options import DEFAULT_ARCH, ModelOptions
+from engine.training.build import like_snapshot
+from network.options import DEFAULT_ARCH
 from scripts.doctor_checks.data import check_crops, check_duplicates, check_files, check_labels, check_layout
 from scripts.doctor_checks.machine import check_disk, check_memory
 from scripts.doctor_checks.rehearsal import check_rehearsal
 from scripts.doctor_checks.report import as_data, exit_code, show, summary
-from scripts.doctor_checks.snapshot import check_snapshot, snapshot_arch
+from scripts.doctor_checks.snapshot import check_snapshot
 from scripts.doctor_checks.visit import Visit
 from utils.cli import run_main
 from utils.errors import CheckpointError, OptionError
@@ -54,18 +55,16 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     if own.gpu_memory is not None and not own.gpu_memory > 0:
         raise OptionError(f"--gpu_memory {own.gpu_memory}: must be positive, in GiB")
     config = parse_train(rest)
-    return own, config if config.model.arch else replace(config, model=_unnamed_model(config))
+    return own, _named_model(config)
 
 
-def _unnamed_model(config: TrainConfig) -> ModelOptions:
-    """Without --arch: the model that --snapshot names, else train.py's default."""
-    options, path = config.model, config.weights.snapshot
+def _named_model(config: TrainConfig) -> TrainConfig:
+    """The model that train.py would build: as --arch says, --snapshot, or by default."""
     try:
-        found = snapshot_arch(path) if path else None
-    except CheckpointError:  # the check of the snapshot reports it
-        found = None
-    arch, settings = found or (DEFAULT_ARCH, {})
-    return replace(options, arch=arch, **{name: value for name, value in settings.items() if hasattr(options, name)})
+        config = like_snapshot(config)
+    except (CheckpointError, OptionError):  # the check of the snapshot reports it
+        pass
+    return replace(config, model=replace(config.model, arch=config.model.arch or DEFAULT_ARCH))
 
 
 def run(argv: Sequence[str]) -> int:

@@ -26,6 +26,23 @@ from utils.nested import named_tensors
 # a release's file may hold its score as a NumPy float beside the weights; these build nothing but numbers
 NUMPY_SCALARS = [np._core.multiarray.scalar, (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"), np.dtype]
 NUMPY_SCALARS += [type(np.dtype(kind)) for kind in (np.float32, np.float64, np.int64)]
+
+
+class _LeftOut:
+    """Stands for an object of a trainer beside the weights: whatever it is given, it does nothing."""
+
+    def __init__(self, *args: Any) -> None: ...
+
+    def __setstate__(self, state: Any) -> None: ...
+
+
+# what other trainers keep beside the weights: options and paths. None of these classes is imported or called.
+LEFT_OUT = [(_LeftOut, name) for name in ("argparse.Namespace", "pathlib.Path", "pathlib.PosixPath")]
+LEFT_OUT += [(_LeftOut, name) for name in ("pathlib._local.PosixPath", "pathlib.WindowsPath")]
+LEFT_OUT += [
+    (_LeftOut, f"{package}.AttributeDict")
+    for package in ("lightning_fabric.utilities.data", "lightning.fabric.utilities.data")
+]
 COMMENT = b"sha256:"  # of our archives: what precedes the digest of all bytes before the comment
 METADATA_KEY = "fenet"  # in a file's metadata: what we say of it, as JSON
 
@@ -78,7 +95,7 @@ def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about foreign pickles; they are refused in one line below
-            with torch.serialization.safe_globals(NUMPY_SCALARS):
+            with torch.serialization.safe_globals([*NUMPY_SCALARS, *LEFT_OUT]):
                 return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises many kinds for damaged files, none of which is our mistake
         if "weights_only" in str(error) or "Weights only" in str(error):

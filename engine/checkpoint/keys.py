@@ -1,5 +1,6 @@
 """What wraps the weights in a file, and the styles of their keys -> the keys of the model or encoder that gets them.
 
+Around them: `state_dict`, `model`, ..., and `module.`, `_orig_mod.`, or a Lightning module's attribute before each key.
 Of models: ours and the releases', whose map a model brings along. Of encoders: ours (a whole model or its encoder), the
 releases' deep stem (a whole model, or the encoder's own file), torchvision's and timm's classifiers, and lukemelas'
 EfficientNet-PyTorch (`_conv_stem...`), whose tensors stand in the same order as those of timm's TensorFlow twins.
@@ -15,6 +16,8 @@ from torch import Tensor, nn
 from engine.checkpoint.digests import is_snapshot
 from utils.errors import CheckpointError
 
+WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")  # keys under which weights stand
+ATTRIBUTES = ("model.", "net.", "network.")  # of a Lightning module: in front of every key, or no prefix
 RELEASE = (("layer0.0.", "conv1."), ("layer0.1.", "bn1."))
 LUKEMELAS_TOP = {
     "_conv_stem": "conv_stem",
@@ -30,7 +33,7 @@ SEPARABLE = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv
 
 
 def find_weights(content: Any, path: str | Path) -> dict[str, Tensor]:
-    """The state dict in a file's content: a snapshot's (averaged weights first), bare, or under `state_dict`.
+    """The state dict in a file's content: a snapshot's (averaged weights first), bare, or in a common wrapper.
 
     Raises:
         CheckpointError: There is none.
@@ -38,11 +41,33 @@ def find_weights(content: Any, path: str | Path) -> dict[str, Tensor]:
     if is_snapshot(content):
         average = content.get("average")
         content = content.get("model") if average is None else average
-    elif isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
+    else:
+        content = _unwrap(content)
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"{path}: holds no state dict, which is tensors by name; take another file")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+    return _without_prefixes({str(key): value for key, value in content.items()})
+
+
+def _unwrap(content: Any) -> Any:
+    """What other trainers wrap the weights in, such as `{"epoch": 3, "state_dict": {...}}`, taken off."""
+    for _ in range(len(WRAPPERS)):
+        inner = [content[key] for key in WRAPPERS if isinstance(content, dict) and isinstance(content.get(key), dict)]
+        if not inner:
+            break
+        content = inner[0]
+    return content
+
+
+def _without_prefixes(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Keys without what distributed training, compiling and Lightning put in front of them."""
+    while True:
+        keys = {key: key.removeprefix("module.").removeprefix("_orig_mod.") for key in weights}
+        for prefix in ATTRIBUTES:
+            if all(key.startswith(prefix) for key in keys.values()):
+                keys = {key: short.removeprefix(prefix) for key, short in keys.items()}
+        if all(key == short for key, short in keys.items()):
+            return weights
+        weights = {short: weights[key] for key, short in keys.items()}
 
 
 def model_keys(weights: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """Builds a training run from its options."""
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
 from datasets.sampling.sampler import count_batches
 from engine.checkpoint import load_pretrained
+from engine.checkpoint.finetune import snapshot_header, start_from
 from engine.checkpoint.loading import load_weights, restore_normalization
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
@@ -56,6 +59,20 @@ def open_splits(config: TrainConfig) -> Splits:
     if data.coarse_boost_classes:
         train = datasets.add_coarse(data.dataset, data.root, train, data.coarse_boost_classes)
     return Splits(train, val)
+
+
+def like_snapshot(config: TrainConfig) -> TrainConfig:
+    """The config whose model is that of `--snapshot`, where a snapshot of ours is named and the options leave it open.
+
+    Raises:
+        CheckpointError: The snapshot is damaged.
+        OptionError: Its model doesn't take an option that was given.
+    """
+    path = config.weights.snapshot
+    header = snapshot_header(path) if path and os.path.exists(path) else None  # a run that resumes may have lost it
+    if header is None:
+        return config
+    return replace(config, model=config.model.like(header["config"]["arch"], header["config"]["options"]))
 
 
 def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
@@ -105,7 +122,7 @@ def build_trainer(
     warn_of_overlap(splits)
     model = create_model(config, splits.train.classes.num_classes)
     if checkpoint is None:
-        load_start(config, model)
+        load_start(config, model, splits.train.classes.names)
     else:
         restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
     model = adapt_model(model, config, process)
@@ -135,13 +152,18 @@ def create_model(config: TrainConfig, num_classes: int) -> nn.Module:
     return network.build_model(config.model.arch or DEFAULT_ARCH, num_classes, **config.model.build_options())
 
 
-def load_start(config: TrainConfig, model: nn.Module) -> None:
-    """The weights that a run starts from, said in the log."""
+def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> None:
+    """The weights that a run starts from, said in the log; `names` are those of its classes."""
     options, log = config.weights, get_logger()
     if options.pretrained:
         report = distributed.node_by_node(lambda: load_pretrained(model, options.pretrained, options.partial))
         log.info(f"encoder weights: {report}")
-    if options.snapshot:
+    if options.snapshot and snapshot_header(options.snapshot):
+        report, match = start_from(model, options.snapshot, names)
+        few = 2 * len(report.loaded) < len(model.state_dict())
+        (log.warning if few else log.info)(f"starting from {report}")
+        log.info(f"its heads: {match}")
+    elif options.snapshot:
         log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
     if not (options.pretrained or options.snapshot):
         log.info("starting from random weights; see --pretrained and --snapshot")
