@@ -56,7 +56,8 @@ def export_weights(options: ExportOptions) -> None:
         return
     trained = source.parent / "config.json"
     training_options = read_json(trained) if trained.exists() else None
-    file = write_handout(snapshot, source, folder, training_options, read_metrics(options.eval, source))
+    metrics = read_metrics(options.eval, source)
+    file = write_handout(snapshot, source, folder, training_options, metrics, options.half)
     print(f"weights are in {file}; the model card is {folder / 'README.md'}")
 
 

@@ -23,6 +23,7 @@ class ExportOptions:
     out: str | None = option(None, "output folder")
     format: str = option("safetensors", "what is written", choices=("safetensors", "release", *FILES))
     eval: str | None = option(None, "safetensors: folder that eval.py left for this snapshot; its scores are shown")
+    half: bool = option(False, "safetensors: filters in float16, for half the size")
     size: tuple | None = option(None, "height,width of the images; unset: that of the first image", parse=numbers(int))
     dynamic: bool = option(False, "take images of any size")
     calibration: str | None = option(None, "folder of images that int8 is calibrated on, and labels are compared on")
@@ -39,6 +40,8 @@ class ExportOptions:
         for name in ("snapshot", "out"):
             if not getattr(self, name):
                 raise OptionError(f"--{name} is missing: name the weights with --snapshot and a folder with --out")
+        if self.half and self.format != "safetensors":
+            raise OptionError(f"--half: is for --format safetensors, not {self.format}; leave it out")
         if self.format in FILES:
             self._check_runtime()
 

@@ -19,7 +19,12 @@ WEIGHTS, CARD, OPTIONS = "model.safetensors", "README.md", "config.json"
 
 
 def write_handout(
-    snapshot: dict, source: Path, folder: str | Path, options: dict | None = None, metrics: dict | None = None
+    snapshot: dict,
+    source: Path,
+    folder: str | Path,
+    options: dict | None = None,
+    metrics: dict | None = None,
+    half: bool = False,
 ) -> Path:
     """Write `model.safetensors`, `README.md` and, if known, `config.json`.
 
@@ -32,6 +37,7 @@ def write_handout(
         folder: Is made.
         options: What train.py left in `config.json`.
         metrics: What eval.py left in `metrics.json`.
+        half: Filters in float16; norms and biases, which are small and sensitive, stay in float32.
 
     Returns:
         The safetensors file.
@@ -41,6 +47,8 @@ def write_handout(
     """
     folder = make_folder(folder, "--out")
     weights = {name: tensor.contiguous() for name, tensor in find_weights(snapshot, source).items()}
+    if half:
+        weights = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in weights.items()}
     header = {key: snapshot[key] for key in METADATA if snapshot.get(key) is not None}
     content = {**header, "format": snapshot["format"], "model": weights}
     write_atomically(folder / WEIGHTS, lambda file: write_safetensors(content, file))
