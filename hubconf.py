@@ -26,9 +26,9 @@ def _check_names() -> None:
 
 _check_names()
 
-from engine.inference.segmenter import Segmenter as _Segmenter
-from network import build_model as _build_model
-from network import list_models as _list_models
+from engine.inference.segmenter import Segmenter as _Segmenter  # noqa: E402
+from network import build_model as _build_model  # noqa: E402
+from network import list_models as _list_models  # noqa: E402
 
 
 def segmenter(snapshot: str | None = None, device: str = "auto", **options) -> _Segmenter:

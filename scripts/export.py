@@ -19,6 +19,7 @@ from engine.checkpoint import load_snapshot
 from engine.export.build import export_model
 from engine.export.options import FILES, ExportOptions
 from engine.export.safetensors import rebuild_whole, write_handout, write_release
+from engine.inference.small_weights import SMALL_WEIGHTS, describe_small_weights
 from utils.cli import run_main
 from utils.errors import CheckpointError, OptionError
 from utils.files import file_sha256, make_folder, read_json
@@ -35,6 +36,8 @@ def body(argv: Sequence[str]) -> None:
     parser = Parser(prog="export.py", description=__doc__.splitlines()[0])
     add_options(parser, ExportOptions)
     options = collect(ExportOptions, parser.parse_args(argv))
+    if options.snapshot == str(SMALL_WEIGHTS):
+        print(describe_small_weights())
     if options.format in FILES:
         files, parity = export_model(options)
         print(f"{parity}\nwritten: {', '.join(map(str, files))}")

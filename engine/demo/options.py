@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from engine.inference.options import PredictOptions
+from engine.inference.small_weights import SMALL_WEIGHTS, describe_small_weights
 from utils.errors import OptionError
 from utils.options import check, option
 
@@ -29,8 +30,14 @@ class DemoOptions(PredictOptions):
     def __post_init__(self) -> None:
         if not self.source:
             raise OptionError("--source: name a folder, an image, a video or a pattern (--demo_folder is the same)")
+        if self.snapshot is None:
+            object.__setattr__(self, "snapshot", str(SMALL_WEIGHTS))
         super().__post_init__()
         if not self.save_dir:
             raise OptionError("--save_dir: name the output folder")
         check(0 <= self.opacity <= 1, "--opacity", self.opacity, "must be from 0 to 1")
         check(self.max_frames is None or self.max_frames >= 1, "--max_frames", self.max_frames, "must be at least 1")
+
+    def notes(self) -> list[str]:
+        """Those of `PredictOptions`, and what the weights are where none were named."""
+        return [*([describe_small_weights()] if self.snapshot == str(SMALL_WEIGHTS) else []), *super().notes()]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from engine.inference.small_weights import SMALL_WEIGHTS
 from utils.errors import OptionError
 from utils.options import check, numbers, option
 
@@ -37,9 +38,10 @@ class ExportOptions:
     debug: bool = option(False, "show tracebacks")
 
     def __post_init__(self) -> None:
-        for name in ("snapshot", "out"):
-            if not getattr(self, name):
-                raise OptionError(f"--{name} is missing: name the weights with --snapshot and a folder with --out")
+        if not self.out:
+            raise OptionError("--out is missing: name a folder")
+        if self.snapshot is None:
+            object.__setattr__(self, "snapshot", str(SMALL_WEIGHTS))
         if self.half and self.format != "safetensors":
             raise OptionError(f"--half: is for --format safetensors, not {self.format}; leave it out")
         if self.format in FILES:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+SMALL_ARCH = "fenet_tiny"
 SMALL_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "fenet_tiny_synthetic.safetensors"
 
 

@@ -5,7 +5,7 @@ Arms: `plain` (eager float32 PyTorch, NCHW, nothing fused), `torch` (norms and f
 uint8, normalisation and upsampling included; decoding an image file isn't. `ratio` is that of the best float32 arm.
 
 The gate: `agreement` is the share of labels that are plain's; `max_error` is what the worst float32 arm's lacks to 1.
-Without --snapshot the weights are fresh and the images drawn: times are right, but the int8 arm's labels mean nothing
+Without --snapshot the weights are fresh, for fenet_tiny the repository's small ones, and the images drawn: times are right, but the int8 arm's labels mean nothing
 and aren't gated. With it, images of the snapshot's data set are taken: int8 is calibrated on `train`, and arms are
 compared and scored (`mean_iou`, images and labels scaled to --size) on `val`.
 """
@@ -29,6 +29,7 @@ from engine.export.build import model_metadata, write_runtimes
 from engine.export.options import MIN_AGREEMENT
 from engine.export.parity import Label, Parity, compare
 from engine.export.samples import evenly, pairs
+from engine.inference.small_weights import SMALL_ARCH, SMALL_WEIGHTS
 from network.fusing import ImageToLabels, fuse_for_inference
 from reference.network import make_plain
 from utils.constants import IGNORE_LABEL
@@ -75,6 +76,8 @@ def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], di
 
 def load(options: argparse.Namespace) -> tuple[nn.Module, tuple[Split, Split]]:
     """The model, and the splits for calibration and for comparison."""
+    if options.snapshot is None and options.arch == SMALL_ARCH:
+        options.snapshot = str(SMALL_WEIGHTS)
     if options.snapshot is None:
         splits = tuple(SyntheticSplit(name, 0, NUM_DRAWN, *options.size) for name in ("train", "val"))
         return network.build_model(options.arch, splits[0].classes.num_classes, aux=False).eval(), splits
