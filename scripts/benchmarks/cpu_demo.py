@@ -5,9 +5,10 @@ Arms: `plain` (eager float32 PyTorch, NCHW, nothing fused), `torch` (norms and f
 uint8, normalisation and upsampling included; decoding an image file isn't. `ratio` is that of the best float32 arm.
 
 The gate: `agreement` is the share of labels that are plain's; `max_error` is what the worst float32 arm's lacks to 1.
-Without --snapshot the weights are fresh, for fenet_tiny the repository's small ones, and the images drawn: times are right, but the int8 arm's labels mean nothing
-and aren't gated. With it, images of the snapshot's data set are taken: int8 is calibrated on `train`, and arms are
-compared and scored (`mean_iou`, images and labels scaled to --size) on `val`.
+Without --snapshot the weights are fresh (of fenet_tiny the repository's small ones) and the images drawn: times are
+right, but the int8 arm's labels mean nothing and aren't gated. With it, images of the snapshot's data set are taken:
+int8 is calibrated on `train`, and arms are compared and scored (`mean_iou`, images and labels scaled to --size) on
+`val`.
 """
 
 import argparse
