@@ -10,9 +10,14 @@ from utils.options import option
 class WeightOptions:
     """weights"""
 
-    pretrained: str | None = option(None, "encoder weights: imagenet, timm, torchvision, efficientnet-lite0, or a file")
+    pretrained: str | None = option(
+        None, "encoder weights: imagenet, timm, torchvision, efficientnet-lite0, or a file, such as a snapshot"
+    )
     partial: bool = option(False, "with --pretrained or --snapshot: load what fits and log what doesn't")
-    snapshot: str | None = option(None, "start from the weights of this file")
+    snapshot: str | None = option(
+        None,
+        "fine-tune this file: its model, where no option says otherwise, and its heads for classes of the same name",
+    )
     restore_optimizer: bool = option(False, "with --snapshot: restore its optimizer and progress too")
 
     def __post_init__(self) -> None:
