@@ -1,0 +1,140 @@
+"""Labelled photos -> image files, and the names and splits they get in the new data set."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from datasets.layout import list_files
+from datasets.reading import FORMATS, IMAGE_SUFFIXES
+from scripts.label_formats.labelled import Photo, path_parts, split_of
+from utils.errors import DataError, OptionError
+
+ORIENTATION, UPRIGHT, SIDEWAYS = 0x0112, 1, (5, 6, 7, 8)  # EXIF's tag and values
+
+
+@dataclass
+class Pair:
+    """A photo with its image.
+
+    Attributes:
+        photo: What the labels say.
+        image: The file; None where the labels hold it.
+        name: Path in `images/` and `masks/`, without suffix and split.
+        split: `train`, `val`, `test` or None.
+        size: (height, width) of the mask.
+        turn: The image is written upright, as its labels were drawn; else it is kept as it is.
+        suffix: Of the image that is written.
+    """
+
+    photo: Photo
+    image: Path | None
+    name: str
+    split: str | None
+    size: tuple[int, int]
+    turn: bool
+    suffix: str
+
+
+def pair_photos(photos: list[Photo], root: Path) -> tuple[list[Pair], int]:
+    """All photos with their images below `root`, and the number of images there that no label names.
+
+    Raises:
+        OptionError: `root` is no folder.
+        DataError: An image is missing or ambiguous, two have one name, a size differs from that of the labels.
+    """
+    if not root.is_dir():
+        raise OptionError(f"--images {root}: no such folder; name the one that holds the labelled images")
+    files = list_files(root, nested=True)
+    pairs = [_pair(photo, _find(photo, files, root), root) for photo in photos]
+    _check_unique(pairs)
+    used = {pair.image for pair in pairs}
+    return _settle_splits(pairs), sum(path not in used for path in files.values())
+
+
+def _find(photo: Photo, files: dict[str, Path], root: Path) -> Path | None:
+    """None where the image is only in the labels."""
+    parts = path_parts(photo.file)
+    parts[-1:] = [PurePosixPath(parts[-1]).stem] if parts else []
+    places = list(_places(photo, files))
+    for first in range(len(parts)):  # exporters put folders of their own before the names
+        for place in places:
+            if found := files.get("/".join([*place, *parts[first:]])):
+                return found
+    deeper = [path for name, path in files.items() if name.endswith("/" + "/".join(parts))]
+    if len(deeper) == 1:
+        return deeper[0]
+    if deeper:
+        raise DataError(f"{photo.where}: {photo.file} may be {deeper[0]} or {deeper[1]}; name a folder further down")
+    if photo.embedded is None or not parts:
+        kinds = ", ".join(IMAGE_SUFFIXES)
+        raise DataError(
+            f"{photo.where}: no image {photo.file} in --images {root} ({kinds}); add it or remove its label"
+        )
+    return None
+
+
+def _places(photo: Photo, files: dict[str, Path]) -> Iterator[list[str]]:
+    """Folders in which a photo is looked for: that of its labels, those above, those of its split."""
+    near = path_parts(photo.near)
+    yield from (near[first:] for first in range(len(near) + 1))
+    if photo.split:
+        for folder in sorted({name.split("/")[0] for name in files if "/" in name}):
+            if split_of(folder) == photo.split:
+                yield from ([folder], [folder, "images"])
+
+
+def _pair(photo: Photo, image: Path | None, root: Path) -> Pair:
+    stored, orientation, suffix = _look(photo, image)
+    upright = stored[::-1] if orientation in SIDEWAYS else stored
+    size = photo.size or upright
+    if size not in (stored, upright):
+        raise DataError(
+            f"{photo.where}: {photo.file} was labelled at {size[1]}x{size[0]}, the image ({image or 'in the file'}) is"
+            f" {upright[1]}x{upright[0]}; give the images that were labelled"
+        )
+    turn = orientation != UPRIGHT and size == upright
+    relative = image.relative_to(root) if image else Path(*path_parts(photo.near), path_parts(photo.file)[-1])
+    folders, split = list(relative.parts[:-1]), photo.split
+    while folders and (folders[0] == "images" or (split_of(folders[0]) and split in (None, split_of(folders[0])))):
+        split = split_of(folders.pop(0)) or split
+    name = "/".join([*folders, relative.stem])
+    return Pair(photo, image, name, split, size, turn, ".png" if turn else suffix)
+
+
+def _look(photo: Photo, image: Path | None) -> tuple[tuple[int, int], int, str]:
+    """(height, width) of the stored pixels, EXIF's orientation, and a suffix."""
+    try:
+        with Image.open(image or io.BytesIO(photo.embedded), formats=FORMATS) as picture:
+            suffix = image.suffix if image else {"JPEG": ".jpg"}.get(picture.format, f".{picture.format.lower()}")
+            return (picture.height, picture.width), picture.getexif().get(ORIENTATION, UPRIGHT), suffix
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        where = image or f"{photo.where}: imageData"
+        raise DataError(f"{where}: not a readable image ({error or type(error).__name__}); replace it") from error
+
+
+def _check_unique(pairs: list[Pair]) -> None:
+    """Raises `DataError` where two photos are one image or would get one name."""
+    seen: dict[tuple[str | None, str], Pair] = {}
+    for pair in pairs:
+        other = seen.setdefault((pair.split, pair.name), pair)
+        if other is not pair:
+            both = f"{other.photo.file} ({other.photo.where}) and {pair.photo.file} ({pair.photo.where})"
+            raise DataError(f"{both} are both image {pair.name!r}; remove or rename one")
+
+
+def _settle_splits(pairs: list[Pair]) -> list[Pair]:
+    """Raises `DataError` where only some have a split; `train` without `val` becomes what train.py divides itself."""
+    splits = {pair.split for pair in pairs}
+    if None in splits and splits & {"train", "val"}:
+        lost = next(pair for pair in pairs if pair.split is None)
+        others = ", ".join(sorted(split for split in splits if split))
+        raise DataError(
+            f"{lost.photo.where}: {lost.photo.file} is in no split, but others are in {others}; move it into one"
+        )
+    if "val" not in splits:
+        for pair in pairs:
+            pair.split = None if pair.split == "train" else pair.split
+    return pairs
