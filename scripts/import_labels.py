@@ -72,7 +72,7 @@ def report(options: argparse.Namespace, labels: Labels, pairs: list[Pair], drawn
         share = drawn.pixels[row["id"]] / drawn.pixels.sum()
         log(f"{row['name']:<{width}}  {row['id']:<3}  {drawn.shapes[row['id']]:<6}  {share:.2%}")
     splits = {split: sum(pair.split == split for pair in pairs) for split in (None, "train", "val", "test")}
-    counts = ", ".join(f"{split or 'divided by train.py'} {count}" for split, count in splits.items() if count)
+    counts = ", ".join(f"{split or 'for train.py to divide'} {count}" for split, count in splits.items() if count)
     log(f"{len(pairs)} images ({counts})")
     labels.notes["shapes cover no pixel's centre"] += drawn.empty
     labels.notes["images saved upright as PNG, as they were labelled: they only noted the camera's rotation"] += sum(

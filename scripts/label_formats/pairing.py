@@ -38,6 +38,51 @@ class Pair:
     suffix: str
 
 
+class Images:
+    """The images below a folder, by their path without suffix and by their name."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.files = list_files(root, nested=True)
+        self.by_name: dict[str, list[str]] = {}
+        for path in self.files:
+            self.by_name.setdefault(path.rpartition("/")[2], []).append(path)
+        tops = sorted({path.split("/")[0] for path in self.files if "/" in path})
+        self.splits = [(folder, split) for folder in tops if (split := split_of(folder))]
+
+    def find(self, photo: Photo) -> Path | None:
+        """The photo's image; None where only the labels hold it. Raises `DataError`."""
+        parts = path_parts(photo.file)
+        parts[-1:] = [PurePosixPath(parts[-1]).stem] if parts else []
+        places = list(self._places(photo))
+        for first in range(len(parts)):  # exporters put folders of their own before the names
+            for place in places:
+                if found := self.files.get("/".join([*place, *parts[first:]])):
+                    return found
+        alike = self.by_name.get(parts[-1], []) if parts else []
+        deeper = [self.files[path] for path in alike if path.endswith("/" + "/".join(parts))]
+        if len(deeper) == 1:
+            return deeper[0]
+        if deeper:
+            raise DataError(
+                f"{photo.where}: {photo.file} may be {deeper[0]} or {deeper[1]}; set --images to a folder further down"
+            )
+        if photo.embedded is None or not parts:
+            kinds = ", ".join(IMAGE_SUFFIXES)
+            raise DataError(
+                f"{photo.where}: no image {photo.file} in --images {self.root} ({kinds}); add it or remove its label"
+            )
+        return None
+
+    def _places(self, photo: Photo) -> Iterator[list[str]]:
+        """Folders in which a photo is looked for: that of its labels, those above, those of its split."""
+        near = path_parts(photo.near)
+        yield from (near[first:] for first in range(len(near) + 1))
+        for folder, split in self.splits:
+            if split == photo.split:
+                yield from ([folder], [folder, "images"])
+
+
 def pair_photos(photos: list[Photo], root: Path) -> tuple[list[Pair], int]:
     """All photos with their images below `root`, and the number of images there that no label names.
 
@@ -47,43 +92,11 @@ def pair_photos(photos: list[Photo], root: Path) -> tuple[list[Pair], int]:
     """
     if not root.is_dir():
         raise OptionError(f"--images {root}: no such folder; name the one that holds the labelled images")
-    files = list_files(root, nested=True)
-    pairs = [_pair(photo, _find(photo, files, root), root) for photo in photos]
+    images = Images(root)
+    pairs = [_pair(photo, images.find(photo), root) for photo in photos]
     _check_unique(pairs)
     used = {pair.image for pair in pairs}
-    return _settle_splits(pairs), sum(path not in used for path in files.values())
-
-
-def _find(photo: Photo, files: dict[str, Path], root: Path) -> Path | None:
-    """None where the image is only in the labels."""
-    parts = path_parts(photo.file)
-    parts[-1:] = [PurePosixPath(parts[-1]).stem] if parts else []
-    places = list(_places(photo, files))
-    for first in range(len(parts)):  # exporters put folders of their own before the names
-        for place in places:
-            if found := files.get("/".join([*place, *parts[first:]])):
-                return found
-    deeper = [path for name, path in files.items() if name.endswith("/" + "/".join(parts))]
-    if len(deeper) == 1:
-        return deeper[0]
-    if deeper:
-        raise DataError(f"{photo.where}: {photo.file} may be {deeper[0]} or {deeper[1]}; name a folder further down")
-    if photo.embedded is None or not parts:
-        kinds = ", ".join(IMAGE_SUFFIXES)
-        raise DataError(
-            f"{photo.where}: no image {photo.file} in --images {root} ({kinds}); add it or remove its label"
-        )
-    return None
-
-
-def _places(photo: Photo, files: dict[str, Path]) -> Iterator[list[str]]:
-    """Folders in which a photo is looked for: that of its labels, those above, those of its split."""
-    near = path_parts(photo.near)
-    yield from (near[first:] for first in range(len(near) + 1))
-    if photo.split:
-        for folder in sorted({name.split("/")[0] for name in files if "/" in name}):
-            if split_of(folder) == photo.split:
-                yield from ([folder], [folder, "images"])
+    return _settle_splits(pairs), sum(path not in used for path in images.files.values())
 
 
 def _pair(photo: Photo, image: Path | None, root: Path) -> Pair:
