@@ -3,7 +3,10 @@
 Checks, class-uniform sampling and the fingerprint of a run read this, so that no file is looked at twice.
 """
 
+import hashlib
+import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from utils.threads import parallel_map
 
 ORIENTATION = 0x0112  # EXIF's tag
 UPRIGHT = 1
+MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass
@@ -66,6 +70,43 @@ class SplitIndex:
         """Original id -> pixels of one label."""
         rows = slice(self.starts[index], self.starts[index + 1])
         return dict(zip(self.ids[rows].tolist(), self.pixels[rows].tolist(), strict=True))
+
+
+def open_index(split: Split, folder: Path, seconds: float | None = None, progress: bool = False) -> SplitIndex:
+    """The index of a split, kept in `folder`: files that are as they were are not read again.
+
+    Args:
+        split: Any split.
+        folder: The run's `--ckpt`.
+        seconds: After them no further sample is looked at; None: all are.
+        progress: Show a bar.
+    """
+    return build_index(split, seconds, progress)
+
+
+def sample_keys(index: SplitIndex, names: Sequence[str]) -> np.ndarray:
+    """What identifies each sample: uint64 (N,2), digests of its name and of the content of its image and label."""
+    contents = index.digests[:, 0] * MIX + index.digests[:, 1]  # modulo 2**64
+    return np.stack([name_digests(names), contents], axis=1)
+
+
+def name_digests(names: Sequence[str]) -> np.ndarray:
+    """8 bytes of a digest of each name: uint64 (N,)."""
+    digests = (hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest() for name in names)
+    return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
+
+
+def data_digest(index: SplitIndex, split: Split) -> str:
+    """SHA-256 (hex) of what a split holds: names and contents of its samples in any order, and its class table.
+
+    Where the files lie and when they were written doesn't count.
+    """
+    keys, table = sample_keys(index, split.names), split.classes.to_dict(split.dataset)
+    digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode())
+    if len(split) and not split.files(0):  # images that are no files have no digests
+        digest.update(split.fingerprint().encode())
+    digest.update(keys[np.lexsort(keys.T)].astype("<u8").tobytes())
+    return digest.hexdigest()
 
 
 def build_index(split: Split, seconds: float | None = None, progress: bool = False) -> SplitIndex:
