@@ -1,7 +1,7 @@
 """What a data set is: a table of classes, and splits that load images and labels by index."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from datasets.file_table import FileItem, FileTable
 from datasets.reading import read_image, read_label
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
@@ -145,10 +146,6 @@ class Split:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
 
-    def label_files(self) -> list[Path]:
-        """The files that the labels come from; none where labels aren't files."""
-        return []
-
     def submission_name(self, index: int) -> str:
         """Name of the sample's file in a submission to a benchmark server."""
         return f"{self.names[index].replace('/', '_')}.png"
@@ -156,6 +153,17 @@ class Split:
     def files(self, index: int) -> tuple[Path, ...]:
         """The image's file and, if there is one, the label's; none where samples are not files."""
         return ()
+
+    def image_paths(self) -> Iterable[str]:
+        """The image files of all samples; none where samples are not files."""
+        return ()
+
+    def file_stats(self) -> np.ndarray:
+        """(bytes, time of change in ns, inode) of each sample's image and label: int64 (N,2,3), 0 where no file is.
+
+        As they were when this was asked for the first time.
+        """
+        return np.zeros((len(self), 2, 3), np.int64)
 
     def describe(self, index: int) -> str:
         """The sample in words, for messages."""
@@ -168,15 +176,6 @@ class Split:
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-@dataclass(frozen=True)
-class FileItem:
-    """A sample on disk; `label` is None where the split has none."""
-
-    name: str
-    image: Path
-    label: Path | None
-
-
 class FileSplit(Split):
     """A split whose images and 8-bit single-channel label maps are files.
 
@@ -187,16 +186,12 @@ class FileSplit(Split):
         items: The samples, in a fixed order.
     """
 
-    def __init__(self, dataset: str, split: str, classes: ClassTable, items: list[FileItem]) -> None:
-        self.dataset, self.split, self.classes, self.items = dataset, split, classes, items
-        self.names = [item.name for item in items]
-        self.has_labels = all(item.label is not None for item in items)
+    def __init__(self, dataset: str, split: str, classes: ClassTable, items: Iterable[FileItem]) -> None:
+        self.dataset, self.split, self.classes, self.items = dataset, split, classes, FileTable.of(items)
+        self.names, self.has_labels = self.items.names, self.items.has_labels
 
     def load_image(self, index: int) -> np.ndarray:
         return read_image(self.items[index].image, upright=False)  # labels follow the stored pixels
-
-    def label_files(self) -> list[Path]:
-        return [item.label for item in self.items if item.label is not None]
 
     def submission_name(self, index: int) -> str:
         """Servers ask for the image's own name."""
@@ -217,6 +212,12 @@ class FileSplit(Split):
         item = self.items[index]
         return (item.image,) if item.label is None else (item.image, item.label)
 
+    def image_paths(self) -> Iterable[str]:
+        return self.items.paths(0)
+
+    def file_stats(self) -> np.ndarray:
+        return self.items.stats()
+
     def describe(self, index: int) -> str:
         """Names the files."""
         item = self.items[index]
@@ -225,7 +226,5 @@ class FileSplit(Split):
     def fingerprint(self) -> str:
         """File sizes count too."""
         digest = hashlib.sha256(super().fingerprint().encode("utf-8", "surrogateescape"))
-        for item in self.items:
-            for path in (item.image, item.label):
-                digest.update(str(path.stat().st_size if path else 0).encode("utf-8", "surrogateescape"))
+        digest.update("".join(map(str, self.file_stats()[:, :, 0].ravel().tolist())).encode())
         return digest.hexdigest()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from datasets import cityscapes
 from datasets.base import FileSplit
+from datasets.file_table import FileTable
 from datasets.layout import (
     OnUnpaired,
     check_folder,
@@ -52,7 +53,7 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
     check_folder(root, root, EXPECTED)
     places = [(base, layout) for base in (root, root / "bdd100k") for layout in LAYOUTS]
     base, (images, labels, tail) = next((p for p in places if (p[0] / p[1][0]).is_dir()), places[0])
-    items = []
+    items = FileTable()
     for part in PARTS[split]:
         label_folder = None if split == "test" else base / labels / part
         items += folder_items(root, base / images / part, label_folder, EXPECTED, on_unpaired, tails=("", tail))

@@ -4,7 +4,8 @@ Source: Zhu et al., Improving Semantic Segmentation via Video Propagation and La
 """
 
 import hashlib
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,8 +66,11 @@ class BoostedSplit(Split):
         part, index = self._locate(index)
         return part.files(index)
 
-    def label_files(self) -> list[Path]:
-        return self.fine.label_files() + self.coarse.label_files()
+    def image_paths(self) -> Iterable[str]:
+        return itertools.chain(self.fine.image_paths(), self.coarse.image_paths())
+
+    def file_stats(self) -> np.ndarray:
+        return np.concatenate([self.fine.file_stats(), self.coarse.file_stats()])
 
     def describe(self, index: int) -> str:
         part, index = self._locate(index)

@@ -6,6 +6,7 @@ Source: Brostow et al., Segmentation and Recognition Using Structure from Motion
 from pathlib import Path
 
 from datasets.base import ClassTable, FileSplit
+from datasets.file_table import FileTable
 from datasets.layout import OnUnpaired, check_single_cv, check_split, check_unique, folder_items, raise_error
 from utils.constants import IGNORE_LABEL
 
@@ -54,7 +55,7 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
     check_split("camvid", split, SPLITS)
     check_single_cv("camvid", cv)
     parts = ("train", "val") if split == "trainval" else (split,)
-    items = [
-        item for part in parts for item in folder_items(root, root / part, root / f"{part}annot", EXPECTED, on_unpaired)
-    ]
+    items = FileTable()
+    for part in parts:
+        items += folder_items(root, root / part, root / f"{part}annot", EXPECTED, on_unpaired)
     return FileSplit("camvid", split, CLASSES, check_unique(items))

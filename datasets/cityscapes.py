@@ -3,10 +3,10 @@
 Source: Cordts et al., The Cityscapes Dataset for Semantic Urban Scene Understanding, CVPR 2016.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
-from datasets.base import ClassTable, FileItem, FileSplit
+from datasets.base import ClassTable, FileSplit
+from datasets.file_table import FileTable
 from datasets.layout import (
     LABEL_SUFFIXES,
     OnUnpaired,
@@ -130,23 +130,21 @@ def _split_cities(root: Path, images: Path, split: str, cv: int) -> list[Path]:
     return [city for city in cities if (city in fold) == (split == "val")]
 
 
-def _items(
-    root: Path, cities: list[Path], labels: Path | None, label_tail: str, on_unpaired: OnUnpaired
-) -> list[FileItem]:
+def _items(root: Path, cities: list[Path], labels: Path | None, label_tail: str, on_unpaired: OnUnpaired) -> FileTable:
     """The cities' samples; `labels` has folders like those of the images, or is None where there are no labels."""
     images = _city_files(cities, IMAGE_TAIL, IMAGE_SUFFIXES)
     if not images:
         raise empty_error(root, cities[0].parent, EXPECTED)
     if labels is None:
-        items = [FileItem(name, path, None) for name, path in images.items()]
+        items = FileTable(images, images.values())
     else:
         folders = [labels / city.parent.name / city.name for city in cities]
         label_files = _city_files([folder for folder in folders if folder.is_dir()], label_tail, LABEL_SUFFIXES)
         items = pair_files(images, label_files, labels, on_unpaired, label_tail)
-    return [replace(item, name=Path(item.name).name) for item in items]
+    return FileTable([name.rpartition("/")[2] for name in items.names], *(items.paths(kind) for kind in range(2)))
 
 
-def _city_files(cities: list[Path], tail: str, suffixes: tuple[str, ...]) -> dict[str, Path]:
+def _city_files(cities: list[Path], tail: str, suffixes: tuple[str, ...]) -> dict[str, str]:
     """Files of the cities that end with `tail`, as `<official split>/<city>/<name>`, city by city."""
     found = {}
     for city in cities:

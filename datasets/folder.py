@@ -7,8 +7,9 @@ Example of `classes.json`; `color` and `ignore` may be left out:
 import hashlib
 from pathlib import Path
 
-from datasets.base import ClassTable, FileItem, FileSplit
+from datasets.base import ClassTable, FileSplit
 from datasets.class_file import checked_color, checked_id, checked_name, read_rows
+from datasets.file_table import FileTable
 from datasets.layout import (
     LABEL_SUFFIXES,
     OnUnpaired,
@@ -61,11 +62,9 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
     elif (root / "images" / "train").is_dir() or (root / "images" / "val").is_dir():
         parts = ("train", "val") if split == "trainval" else (split,)
         folders = [(root / "images" / part, root / "masks" / part) for part in parts]
-        items = [
-            item
-            for images, masks in folders
-            for item in folder_items(root, images, masks, EXPECTED, on_unpaired, nested=True)
-        ]
+        items = FileTable()
+        for images, masks in folders:
+            items += folder_items(root, images, masks, EXPECTED, on_unpaired, nested=True)
     else:
         items = _pool_items(root, split, on_unpaired)
     return FileSplit("folder", split, classes, check_unique(items))
@@ -101,7 +100,7 @@ def _generated_color(number: int) -> list[int]:
     return color
 
 
-def _pool_items(root: Path, split: str, on_unpaired: OnUnpaired) -> list[FileItem]:
+def _pool_items(root: Path, split: str, on_unpaired: OnUnpaired) -> FileTable:
     """The labelled pool, or the share of it that the hash of the names gives to `split`."""
     image_folder, mask_folder = root / "images", root / "masks"
     check_folder(root, mask_folder, EXPECTED)
@@ -116,11 +115,11 @@ def _pool_items(root: Path, split: str, on_unpaired: OnUnpaired) -> list[FileIte
         return items
     if len(items) < 2:
         raise DataError(f"{image_folder}: one image can't be divided into train and val; add more (set --data_root)")
-    hashes = {item.name: _share_of(item.name) for item in items}
+    hashes = {name: _share_of(name) for name in items.names}
     below = sum(value < VAL_SHARE for value in hashes.values())
     count = min(max(below, 1), len(items) - 1)  # neither side is empty
     val = set(sorted(hashes, key=lambda name: hashes[name])[:count])
-    return [item for item in items if (item.name in val) == (split == "val")]
+    return items.take([row for row, name in enumerate(items.names) if (name in val) == (split == "val")])
 
 
 def _share_of(name: str) -> float:

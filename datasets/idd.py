@@ -7,6 +7,7 @@ WACV 2019.
 from pathlib import Path
 
 from datasets.base import ClassTable, FileSplit
+from datasets.file_table import FileTable
 from datasets.layout import (
     LABEL_SUFFIXES,
     OnUnpaired,
@@ -80,7 +81,7 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
     root = Path(root)
     check_split("idd", split, SPLITS)
     check_single_cv("idd", cv)
-    items = []
+    items = FileTable()
     for part in PARTS[split]:
         labels = None if split == "test" else root / "gtFine" / part
         if labels is not None:

@@ -41,5 +41,5 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
         if len(items) < NUM_FOLDS:
             raise DataError(f"{root / 'training' / 'image_2'}: {len(items)} images for {NUM_FOLDS} folds; add more")
         fold = range(cv * len(items) // NUM_FOLDS, (cv + 1) * len(items) // NUM_FOLDS)
-        items = [item for i, item in enumerate(items) if (i in fold) == (split == "val")]
+        items = items.take([i for i in range(len(items)) if (i in fold) == (split == "val")])
     return FileSplit("kitti", split, CLASSES, items)

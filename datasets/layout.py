@@ -1,10 +1,11 @@
 """Finding samples below a root: checked splits and folders, listed files, images paired with labels."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from datasets.base import FileItem
+from datasets.file_table import FileItem, FileTable
 from datasets.reading import IMAGE_SUFFIXES
 from utils.errors import DataError, OptionError
 
@@ -54,7 +55,7 @@ def folder_items(
     on_unpaired: OnUnpaired = raise_error,
     nested: bool = False,
     tails: tuple[str, str] = ("", ""),
-) -> list[FileItem]:
+) -> FileTable:
     """The samples of a folder of images, paired with those of a folder of labels by name.
 
     Args:
@@ -76,62 +77,81 @@ def folder_items(
     if not found:
         raise empty_error(root, images, expected)
     if labels is None:
-        return [FileItem(name, path, None) for name, path in found.items()]
+        return FileTable(found, found.values())
     return pair_files(found, list_files(labels, LABEL_SUFFIXES, nested, tails[1]), labels, on_unpaired, tails[1])
 
 
 def list_files(
     folder: Path, suffixes: Sequence[str] = IMAGE_SUFFIXES, nested: bool = False, tail: str = ""
-) -> dict[str, Path]:
-    """Files of `folder` by name without suffix (with `nested`, by relative path), sorted; hidden files are left out.
+) -> dict[str, str]:
+    """Paths of files in `folder` by name without suffix (with `nested`, by relative path), sorted.
 
-    With `tail` only files whose name ends with it before the suffix, by what comes before it.
+    Hidden files are left out. With `tail` only files whose name ends with it before the suffix, by what comes before.
 
     Raises:
         DataError: Two files share a name, the folder can't be listed, or a link leads nowhere or back.
     """
-    found: dict[str, Path] = {}
-    for path in _entries(folder, nested):
-        stem, suffix = os.path.splitext(path.relative_to(folder).as_posix())
-        if suffix.lower() not in suffixes or not stem.endswith(tail) or not path.is_file():
+    found: dict[str, str] = {}
+    for place, entry in _entries(folder, nested):
+        stem, suffix = os.path.splitext(place)
+        if suffix.lower() not in suffixes or not stem.endswith(tail) or not entry.is_file():
             continue
         name = stem.removesuffix(tail)
         if name in found:
-            raise DataError(f"{found[name]} and {path} are both sample {name!r}; names must be unique, remove one")
-        found[name] = path
+            both = f"{found[name]} and {entry.path}"
+            raise DataError(f"{both} are both sample {name!r}; names must be unique, remove one")
+        found[name] = entry.path
     return dict(sorted(found.items()))
 
 
 def list_folders(folder: Path) -> list[Path]:
     """Folders in `folder`, sorted; hidden ones are left out. Raises `DataError` if it can't be listed."""
-    return [path for path in _entries(folder) if path.is_dir()]
+    return [Path(entry.path) for _, entry in _entries(folder) if entry.is_dir()]
 
 
-def _entries(folder: Path, nested: bool = False, above: tuple[str, ...] = ()) -> Iterator[Path]:
-    """What is in a folder, sorted, hidden entries left out; `above` are the real paths of the folders it was met in."""
+def _entries(
+    folder: str | Path, nested: bool = False, place: str = "", above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, os.DirEntry]]:
+    """What is in a folder, sorted, hidden entries left out, each with its path relative to the first folder.
+
+    What an entry is comes with the listing: only links are looked up. `place` is the folder's own path, with a slash;
+    `above` are the real paths of the folders that it was met in.
+    """
     above = (*above, os.path.realpath(folder))
     if above[-1] in above[:-1]:
         raise DataError(f"{folder}: a link back to {above[-1]}, in which it lies; remove it")
     try:
-        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+        with os.scandir(folder) as listed:
+            visible = sorted(
+                (entry for entry in listed if not entry.name.startswith(".")), key=lambda entry: entry.name
+            )
     except OSError as error:
         raise DataError(f"{folder}: cannot be listed ({error.strerror}); check its permissions") from error
-    for path in (folder / name for name in names):
-        if path.is_symlink() and not os.path.exists(path):
-            raise DataError(f"{path}: a link to {os.readlink(path)}, which is not there; mend the link or remove it")
-        yield path
-        if nested and path.is_dir():
-            yield from _entries(path, nested, above)
+    for entry in visible:
+        if entry.is_symlink() and not _leads_somewhere(entry):
+            target = os.readlink(entry.path)
+            raise DataError(f"{entry.path}: a link to {target}, which is not there; mend the link or remove it")
+        yield f"{place}{entry.name}", entry
+        if nested and entry.is_dir():
+            yield from _entries(entry.path, nested, f"{place}{entry.name}/", above)
+
+
+def _leads_somewhere(entry: os.DirEntry) -> bool:
+    try:
+        entry.stat()  # is kept in the entry
+    except OSError:
+        return False
+    return True
 
 
 def pair_files(
-    images: dict[str, Path],
-    labels: dict[str, Path],
+    images: Mapping[str, str],
+    labels: Mapping[str, str],
     label_folder: Path,
     on_unpaired: OnUnpaired = raise_error,
     tail: str = "",
-) -> list[FileItem]:
-    """Image and label files with the same name -> items, in the order of the images.
+) -> FileTable:
+    """Image and label files with the same name -> samples, in the order of the images.
 
     `on_unpaired` is called where an image has no label, and where a label has no image, with an error that names the
     first and counts them; where it returns, the complete samples are left.
@@ -143,22 +163,22 @@ def pair_files(
     if extra:
         remedy = f"add the image ({', '.join(IMAGE_SUFFIXES)}) or remove the label"
         on_unpaired(DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); {remedy}"))
-    return [FileItem(name, image, labels[name]) for name, image in images.items() if name in labels]
+    names = [name for name in images if name in labels]
+    return FileTable(names, map(images.__getitem__, names), map(labels.__getitem__, names))
 
 
-def _missing_error(label: Path, image: Path, count: int) -> DataError:
+def _missing_error(label: Path, image: str, count: int) -> DataError:
     """The `DataError` for images without labels: the first label that is missing, and how many are."""
     others = sorted(path.name for path in label.parent.glob("*") if path.stem == label.stem)
     remedy = f"{others[0]} is there, but labels are PNG: save it as one" if others else "add it or remove the image"
     return DataError(f"{label}: label of {image} is missing ({count} missing in all); {remedy}")
 
 
-def check_unique(items: list[FileItem]) -> list[FileItem]:
-    """`items` themselves. Raises `DataError` if two of them share a name."""
-    seen: dict[str, FileItem] = {}
-    for item in items:
-        if item.name in seen:
-            both = f"{seen[item.name].image} and {item.image}"
-            raise DataError(f"{both} are both sample {item.name!r}; names must be unique, remove one")
-        seen[item.name] = item
-    return items
+def check_unique(items: Iterable[FileItem]) -> FileTable:
+    """The table of `items`. Raises `DataError` if two of them share a name."""
+    table = FileTable.of(items)
+    if len(set(table.names)) == len(table):
+        return table
+    name = next(name for name, count in Counter(table.names).items() if count > 1)
+    first, second = [item.image for item in table if item.name == name][:2]
+    raise DataError(f"{first} and {second} are both sample {name!r}; names must be unique, remove one")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets.base import ClassTable, FileSplit
 from datasets.class_file import checked_color, checked_name, read_rows
+from datasets.file_table import FileTable
 from datasets.layout import (
     OnUnpaired,
     check_folder,
@@ -51,7 +52,7 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
     configs = [root / name for name in CONFIGS if (root / name).is_file()]
     if not configs:
         raise DataError(f"{root / CONFIGS[-1]}: no such file; expected {EXPECTED} below {root} (set --data_root)")
-    classes, items = load_classes(configs[0]), []
+    classes, items = load_classes(configs[0]), FileTable()
     for part in PARTS[split]:
         nested = root / part / "v1.2" / "labels"
         labels = nested if nested.is_dir() else root / part / "labels"

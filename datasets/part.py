@@ -1,7 +1,7 @@
 """Some samples of a split."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +28,14 @@ class SubsetSplit(Split):
     def load_label(self, index: int) -> np.ndarray:
         return self.whole.load_label(self.indices[index])
 
-    def label_files(self) -> list[Path]:
-        files = self.whole.label_files()
-        return [files[index] for index in self.indices] if files else []
+    def files(self, index: int) -> tuple[Path, ...]:
+        return self.whole.files(self.indices[index])
+
+    def image_paths(self) -> Iterable[str]:
+        return (str(files[0]) for index in self.indices if (files := self.whole.files(index)))
+
+    def file_stats(self) -> np.ndarray:
+        return self.whole.file_stats()[self.indices]
 
     def describe(self, index: int) -> str:
         return self.whole.describe(self.indices[index])
@@ -39,6 +44,5 @@ class SubsetSplit(Split):
         """Of files only those of the chosen samples are looked at."""
         whole = self.whole
         if isinstance(whole, FileSplit):
-            items = [whole.items[index] for index in self.indices]
-            return FileSplit(whole.dataset, whole.split, whole.classes, items).fingerprint()
+            return FileSplit(whole.dataset, whole.split, whole.classes, whole.items.take(self.indices)).fingerprint()
         return hashlib.sha256(f"{self.whole.fingerprint()} {self.indices}".encode()).hexdigest()

@@ -2,14 +2,16 @@
 
 import functools
 import os
+import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
 
+MANY_CALLS, MOST_ITEMS = 256, 64  # calls that a map is cut into before they get several items, and how many at most
 DEPTH = 2  # items that are ready before they are needed, or wait to be written
 
 
@@ -33,14 +35,38 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
     Whatever ends it, an exception of `work` or the caller's: waiting calls are dropped, running ones are waited for.
     """
-    calls = [_threads().submit(work, item) for item in items]
+    items, ended = list(items), threading.Event()
+    # few items: one a call, so that all threads have work; many: a call costs more than a small file
+    size = min(MOST_ITEMS, 1 + len(items) // MANY_CALLS)
+
+    starts, calls = range(0, len(items), size), deque()
+    calls.extend(_threads().submit(_work_through, work, items[i : i + size], ended) for i in starts)
     try:
-        for call in calls:
-            yield call.result()
+        while calls:
+            results, error = calls.popleft().result()
+            yield from results
+            if error is not None:
+                raise error
     finally:
+        ended.set()
         for call in calls:
             call.cancel()
         wait(calls)
+
+
+def _work_through(
+    work: Callable[[T], R], items: Sequence[T], ended: threading.Event
+) -> tuple[list[R], Exception | None]:
+    """Results in their order, and the exception that came after them."""
+    results: list[R] = []
+    try:
+        for item in items:
+            if ended.is_set():
+                break
+            results.append(work(item))
+    except Exception as error:
+        return results, error
+    return results, None
 
 
 def read_ahead(items: Iterable[T], depth: int = DEPTH) -> Iterator[T]:

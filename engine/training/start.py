@@ -27,8 +27,7 @@ class Splits(NamedTuple):
 def warn_of_overlap(splits: Splits) -> None:
     """Say in the log if images that are validated on are trained on, too."""
     train, val = splits
-    trained = {files for index in range(len(train)) if (files := train.files(index))}
-    shared = sum(val.files(index) in trained for index in range(len(val)))
+    shared = len(set(val.image_paths()).intersection(train.image_paths()))
     if shared:
         get_logger().warning(
             f"{shared} of the {len(val)} images of --val_split {val.split} are trained on in --train_split"

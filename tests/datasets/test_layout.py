@@ -86,6 +86,6 @@ def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("datasets.layout.os.listdir", refuse)
+    monkeypatch.setattr("datasets.layout.os.scandir", refuse)
     with pytest.raises(DataError, match=f"{tmp_path}: cannot be listed .Permission denied.; check"):
         list_files(tmp_path)

@@ -64,7 +64,7 @@ def test_zip_is_flat_and_holds_the_checked_files(place):
 def test_equal_predictions_give_equal_bytes(place):
     place.write()
     first = place.zip.read_bytes()
-    place.split.items.reverse()
+    place.split.items = place.split.items[::-1]
     place.split.names.reverse()
     for path in place.pred.iterdir():
         path.touch()
