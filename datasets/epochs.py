@@ -2,14 +2,39 @@
 
 from pathlib import Path
 
+import numpy as np
+
+from datasets.base import Split
 from datasets.dataset import TrainingDataset
+from datasets.index import SplitIndex, file_name, labels_digest
 from datasets.loader import SafeDataLoader
 from datasets.options import DataOptions
 from datasets.sampling.audit import audit_epoch, describe_audit, wanted_histogram, write_audit
-from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
+from datasets.sampling.class_uniform import Centroids, EpochPlan, load_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler, count_batches
 from utils.distributed import Process, from_first_rank
 from utils.logging import get_logger
+
+
+def open_centroids(split: Split, index: SplitIndex, options: DataOptions, folder: Path) -> Centroids | None:
+    """What class-uniform sampling may centre crops on; None where it is off.
+
+    One rank reads or makes it, so that all have the same whatever their disks hold.
+
+    Args:
+        split: What is trained on.
+        index: Of its files, all of them.
+        options: Class-uniform sampling.
+        folder: Keeps the centroids, in a file named after the data and the tile.
+
+    Raises:
+        DataError: A label is missing or wrong.
+    """
+    if options.class_uniform_pct == 0:
+        return None
+    tile, content = options.class_uniform_tile, labels_digest(index, split)
+    path = folder / f"centroids_{file_name(split)}_{tile}.npz"
+    return split.select_centroids(from_first_rank(lambda: load_centroids(split, tile, path, content, True)))
 
 
 class TrainingEpochs:
@@ -22,13 +47,12 @@ class TrainingEpochs:
         process: This process.
         options: Class-uniform sampling and workers.
         batch_size: Samples per process and batch.
-        cache_folder: Keeps the class centroids, in a file named after the data and the tile.
+        centroids: What class-uniform sampling centres crops on; None: nothing, where it is off.
         limit: Batches per epoch at most; None: all.
         audit_path: Gets a line of JSON at the start of each epoch, about what is drawn; see `audit_epoch`.
 
     Raises:
         OptionError: An epoch that doesn't fill one batch.
-        DataError: A label is missing or wrong.
     """
 
     def __init__(
@@ -37,13 +61,12 @@ class TrainingEpochs:
         process: Process,
         options: DataOptions,
         batch_size: int,
-        cache_folder: Path,
+        centroids: Centroids | None = None,
         limit: int | None = None,
         audit_path: Path | None = None,
     ) -> None:
         self.dataset, self.options, self.is_main, self.audit_path = dataset, options, process.is_main, audit_path
-        self._seen, self._seen_epochs = set(), 0
-        self.centroids = self._load_centroids(cache_folder) if options.class_uniform_pct > 0 else None
+        self._seen, self._seen_epochs, self.centroids = np.empty(0, np.int64), 0, centroids
         whole = count_batches(dataset.split.epoch_length, process.world_size, batch_size)
         self.batches = whole if limit is None else min(whole, limit)
         self._samples = self.batches * batch_size * process.world_size
@@ -57,13 +80,7 @@ class TrainingEpochs:
             persistent_workers=options.num_workers > 0,
         )
 
-    def _load_centroids(self, folder: Path) -> list:
-        """Those that one rank read or made, so that all have the same whatever their disks hold."""
-        split, tile = self.dataset.split, self.options.class_uniform_tile
-        path = folder / f"centroids_{split.fingerprint()[:16]}_{tile}.json"
-        return split.select_centroids(from_first_rank(lambda: load_centroids(split, tile, path, True)))
-
-    def plan(self, epoch: int) -> list[CropSample]:
+    def plan(self, epoch: int) -> EpochPlan:
         """The samples that an epoch trains on, over all ranks: without an incomplete last batch, which is dropped."""
         length, probability = self.dataset.split.epoch_length, self._probability(epoch)
         return sample_epoch(length, self.centroids, probability, self.dataset.seed, epoch)[: self._samples]
@@ -82,9 +99,9 @@ class TrainingEpochs:
     def audit(self, epoch: int) -> dict:
         """What the epoch draws, over all ranks; see `audit_epoch`."""
         if epoch + 1 < self._seen_epochs:
-            self._seen, self._seen_epochs = set(), 0
+            self._seen, self._seen_epochs = np.empty(0, np.int64), 0
         for earlier in range(self._seen_epochs, epoch + 1):  # plans are repeatable, so this holds after a resume too
-            self._seen |= {draw.image for draw in self.plan(earlier)}
+            self._seen = np.union1d(self._seen, self.plan(earlier).images)
         self._seen_epochs = epoch + 1
         split, draws = self.dataset.split, self.plan(epoch)
         wanted = wanted_histogram(self.centroids, self._probability(epoch), len(draws), split.classes.names)

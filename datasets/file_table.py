@@ -68,6 +68,8 @@ class FileTable(Sequence[FileItem]):
 
     def __add__(self, other: Iterable[FileItem]) -> "FileTable":
         other = FileTable.of(other)
+        if not len(self):
+            return other
         return FileTable(self.names + other.names, *([*self.paths(k), *other.paths(k)] for k in range(2)))
 
     def take(self, rows: Sequence[int]) -> "FileTable":

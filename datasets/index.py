@@ -1,93 +1,115 @@
-"""What the files of a split hold, one row a sample: sizes, modes and orientations from the headers, ids of the labels.
+"""The index of a split, kept in a file beside the runs that doctor and trainer share; digests of the data from it.
 
-Checks, class-uniform sampling and the fingerprint of a run read this, so that no file is looked at twice.
+A sample is looked at again where name, or size, time or inode of one of its files, is another than last time.
 """
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from datasets.base import FileSplit, Split
-from datasets.reading import FORMATS
-from utils.errors import DataError
-from utils.files import file_sha256
-from utils.logging import Progress
+from datasets.boost import BoostedSplit
+from datasets.file_contents import look_at
+from datasets.index_file import KeptIndex, read_index, write_index
+from datasets.index_rows import SplitIndex
+from datasets.part import SubsetSplit
+from utils.distributed import from_first_rank
+from utils.logging import Progress, get_logger
 from utils.threads import parallel_map
 
-ORIENTATION = 0x0112  # EXIF's tag
-UPRIGHT = 1
+VERSION = 1  # of what a look finds; another one looks again
+YOUNG = 2 * 10**9  # ns; a file that was written just now may be written again within one tick of its clock
 MIX = np.uint64(0x9E3779B97F4A7C15)
-
-
-@dataclass
-class SplitIndex:
-    """N rows, one a sample of the split; what isn't known is 0 or empty.
-
-    Attributes:
-        read: bool (N,): the sample's files were looked at.
-        image_sizes: int32 (N,2), (height, width) of the stored pixels.
-        image_modes: Pillow's mode of each image file, N strings.
-        orientations: uint8 (N,), EXIF's orientation of the image, 1 to 8; 1 is upright.
-        label_sizes: int32 (N,2).
-        label_modes: Pillow's mode of each label file, N strings.
-        digests: uint64 (N,2), 8 bytes of a digest of the image's and of the label's file.
-        starts: int64 (N+1,), the rows of `ids` and `pixels` that belong to each sample.
-        ids: uint8 (M,), original label ids in the labels, ascending for each sample.
-        pixels: int64 (M,), how many pixels hold them.
-        faults: Sample -> why its label or header can't be read, in one line that names the file.
-    """
-
-    read: np.ndarray
-    image_sizes: np.ndarray
-    image_modes: list[str]
-    orientations: np.ndarray
-    label_sizes: np.ndarray
-    label_modes: list[str]
-    digests: np.ndarray
-    starts: np.ndarray
-    ids: np.ndarray
-    pixels: np.ndarray
-    faults: dict[int, str] = field(default_factory=dict)
-
-    def __len__(self) -> int:
-        return len(self.read)
-
-    def id_pixels(self) -> np.ndarray:
-        """Pixels of each original label id over all labels: int64 (256,)."""
-        return np.bincount(self.ids, self.pixels, 256).astype(np.int64)
-
-    def id_labels(self) -> np.ndarray:
-        """How many labels hold each original id: int64 (256,)."""
-        return np.bincount(self.ids, minlength=256)
-
-    def label_ids(self, index: int) -> dict[int, int]:
-        """Original id -> pixels of one label."""
-        rows = slice(self.starts[index], self.starts[index + 1])
-        return dict(zip(self.ids[rows].tolist(), self.pixels[rows].tolist(), strict=True))
+CHUNK = 4096  # samples whose rows are plain objects at a time
 
 
 def open_index(split: Split, folder: Path, seconds: float | None = None, progress: bool = False) -> SplitIndex:
-    """The index of a split, kept in `folder`: files that are as they were are not read again.
+    """The index of a split, kept in `folder`; under several processes one makes it, and all get it.
 
     Args:
-        split: Any split.
-        folder: The run's `--ckpt`.
+        split: Any split. The file is that of all its samples, whichever of them a part of it asks for.
+        folder: The run's `--ckpt`. Where it can't be written, a warning says so.
         seconds: After them no further sample is looked at; None: all are.
         progress: Show a bar.
     """
-    return build_index(split, seconds, progress)
+    look = _Look(Path(folder), None if seconds is None else time.monotonic() + seconds, progress)
+    return from_first_rank(lambda: _open(split, np.ones(len(split), bool), look))
 
 
-def sample_keys(index: SplitIndex, names: Sequence[str]) -> np.ndarray:
-    """What identifies each sample: uint64 (N,2), digests of its name and of the content of its image and label."""
-    contents = index.digests[:, 0] * MIX + index.digests[:, 1]  # modulo 2**64
-    return np.stack([name_digests(names), contents], axis=1)
+def build_index(split: Split, seconds: float | None = None, progress: bool = False) -> SplitIndex:
+    """The index of a split that nothing is known of; see `open_index`."""
+    look = _Look(Path(), None if seconds is None else time.monotonic() + seconds, progress)
+    return look(split, np.arange(len(split)))
+
+
+def file_name(split: Split) -> str:
+    """The part of a file's name that says which data it is about: equal for all runs on one split in one place."""
+    digest = hashlib.sha256(json.dumps(_place(split)).encode()).hexdigest()
+    return f"{split.dataset}_{split.split}_{digest[:12]}".replace("/", "-")
+
+
+def _place(split: Split) -> list:
+    """Data set, split and folder; a change of the files doesn't make it another place, a change of drawings does."""
+    if isinstance(split, SubsetSplit):
+        return [_place(split.whole), split.indices]
+    if isinstance(split, BoostedSplit):
+        return [_place(split.fine), _place(split.coarse)]
+    if not isinstance(split, FileSplit):
+        return [split.dataset, split.split, split.fingerprint()]
+    folders = [os.path.dirname(before) for before, _ in split.items.places]
+    return [split.dataset, split.split, os.path.realpath(os.path.commonpath(folders)) if folders else ""]
+
+
+@dataclass(frozen=True)
+class _Look:
+    """A look at samples' files, until `end` (seconds of the monotonic clock; None: to the last)."""
+
+    folder: Path
+    end: float | None
+    progress: bool
+
+    def __call__(self, split: Split, rows: np.ndarray) -> SplitIndex:
+        def look(row: int) -> dict | None:
+            return None if self.end is not None and time.monotonic() > self.end else look_at(split, row)
+
+        seen = iter(Progress(parallel_map(look, rows.tolist()), "files", self.progress, total=len(rows)))
+        parts = [SplitIndex.of(())]
+        while part := list(islice(seen, CHUNK)):
+            parts.append(SplitIndex.of(part))
+        return SplitIndex.join(parts)
+
+
+def _open(split: Split, wanted: np.ndarray, look: _Look) -> SplitIndex:
+    """The index of all samples; those that aren't `wanted`, bool (N,), may be missing from it."""
+    if isinstance(split, SubsetSplit):
+        rows, needed = np.array(split.indices, np.int64), np.zeros(len(split.whole), bool)
+        needed[rows[wanted]] = True
+        return _open(split.whole, needed, look).take(rows)
+    if isinstance(split, BoostedSplit):
+        border = len(split.fine)
+        return SplitIndex.join([_open(split.fine, wanted[:border], look), _open(split.coarse, wanted[border:], look)])
+    path, header = look.folder / f"index_{file_name(split)}.npz", {"index": VERSION, "place": _place(split)}
+    names, stats, since = name_digests(split.names), split.file_stats(), time.time_ns() - YOUNG
+    kept = read_index(path, header)
+    known = np.full(len(split), -1) if kept is None else kept.find(names, stats)
+    missing = np.flatnonzero((known < 0) & wanted)
+    if kept is not None and not len(missing) and np.array_equal(known, np.arange(len(kept.names))):
+        return kept.index
+    if len(missing):
+        get_logger().info(f"looking at the files of {len(missing)} of {len(split)} samples, once: {path}")
+    known[missing] = np.arange(len(missing)) + (len(kept.names) if kept else 0)
+    rows = [*([kept.index] if kept else []), look(split, missing), SplitIndex.of([None])]
+    index = SplitIndex.join(rows).take(known)  # -1, a sample that isn't wanted, is the last row
+    young = (stats[:, :, 1] > since).any(1)
+    write_index(path, header, KeptIndex(names, np.where(young[:, None, None], -1, stats), index))
+    return index
 
 
 def name_digests(names: Sequence[str]) -> np.ndarray:
@@ -96,93 +118,29 @@ def name_digests(names: Sequence[str]) -> np.ndarray:
     return np.frombuffer(b"".join(digests), "<u8").astype(np.uint64)
 
 
+def sample_keys(index: SplitIndex, names: Sequence[str]) -> np.ndarray:
+    """What identifies each sample: uint64 (N,2), digests of its name and of the content of its image and label."""
+    contents = index.digests[:, 0] * MIX + index.digests[:, 1]  # modulo 2**64
+    return np.stack([name_digests(names), contents], axis=1)
+
+
 def data_digest(index: SplitIndex, split: Split) -> str:
     """SHA-256 (hex) of what a split holds: names and contents of its samples in any order, and its class table.
 
     Where the files lie and when they were written doesn't count.
     """
-    keys, table = sample_keys(index, split.names), split.classes.to_dict(split.dataset)
-    digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode())
+    keys = sample_keys(index, split.names)
+    return _digest(split, keys[np.lexsort(keys.T)])
+
+
+def labels_digest(index: SplitIndex, split: Split) -> str:
+    """SHA-256 (hex) of the labels of a split in their order, and its class table."""
+    return _digest(split, index.digests[:, 1])
+
+
+def _digest(split: Split, numbers: np.ndarray) -> str:
+    digest = hashlib.sha256(json.dumps(split.classes.to_dict(split.dataset), sort_keys=True).encode())
     if len(split) and not split.files(0):  # images that are no files have no digests
         digest.update(split.fingerprint().encode())
-    digest.update(keys[np.lexsort(keys.T)].astype("<u8").tobytes())
+    digest.update(numbers.astype("<u8").tobytes())
     return digest.hexdigest()
-
-
-def build_index(split: Split, seconds: float | None = None, progress: bool = False) -> SplitIndex:
-    """Look at the files of a split: at the images' headers, at all of the labels.
-
-    Args:
-        split: Any split; where samples aren't files, labels are made and images left alone.
-        seconds: After them no further sample is looked at; None: all are.
-        progress: Show a bar.
-    """
-    end = None if seconds is None else time.monotonic() + seconds
-
-    def look(index: int) -> dict | None:
-        return None if end is not None and time.monotonic() > end else _look(split, index)
-
-    rows = list(Progress(parallel_map(look, range(len(split))), "files", progress, total=len(split)))
-    return _table(rows)
-
-
-def _look(split: Split, index: int) -> dict:
-    row: dict = {"fault": ""}
-    files = split.files(index)
-    try:
-        if files:
-            row["image_size"], row["image_mode"], row["orientation"] = _header(files[0])
-            row["image_digest"] = _digest(files[0])
-        if len(files) > 1:
-            row["label_size"], row["label_mode"], _ = _header(files[1])
-            row["label_digest"] = _digest(files[1])
-        if split.has_labels:
-            row["ids"], row["pixels"], row["label_size"] = _count(split, index)
-    except DataError as error:
-        row["fault"] = str(error)
-    return row
-
-
-def _header(path: Path) -> tuple[tuple[int, int], str, int]:
-    """(height, width), mode and orientation."""
-    try:
-        with Image.open(path, formats=FORMATS) as picture:
-            return (picture.height, picture.width), picture.mode, picture.getexif().get(ORIENTATION, UPRIGHT)
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        raise DataError(f"{path}: not a readable image ({error or type(error).__name__}); replace the file") from error
-
-
-def _digest(path: Path) -> int:
-    return int(file_sha256(path)[:16], 16)
-
-
-def _count(split: Split, index: int) -> tuple[np.ndarray, np.ndarray, tuple[int, int]]:
-    """Original ids, their pixels, and the label's (height, width)."""
-    if isinstance(split, FileSplit):
-        label, names = split.load_label_ids(index), np.arange(256)
-    else:
-        label, names = split.load_label(index), np.full(256, 255)
-        names[: split.classes.num_classes] = split.classes.label_ids
-    counts = np.bincount(label.ravel(), minlength=256)
-    found = np.flatnonzero(counts)
-    return names[found], counts[found], label.shape
-
-
-def _table(rows: list[dict | None]) -> SplitIndex:
-    seen = [row or {} for row in rows]
-    counts = [len(row.get("ids", ())) for row in seen]
-    return SplitIndex(
-        read=np.array([row is not None for row in rows], bool),
-        image_sizes=np.array([row.get("image_size", (0, 0)) for row in seen], np.int32).reshape(-1, 2),
-        image_modes=[row.get("image_mode", "") for row in seen],
-        orientations=np.array([row.get("orientation", UPRIGHT) for row in seen], np.uint8),
-        label_sizes=np.array([row.get("label_size", (0, 0)) for row in seen], np.int32).reshape(-1, 2),
-        label_modes=[row.get("label_mode", "") for row in seen],
-        digests=np.array([(row.get("image_digest", 0), row.get("label_digest", 0)) for row in seen], np.uint64).reshape(
-            -1, 2
-        ),
-        starts=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        ids=np.concatenate([np.empty(0, np.uint8), *(row.get("ids", ()) for row in seen)]).astype(np.uint8),
-        pixels=np.concatenate([np.empty(0, np.int64), *(row.get("pixels", ()) for row in seen)]).astype(np.int64),
-        faults={index: row["fault"] for index, row in enumerate(seen) if row.get("fault")},
-    )

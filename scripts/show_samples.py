@@ -22,6 +22,7 @@ from config import TrainConfig, parse_train
 from datasets.base import Split
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs
+from datasets.index import open_index
 from datasets.loader import collate
 from datasets.part import SubsetSplit
 from datasets.sampling.class_uniform import CropSample
@@ -139,9 +140,10 @@ def build_samples(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | 
     """The epochs and the augmentation that train.py would make, and mean and std of the images."""
     config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = open_splits(config).train
+    index = open_index(split, Path(config.run.ckpt), progress=True)
     encoder = create_model(config, split.classes.num_classes).encoder
     process = Process(0, 1, torch.device("cpu"))
-    return *build_epochs(config, process, split, encoder), encoder.mean, encoder.std
+    return *build_epochs(config, process, split, index, encoder), encoder.mean, encoder.std
 
 
 def run(argv: Sequence[str]) -> None:

@@ -43,7 +43,8 @@ def parallel_map(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     calls.extend(_threads().submit(_work_through, work, items[i : i + size], ended) for i in starts)
     try:
         while calls:
-            results, error = calls.popleft().result()
+            results, error = calls[0].result()  # it stays: an interrupt meanwhile has to wait for it
+            calls.popleft()
             yield from results
             if error is not None:
                 raise error

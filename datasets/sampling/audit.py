@@ -4,15 +4,17 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from datasets.sampling.class_uniform import Centroids, CropSample, crops_per_class
+import numpy as np
+
+from datasets.sampling.class_uniform import Centroids, EpochPlan, crops_per_class
 from utils.files import write_atomically
 
 
 def audit_epoch(
     epoch: int,
-    plan: Sequence[CropSample],
+    plan: EpochPlan,
     num_images: int,
-    seen: set[int],
+    seen: np.ndarray,
     wanted: dict[str, float],
     names: Sequence[str],
 ) -> dict:
@@ -22,7 +24,7 @@ def audit_epoch(
         epoch: Its number, from 0.
         plan: The draws that are trained on.
         num_images: Images of the split that an epoch goes through, the first ones; others are left out of the shares.
-        seen: Images drawn in this or an earlier epoch.
+        seen: Images drawn in this or an earlier epoch, each once.
         wanted: Crops centred on each class that were asked for; see `wanted_histogram`.
         names: Class names by train id.
 
@@ -35,13 +37,13 @@ def audit_epoch(
         "crops": len(plan),
         "class_crops_wanted": wanted,
         "class_crops": dict(zip(names, crops_per_class(plan, len(names)).tolist(), strict=True)),
-        "images_drawn": _share({draw.image for draw in plan}, num_images),
+        "images_drawn": _share(np.unique(plan.images), num_images),
         "images_drawn_so_far": _share(seen, num_images),
     }
 
 
-def _share(images: set[int], num_images: int) -> float:
-    return sum(image < num_images for image in images) / num_images
+def _share(images: np.ndarray, num_images: int) -> float:
+    return int((images < num_images).sum()) / num_images
 
 
 def wanted_histogram(centroids: Centroids | None, share: float, crops: int, names: Sequence[str]) -> dict[str, float]:

@@ -11,13 +11,14 @@ import cv2
 import numpy as np
 
 from datasets.base import Split
-from datasets.sampling.centroid_cache import VERSION, content_digest, read_cache, write_cache
+from datasets.sampling.centroid_file import VERSION, read_centroids, write_centroids
 from utils.constants import IGNORE_LABEL
 from utils.logging import Progress, get_logger
 from utils.threads import parallel_map
 
-# by train id: int64 (K,3) rows of image, x, y
+# by train id: int32 (K,3) rows of image, x, y
 Centroids = list[np.ndarray]
+NOTHING = -1  # in a plan: no centroid, no class
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,39 @@ class CropSample:
     class_id: int | None
     epoch: int
     index: int
+
+
+class EpochPlan(Sequence[CropSample]):
+    """The draws of an epoch, each made an object when it is asked for.
+
+    Args:
+        epoch: Its number, from 0.
+        rows: int64 (N,5), image, x, y, class and index of each draw; x, y and class are -1 without a centroid.
+    """
+
+    def __init__(self, epoch: int, rows: np.ndarray) -> None:
+        self.epoch, self.rows = epoch, rows
+
+    @property
+    def images(self) -> np.ndarray:
+        """Index of each draw's image: int64 (N,)."""
+        return self.rows[:, 0]
+
+    @property
+    def class_ids(self) -> np.ndarray:
+        """Train id that each draw is centred on, -1 where it is on none: int64 (N,)."""
+        return self.rows[:, 3]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: int | slice) -> "CropSample | EpochPlan":
+        """A draw; for a slice a plan."""
+        if isinstance(key, slice):
+            return EpochPlan(self.epoch, self.rows[key])
+        image, x, y, class_id, index = self.rows[key].tolist()
+        centred = class_id != NOTHING
+        return CropSample(image, (x, y) if centred else None, class_id if centred else None, self.epoch, index)
 
 
 def tile_centroids(label: np.ndarray, tile: int) -> list[tuple[int, int, int]]:
@@ -66,51 +100,50 @@ def extract_centroids(split: Split, tile: int, progress: bool = False) -> Centro
 
     A tile larger than an image is no fault: the whole image is one tile then, and the log says how often.
     """
-    rows: list[list[tuple[int, int, int]]] = [[] for _ in range(split.classes.num_classes)]
     small = 0
 
-    def look(index: int) -> tuple[list[tuple[int, int, int]], bool]:
+    def look(index: int) -> tuple[np.ndarray, bool]:
         label = split.load_label(index)
-        return tile_centroids(label, tile), max(label.shape) <= tile
+        found = [(class_id, index, x, y) for class_id, x, y in tile_centroids(label, tile)]
+        return np.array(found, np.int32).reshape(-1, 4), max(label.shape) <= tile
 
-    results = Progress(parallel_map(look, range(len(split))), "class centroids", progress, total=len(split))
-    for image, (found, fits) in enumerate(results):
+    parts = [np.empty((0, 4), np.int32)]
+    for found, fits in Progress(parallel_map(look, range(len(split))), "class centroids", progress, total=len(split)):
         small += fits
-        for class_id, x, y in found:
-            rows[class_id].append((image, x, y))
+        parts.append(found)
     if small:
         get_logger().info(
             f"{small} of {len(split)} images are no larger than --class_uniform_tile {tile}: one tile each"
         )
-    return [np.array(row, np.int64).reshape(-1, 3) for row in rows]
+    rows = np.concatenate(parts)
+    return [rows[rows[:, 0] == class_id, 1:] for class_id in range(split.classes.num_classes)]
 
 
-def load_centroids(split: Split, tile: int, cache_path: Path | None = None, progress: bool = False) -> Centroids:
-    """Centroids of a split, from the cache file if it fits the labels' content, else extracted (and cached).
+def load_centroids(split: Split, tile: int, path: Path, content: str, progress: bool = False) -> Centroids:
+    """Centroids of a split, from the file if it is about the same labels, else extracted (and kept).
 
     Args:
         split: A labelled split.
         tile: Side of a tile in pixels.
-        cache_path: JSON file that is read, and written atomically where it is missing, stale or damaged.
+        path: File that is read, and written atomically where it is missing, stale or damaged.
+        content: Digest of all labels.
         progress: Show a bar while extracting.
 
     Raises:
         DataError: A label map is missing or wrong.
     """
-    if cache_path is None:
-        return extract_centroids(split, tile, progress)
-    key = {"version": VERSION, "content": content_digest(split), "tile": tile}
-    centroids = read_cache(Path(cache_path), key, len(split), split.classes.num_classes)
+    header = {"centroids": VERSION, "content": content, "tile": tile}
+    centroids = read_centroids(path, header, len(split), split.classes.num_classes)
     if centroids is None:
-        get_logger().info(f"looking for the classes in {len(split)} label maps, once: {cache_path}")
+        get_logger().info(f"looking for the classes in {len(split)} label maps, once: {path}")
         centroids = extract_centroids(split, tile, progress)
-        write_cache(Path(cache_path), key, centroids)
+        write_centroids(path, header, centroids)
     return centroids
 
 
 def sample_epoch(
     num_images: int, centroids: Centroids | None, class_uniform_pct: float, seed: int, epoch: int
-) -> list[CropSample]:
+) -> EpochPlan:
     """The draws of one epoch, as many as there are images; the same on every rank.
 
     Args:
@@ -125,13 +158,16 @@ def sample_epoch(
     rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, epoch], spawn_key=(0,))))
     present = [class_id for class_id, rows in enumerate(centroids or []) if len(rows)]
     num_uniform = round(class_uniform_pct * num_images) if present else 0
-    picks: list[tuple[int, tuple[int, int] | None, int | None]] = []
+    rows, start = np.full((num_images, 5), NOTHING, np.int64), 0
     for class_id, count in zip(present, _even_shares(rng, num_uniform, len(present)), strict=True):
-        for image, x, y in centroids[class_id][_cycled(rng, len(centroids[class_id]), count)].tolist():
-            picks.append((image, (x, y), class_id))
-    picks += [(image, None, None) for image in _cycled(rng, num_images, num_images - num_uniform).tolist()]
-    order = rng.permutation(len(picks)).tolist()
-    return [CropSample(*picks[pick], epoch=epoch, index=index) for index, pick in enumerate(order)]
+        centred = rows[start : start + count]
+        centred[:, :3] = centroids[class_id][_cycled(rng, len(centroids[class_id]), count)]
+        centred[:, 3] = class_id
+        start += count
+    rows[start:, 0] = _cycled(rng, num_images, num_images - num_uniform)
+    rows = rows[rng.permutation(num_images)]
+    rows[:, 4] = np.arange(num_images)
+    return EpochPlan(epoch, rows)
 
 
 def _even_shares(rng: np.random.Generator, total: int, parts: int) -> list[int]:
@@ -147,6 +183,6 @@ def _cycled(rng: np.random.Generator, size: int, count: int) -> np.ndarray:
     return np.concatenate([np.empty(0, np.int64), *rounds])[:count].astype(np.int64)
 
 
-def crops_per_class(plan: Sequence[CropSample], num_classes: int) -> np.ndarray:
+def crops_per_class(plan: EpochPlan, num_classes: int) -> np.ndarray:
     """How many draws of a plan are centred on each class: int64 (num_classes,)."""
-    return np.bincount([draw.class_id for draw in plan if draw.class_id is not None], minlength=num_classes)
+    return np.bincount(plan.class_ids[plan.class_ids != NOTHING], minlength=num_classes)

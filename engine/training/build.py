@@ -14,7 +14,8 @@ from config import TrainConfig
 from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
-from datasets.epochs import TrainingEpochs
+from datasets.epochs import TrainingEpochs, open_centroids
+from datasets.index import SplitIndex, open_index
 from datasets.sampling.sampler import count_batches
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.finetune import snapshot_header, start_from
@@ -127,7 +128,8 @@ def build_trainer(
         restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
     model = adapt_model(model, config, process)
     network.use_kernels(model, config.compute.kernels)
-    data, augment = build_epochs(config, process, splits.train, model.encoder)
+    index = open_index(splits.train, Path(config.run.ckpt), progress=True)
+    data, augment = build_epochs(config, process, splits.train, index, model.encoder)
     identity = build_identity(config, splits, process, model)
     trainer = Trainer(
         build_learner(config, process, model, splits.train.classes.num_classes, augment),
@@ -214,7 +216,7 @@ def build_learner(
 
 
 def build_epochs(
-    config: TrainConfig, process: Process, split: Split, encoder: nn.Module
+    config: TrainConfig, process: Process, split: Split, index: SplitIndex, encoder: nn.Module
 ) -> tuple[TrainingEpochs, DeviceAugment | None]:
     """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
     data, run, accumulate = config.data, config.run, config.schedule.accumulate
@@ -225,7 +227,7 @@ def build_epochs(
         process,
         data,
         batch_size=config.schedule.bs_mult,
-        cache_folder=Path(run.ckpt),
+        centroids=open_centroids(split, index, data, Path(run.ckpt)),
         limit=TEST_MODE_BATCHES * accumulate if run.test_mode else None,
         audit_path=run.folder / "sampling.jsonl",
     )

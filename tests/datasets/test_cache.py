@@ -15,7 +15,7 @@ from datasets import camvid
 from datasets.cache import cache_key, open_cache
 from datasets.dataset import TrainingDataset
 from datasets.pixel_file import PixelFile
-from datasets.sampling.class_uniform import load_centroids, sample_epoch
+from datasets.sampling.class_uniform import extract_centroids, sample_epoch
 from datasets.synthetic.split import SyntheticSplit
 from tests.datasets import trees
 from tests.processes import Job, launch
@@ -46,7 +46,7 @@ def test_samples_are_the_same_with_a_cache(split, tmp_path, where):
         image, label = cache.load(index)
         assert np.array_equal(image, split.load_image(index)) and np.array_equal(label, split.load_label(index))
         assert not image.flags.writeable and not label.flags.writeable
-    sampler = trees.sampler(sample_epoch(6, load_centroids(split, 16), 0.5, 0, 0), 2)
+    sampler = trees.sampler(sample_epoch(6, extract_centroids(split, 16), 0.5, 0, 0), 2)
     transform = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
     batches = [
         list(trees.train_loader(TrainingDataset(split, transform, 0, kept), sampler, workers))
@@ -81,6 +81,7 @@ def test_a_file_is_used_again_until_the_data_change(split, tmp_path, caplog):
     assert path.stat().st_mtime_ns == made
     label = split.load_label(0)
     trees.save(split.items[0].label, np.full(label.shape, 3, np.uint8))
+    split = camvid.build_split(tmp_path / "data", "train")
     assert np.array_equal(open_cache(split, "disk", tmp_path / "c").load(0)[1], split.load_label(0))
     assert len(list((tmp_path / "c").iterdir())) == 2
 

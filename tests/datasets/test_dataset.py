@@ -16,7 +16,7 @@ from datasets import cityscapes
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset, TrainingDataset
 from datasets.loader import build_eval_loader
-from datasets.sampling.class_uniform import CropSample, load_centroids, sample_epoch
+from datasets.sampling.class_uniform import CropSample, extract_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from tests.datasets import trees
 from tests.processes import Job
@@ -32,7 +32,7 @@ def split(tmp_path):
 
 
 def train_batches(split, num_workers=0, seed=0, start=0):
-    plan = sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=0)
+    plan = sample_epoch(len(split), extract_centroids(split, 16), 0.5, seed=0, epoch=0)
     dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), seed)
     return trees.train_loader(dataset, trees.sampler(plan, 2, start=start), num_workers)
 
@@ -177,7 +177,7 @@ def test_workers_live_as_long_as_the_run_and_start_where_told(split):
 
 
 def test_epochs_of_one_loader_are_those_of_new_ones(split):
-    plans = [sample_epoch(len(split), load_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
+    plans = [sample_epoch(len(split), extract_centroids(split, 16), 0.5, seed=0, epoch=epoch) for epoch in range(2)]
     dataset = TrainingDataset(split, TrainTransform(RandomAugment(AugmentOptions(crop_size=16))), 0)
     sampler = trees.sampler(plans[0], 2)
     loader = trees.train_loader(dataset, sampler, 2, persistent_workers=True)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from datasets.dataset import TrainingDataset
-from datasets.epochs import TrainingEpochs
+from datasets.epochs import TrainingEpochs, open_centroids
 from datasets.folder import build_split
+from datasets.index import build_index
 from datasets.options import DataOptions
 from tests.conftest import make_scenes
 from transforms import AugmentOptions, RandomAugment, TrainTransform
@@ -22,7 +23,8 @@ def build_epochs(data, out, rank=0, world_size=1, audit_path=None, pct=0.5):
     options = DataOptions(class_uniform_pct=pct, class_uniform_tile=16, max_cu_epoch=1, num_workers=0)
     dataset = TrainingDataset(build_split(data, "train"), TRANSFORM, seed=3)
     process = Process(rank, world_size, torch.device("cpu"))
-    return TrainingEpochs(dataset, process, options, 2, out, audit_path=audit_path)
+    centroids = open_centroids(dataset.split, build_index(dataset.split), options, out)
+    return TrainingEpochs(dataset, process, options, 2, centroids, audit_path=audit_path)
 
 
 def test_two_processes_partition_the_epoch(tmp_path, monkeypatch, caplog):

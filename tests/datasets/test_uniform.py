@@ -1,15 +1,20 @@
 """Class-uniform sampling: centroids, their cache, and the plan of an epoch."""
 
-import json
 from collections import Counter
 
 import numpy as np
 import pytest
 
-from datasets import camvid
 from datasets.base import ClassTable, Split
 from datasets.options import DataOptions
-from datasets.sampling.class_uniform import CropSample, crops_per_class, load_centroids, sample_epoch, tile_centroids
+from datasets.sampling.class_uniform import (
+    CropSample,
+    crops_per_class,
+    extract_centroids,
+    load_centroids,
+    sample_epoch,
+    tile_centroids,
+)
 from tests.datasets import trees
 from utils.errors import OptionError
 
@@ -58,7 +63,7 @@ def random_split(count=12):
 
 def test_half_of_the_draws_are_shared_out_evenly_over_the_classes_that_exist():
     split = random_split()
-    centroids = load_centroids(split, 16)
+    centroids = extract_centroids(split, 16)
     for num_images, pct in ((12, 0.5), (101, 0.5), (100, 1.0), (37, 0.3)):
         plan = sample_epoch(num_images, centroids, pct, seed=1, epoch=0)
         counts = crops_per_class(plan, 3)
@@ -69,7 +74,7 @@ def test_half_of_the_draws_are_shared_out_evenly_over_the_classes_that_exist():
 
 def test_a_draw_s_centroid_is_one_of_its_class_in_its_image():
     split = random_split()
-    for draw in sample_epoch(len(split), load_centroids(split, 16), 1.0, seed=0, epoch=3):
+    for draw in sample_epoch(len(split), extract_centroids(split, 16), 1.0, seed=0, epoch=3):
         assert (draw.class_id, *draw.centroid) in tile_centroids(split.labels[draw.image], 16)
         assert draw.epoch == 3
 
@@ -85,7 +90,7 @@ def test_images_and_centroids_come_round_once_before_any_repeats():
 
 
 def test_both_kinds_of_draws_are_mixed():
-    plan = sample_epoch(200, load_centroids(random_split(), 16), 0.5, seed=0, epoch=0)
+    plan = sample_epoch(200, extract_centroids(random_split(), 16), 0.5, seed=0, epoch=0)
     for quarter in range(4):
         uniform_draws = sum(draw.class_id is not None for draw in plan[50 * quarter : 50 * quarter + 50])
         assert 10 < uniform_draws < 40
@@ -93,7 +98,7 @@ def test_both_kinds_of_draws_are_mixed():
 
 def test_share_zero_and_no_class_at_all_give_a_permutation():
     empty = [np.empty((0, 3), np.int64)] * 3
-    for centroids, pct in ((None, 0.0), (load_centroids(random_split(), 16), 0.0), (empty, 0.5)):
+    for centroids, pct in ((None, 0.0), (extract_centroids(random_split(), 16), 0.0), (empty, 0.5)):
         plan = sample_epoch(30, centroids, pct, seed=0, epoch=0)
         assert sorted(draw.image for draw in plan) == list(range(30))
         assert all(draw.centroid is None for draw in plan)
@@ -101,12 +106,12 @@ def test_share_zero_and_no_class_at_all_give_a_permutation():
 
 
 def test_a_plan_depends_on_seed_and_epoch_only():
-    centroids = load_centroids(random_split(), 16)
+    centroids = extract_centroids(random_split(), 16)
     plans = {(s, e): sample_epoch(60, centroids, 0.5, s, e) for s in (0, 1) for e in (0, 1)}
     images = {key: tuple(draw.image for draw in plan) for key, plan in plans.items()}
     assert len(set(images.values())) == 4
     np.random.seed(123)
-    assert sample_epoch(60, centroids, 0.5, 1, 1) == plans[1, 1]
+    assert list(sample_epoch(60, centroids, 0.5, 1, 1)) == list(plans[1, 1])
 
 
 def test_plan_and_first_sample_have_different_random_streams(monkeypatch):
@@ -128,65 +133,71 @@ def same(first, second):
     return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
 
 
-def test_the_cache_saves_reading_and_gives_the_same(tmp_path):
-    split, path = random_split(), tmp_path / "deep" / "centroids.json"
-    first = load_centroids(split, 16, path)
+def test_the_file_saves_reading_and_gives_the_same(tmp_path):
+    split, path = random_split(), tmp_path / "deep" / "c.npz"
+    first = load_centroids(split, 16, path, "a")
     assert split.reads == len(split)
-    assert same(load_centroids(split, 16, path), first)
+    assert same(load_centroids(split, 16, path, "a"), first)
     assert split.reads == len(split)
-    assert [file.name for file in path.parent.iterdir()] == ["centroids.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["c.npz"]
 
 
-def test_the_cache_is_rebuilt_for_other_data_or_another_tile(tmp_path):
-    path = tmp_path / "centroids.json"
-    load_centroids(random_split(), 16, path)
-    other = random_split(5)
-    assert same(load_centroids(other, 16, path), load_centroids(other, 16))
-    assert same(load_centroids(other, 8, path), load_centroids(other, 8))
-    assert json.loads(path.read_text())["tile"] == 8
+def test_the_file_is_rebuilt_for_other_labels_or_another_tile(tmp_path):
+    path, other = tmp_path / "c.npz", random_split(5)
+    load_centroids(random_split(5), 16, path, "a")
+    other.labels = other.labels[::-1]
+    assert same(load_centroids(other, 16, path, "b"), extract_centroids(other, 16))
+    assert same(load_centroids(other, 8, path, "b"), extract_centroids(other, 8))
 
 
-def spoil(data):
-    yield "half", json.dumps(data)[:-30]
-    yield "no object", "[1, 2]"
-    yield "not UTF-8", b"\xff\xfe\x00"
-    yield "image out of range", json.dumps(data | {"centroids": [[[99, 0, 0]], [], []]})
-    yield "fraction", json.dumps(data | {"centroids": [[[0, 0.5, 0]], [], []]})
-    yield "pairs", json.dumps(data | {"centroids": [[[0, 1]], [], []]})
-    yield "class missing", json.dumps(data | {"centroids": [[], []]})
-    yield "key missing", json.dumps({key: value for key, value in data.items() if key != "content"})
-
-
-def test_a_damaged_cache_is_rebuilt(tmp_path):
-    split, path = random_split(3), tmp_path / "centroids.json"
-    first = load_centroids(split, 16, path)
+def spoil(path):
+    """What may stand in the file in place of what was written."""
     good = path.read_bytes()
-    for what, content in spoil(json.loads(good)):
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        assert same(load_centroids(split, 16, path), first), what
+    yield "half", good[: len(good) // 2]
+    yield "empty", b""
+    yield "text", b'{"version": 2}'
+    with np.load(path) as file:
+        arrays = dict(file)
+    rows, counts = arrays["rows"], arrays["counts"]
+    header = good.index(rows.tobytes())
+    yield "a bit", good[:header] + bytes([good[header] ^ 1]) + good[header + 1 :]
+    wrong = {
+        "image out of range": {"rows": rows + np.array([99, 0, 0], np.int32)},
+        "negative": {"rows": -rows - 1},
+        "fraction": {"rows": rows.astype(np.float32)},
+        "pairs": {"rows": rows[:, :2]},
+        "class missing": {"counts": counts[:-1]},
+        "counts of other rows": {"counts": counts + 1},
+        "another array": {"more": counts},
+        "objects": {"rows": np.array([None], object)},
+    }
+    for what, change in wrong.items():
+        np.savez(path, **arrays | change)
+        yield what, path.read_bytes()
+
+
+def test_a_damaged_file_is_rebuilt(tmp_path):
+    split, path = random_split(3), tmp_path / "c.npz"
+    first = load_centroids(split, 16, path, "a")
+    good = path.read_bytes()
+    for what, content in list(spoil(path)):
+        path.write_bytes(content)
+        assert same(load_centroids(split, 16, path, "a"), first), what
         assert path.read_bytes() == good, what
 
 
-def test_a_cache_that_can_t_be_written_only_warns(tmp_path):
+def test_a_folder_that_can_t_be_written_is_one_warning(tmp_path, caplog):
     (tmp_path / "file").write_text("")
     split = random_split(3)
-    with pytest.warns(UserWarning, match="not cached"):
-        centroids = load_centroids(split, 16, tmp_path / "file" / "centroids.json")
-    assert same(centroids, load_centroids(split, 16))
+    for name in ("a.npz", "b.npz"):
+        centroids = load_centroids(split, 16, tmp_path / "file" / name, "a")
+        assert same(centroids, extract_centroids(split, 16))
+    assert caplog.text.count("WARNING") == caplog.text.count("not cached") == 1
 
 
-def test_the_cache_is_rebuilt_when_a_label_changes_and_names_and_sizes_stay(tmp_path):
-    split = camvid.build_split(trees.make_camvid(tmp_path / "data"), "train")  # labels are 0, 1, 2
-    path, before = tmp_path / "centroids.json", split.fingerprint()
-    assert [len(rows) for rows in load_centroids(split, 16, path)][:4] == [1, 1, 1, 0]
-    trees.save(split.items[1].label, trees.gray(3))
-    assert split.fingerprint() == before
-    assert [len(rows) for rows in load_centroids(split, 16, path)][:4] == [1, 0, 1, 1]
-
-
-def test_a_crash_while_writing_leaves_the_old_cache(tmp_path, monkeypatch):
-    path = tmp_path / "centroids.json"
-    load_centroids(random_split(3), 16, path)
+def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "c.npz"
+    load_centroids(random_split(3), 16, path, "a")
     before = path.read_bytes()
 
     def crash(source, target):
@@ -194,15 +205,15 @@ def test_a_crash_while_writing_leaves_the_old_cache(tmp_path, monkeypatch):
 
     monkeypatch.setattr("utils.files.os.replace", crash)
     with pytest.raises(KeyboardInterrupt):
-        load_centroids(random_split(4), 16, path)
+        load_centroids(random_split(4), 16, path, "b")
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_tile_larger_than_the_images_is_said_in_the_log(caplog):
     with caplog.at_level("INFO", "fenet"):
-        load_centroids(random_split(3), 16)
+        extract_centroids(random_split(3), 16)
         assert "one tile each" not in caplog.text
-        load_centroids(random_split(3), 30)
+        extract_centroids(random_split(3), 30)
     assert "3 of 3 images are no larger than --class_uniform_tile 30" in caplog.text
 
 
@@ -211,7 +222,7 @@ def test_camvid_s_rare_classes_get_their_share():
     from datasets.camvid import build_split
 
     split = build_split(trees.REAL_CAMVID, "val")
-    plan = sample_epoch(len(split), load_centroids(split, 300), 0.5, seed=0, epoch=0)
+    plan = sample_epoch(len(split), extract_centroids(split, 300), 0.5, seed=0, epoch=0)
     counts = crops_per_class(plan, 11)
     assert counts.sum() == 50 and counts.max() - counts.min() <= 1
     assert all(isinstance(draw, CropSample) and 0 <= draw.image < 101 for draw in plan)

@@ -1,0 +1,85 @@
+"""A look at a sample's files: headers and digests of both, and what the label holds."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from datasets.base import FileSplit, Split
+from datasets.reading import FORMATS
+from utils.constants import IGNORE_LABEL
+from utils.errors import DataError
+from utils.files import file_sha256
+
+ORIENTATION = 0x0112  # EXIF's tag
+UPRIGHT = 1
+EDGE = 2**16  # bytes of an image file's start and end
+
+
+def look_at(split: Split, index: int) -> dict:
+    """What an index keeps of a sample, by name; `fault` is the first thing that is wrong, in one line, or empty.
+
+    An image's digest is that of its number of bytes, its first and its last 64 KiB: on a first start, whole images
+    would take minutes. A label, which is read anyway, counts as a whole.
+    """
+    row, faults = {}, []
+    for look in (_look_at_image, _look_at_label):
+        try:
+            look(split, index, row)
+        except DataError as error:
+            faults.append(str(error))
+    return row | {"fault": faults[0] if faults else ""}
+
+
+def _look_at_image(split: Split, index: int, row: dict) -> None:
+    files = split.files(index)
+    if not files:
+        return
+    path = files[0]
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            edges = file.read(EDGE)
+            file.seek(max(EDGE, size - EDGE))
+            edges += file.read(EDGE)
+            row["image_digest"] = _number(hashlib.sha256(b"%d " % size + edges).hexdigest())
+            file.seek(0)
+            with Image.open(file, formats=FORMATS) as picture:
+                row["image_size"], row["image_mode"] = (picture.height, picture.width), picture.mode
+                # to look for the tag in a PNG that hasn't one, Pillow would decode all of it
+                if picture.format != "PNG" or b"eXIf" in edges:
+                    row["orientation"] = picture.getexif().get(ORIENTATION, UPRIGHT)
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        raise _unreadable(path, error) from error
+
+
+def _look_at_label(split: Split, index: int, row: dict) -> None:
+    """The file, then what it decodes to: original ids, their pixels, and (height, width)."""
+    for path in split.files(index)[1:]:
+        try:
+            row["label_digest"] = _number(file_sha256(path))
+            with Image.open(path, formats=FORMATS) as picture:
+                row["label_size"], row["label_mode"] = (picture.height, picture.width), picture.mode
+        except Exception as error:
+            raise _unreadable(path, error) from error
+    if not split.has_labels:
+        return
+    if isinstance(split, FileSplit):
+        label, names = split.load_label_ids(index), np.arange(256)
+    else:
+        label, names = split.load_label(index), np.full(256, IGNORE_LABEL)
+        names[: split.classes.num_classes] = split.classes.label_ids
+        row["label_digest"] = _number(hashlib.sha256(np.ascontiguousarray(label)).hexdigest())
+    counts = np.bincount(label.ravel(), minlength=256)
+    found = np.flatnonzero(counts)
+    row["ids"], row["pixels"], row["label_size"] = names[found], counts[found], label.shape
+
+
+def _unreadable(path: Path, error: Exception) -> DataError:
+    return DataError(f"{path}: not a readable image ({error or type(error).__name__}); replace the file")
+
+
+def _number(digest: str) -> int:
+    return int(digest[:16], 16)
