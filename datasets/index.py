@@ -44,9 +44,9 @@ def open_index(split: Split, folder: Path, seconds: float | None = None, progres
 
 
 def build_index(split: Split, seconds: float | None = None, progress: bool = False) -> SplitIndex:
-    """The index of a split that nothing is known of; see `open_index`."""
-    look = _Look(Path(), None if seconds is None else time.monotonic() + seconds, progress)
-    return look(split, np.arange(len(split)))
+    """The index of a split that nothing is known of and that isn't kept; see `open_index`."""
+    look = _Look(None, None if seconds is None else time.monotonic() + seconds, progress)
+    return _open(split, np.ones(len(split), bool), look)
 
 
 def file_name(split: Split) -> str:
@@ -58,20 +58,20 @@ def file_name(split: Split) -> str:
 def _place(split: Split) -> list:
     """Data set, split and folder; a change of the files doesn't make it another place, a change of drawings does."""
     if isinstance(split, SubsetSplit):
-        return [_place(split.whole), split.indices]
+        return [_place(split.whole), [int(index) for index in split.indices]]
     if isinstance(split, BoostedSplit):
         return [_place(split.fine), _place(split.coarse)]
     if not isinstance(split, FileSplit):
         return [split.dataset, split.split, split.fingerprint()]
-    folders = [os.path.dirname(before) for before, _ in split.items.places]
+    folders = [os.path.abspath(os.path.dirname(before)) for before, _ in split.items.places]
     return [split.dataset, split.split, os.path.realpath(os.path.commonpath(folders)) if folders else ""]
 
 
 @dataclass(frozen=True)
 class _Look:
-    """A look at samples' files, until `end` (seconds of the monotonic clock; None: to the last)."""
+    """A look at samples' files, until `end` (seconds of the monotonic clock; None: to the last), kept in `folder`."""
 
-    folder: Path
+    folder: Path | None
     end: float | None
     progress: bool
 
@@ -79,7 +79,8 @@ class _Look:
         def look(row: int) -> dict | None:
             return None if self.end is not None and time.monotonic() > self.end else look_at(split, row)
 
-        seen = iter(Progress(parallel_map(look, rows.tolist()), "files", self.progress, total=len(rows)))
+        shown = self.progress and len(rows) > 0
+        seen = iter(Progress(parallel_map(look, rows.tolist()), "files", shown, total=len(rows)))
         parts = [SplitIndex.of(())]
         while part := list(islice(seen, CHUNK)):
             parts.append(SplitIndex.of(part))
@@ -95,20 +96,27 @@ def _open(split: Split, wanted: np.ndarray, look: _Look) -> SplitIndex:
     if isinstance(split, BoostedSplit):
         border = len(split.fine)
         return SplitIndex.join([_open(split.fine, wanted[:border], look), _open(split.coarse, wanted[border:], look)])
-    path, header = look.folder / f"index_{file_name(split)}.npz", {"index": VERSION, "place": _place(split)}
+    return _open_files(split, wanted, look)
+
+
+def _open_files(split: Split, wanted: np.ndarray, look: _Look) -> SplitIndex:
+    header = {"index": VERSION, "place": _place(split)}
+    path = None if look.folder is None else look.folder / f"index_{file_name(split)}.npz"
     names, stats, since = name_digests(split.names), split.file_stats(), time.time_ns() - YOUNG
-    kept = read_index(path, header)
-    known = np.full(len(split), -1) if kept is None else kept.find(names, stats)
+    kept = read_index(path, header) if path else None
+    kept = kept or KeptIndex(names[:0], stats[:0], SplitIndex.of(()))
+    known = kept.find(names, stats)
     missing = np.flatnonzero((known < 0) & wanted)
-    if kept is not None and not len(missing) and np.array_equal(known, np.arange(len(kept.names))):
+    if not len(missing) and np.array_equal(known, np.arange(len(kept.names))):
         return kept.index
-    if len(missing):
+    if path and len(missing):
         get_logger().info(f"looking at the files of {len(missing)} of {len(split)} samples, once: {path}")
-    known[missing] = np.arange(len(missing)) + (len(kept.names) if kept else 0)
-    rows = [*([kept.index] if kept else []), look(split, missing), SplitIndex.of([None])]
-    index = SplitIndex.join(rows).take(known)  # -1, a sample that isn't wanted, is the last row
-    young = (stats[:, :, 1] > since).any(1)
-    write_index(path, header, KeptIndex(names, np.where(young[:, None, None], -1, stats), index))
+    known[missing] = len(kept.names) + np.arange(len(missing))
+    # -1, a sample that isn't wanted, is the last row
+    index = SplitIndex.join([kept.index, look(split, missing), SplitIndex.of([None])]).take(known)
+    young = ((stats[:, :, 1] > since) & (stats[:, :, 1] <= time.time_ns())).any(1)
+    if path:
+        write_index(path, header, KeptIndex(names, np.where(young[:, None, None], -1, stats), index))
     return index
 
 

@@ -35,6 +35,8 @@ class KeptIndex:
 
     def find(self, names: np.ndarray, stats: np.ndarray) -> np.ndarray:
         """The row of each sample; -1 where it isn't there, or its files are others: int64 (N,)."""
+        if not len(self.names):
+            return np.full(len(names), -1)
         if np.array_equal(names, self.names):
             rows = np.arange(len(names))
         else:
