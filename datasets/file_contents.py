@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,17 +25,16 @@ def look_at(split: Split, index: int) -> dict:
     An image's digest is that of its number of bytes, its first and its last 64 KiB: on a first start, whole images
     would take minutes. A label, which is read anyway, counts as a whole.
     """
-    row, faults = {}, []
+    row, faults, files = {}, [], split.files(index)
     for look in (_look_at_image, _look_at_label):
         try:
-            look(split, index, row)
+            look(split, index, files, row)
         except DataError as error:
             faults.append(str(error))
     return row | {"fault": faults[0] if faults else ""}
 
 
-def _look_at_image(split: Split, index: int, row: dict) -> None:
-    files = split.files(index)
+def _look_at_image(split: Split, index: int, files: Sequence[Path], row: dict) -> None:
     if not files:
         return
     path = files[0]
@@ -55,9 +55,9 @@ def _look_at_image(split: Split, index: int, row: dict) -> None:
         raise _unreadable(path, error) from error
 
 
-def _look_at_label(split: Split, index: int, row: dict) -> None:
+def _look_at_label(split: Split, index: int, files: Sequence[Path], row: dict) -> None:
     """The file, then what it decodes to: original ids, their pixels, and (height, width)."""
-    for path in split.files(index)[1:]:
+    for path in files[1:]:
         try:
             row["label_digest"] = _number(file_sha256(path))
             with Image.open(path, formats=FORMATS) as picture:
