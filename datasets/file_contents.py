@@ -50,7 +50,8 @@ def _look_at_image(split: Split, index: int, files: Sequence[Path], row: dict) -
                 row["image_size"], row["image_mode"] = (picture.height, picture.width), picture.mode
                 # to look for the tag in a PNG that hasn't one, Pillow would decode all of it
                 if picture.format != "PNG" or b"eXIf" in edges:
-                    row["orientation"] = picture.getexif().get(ORIENTATION, UPRIGHT)
+                    tag = picture.getexif().get(ORIENTATION)
+                    row["orientation"] = tag if tag in range(1, 9) else UPRIGHT
     except Exception as error:  # Pillow raises many kinds for damaged files
         raise _unreadable(path, error) from error
 

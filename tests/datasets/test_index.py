@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datasets import camvid, file_contents, index_file
 from datasets.boost import BoostedSplit
@@ -191,6 +192,15 @@ def test_images_without_labels_are_looked_at(tmp_path):
 def test_a_png_without_a_rotation_isn_t_decoded_for_it(root, monkeypatch):
     monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.getexif", lambda self: pytest.fail("decodes the image"))
     assert (build_index(camvid.build_split(root, "train")).orientations == 1).all()
+
+
+@pytest.mark.parametrize(("tag", "orientation"), [(6, 6), (0, 1), (700, 1)])
+def test_a_rotation_is_read_and_a_wrong_one_is_none(tag, orientation, root):
+    split, exif = camvid.build_split(root, "train"), Image.Exif()
+    exif[file_contents.ORIENTATION] = tag
+    Image.fromarray(trees.rgb(1)).save(split.items[2].image, exif=exif)
+    index = build_index(split)
+    assert index.orientations.tolist() == [1, 1, orientation, 1, 1] and not index.faults
 
 
 def test_only_the_ends_of_a_large_image_are_read(tmp_path):
