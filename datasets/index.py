@@ -20,7 +20,6 @@ from datasets.file_contents import look_at
 from datasets.index_file import KeptIndex, read_index, write_index
 from datasets.index_rows import SplitIndex
 from datasets.part import SubsetSplit
-from utils.distributed import from_first_rank
 from utils.logging import Progress, get_logger
 from utils.threads import parallel_map
 
@@ -31,7 +30,7 @@ CHUNK = 4096  # samples whose rows are plain objects at a time
 
 
 def open_index(split: Split, folder: Path, seconds: float | None = None, progress: bool = False) -> SplitIndex:
-    """The index of a split, kept in `folder`; under several processes one makes it, and all get it.
+    """The index of a split, kept in `folder`; of several processes one makes it, see `from_first_rank`.
 
     Args:
         split: Any split. The file is that of all its samples, whichever of them a part of it asks for.
@@ -40,7 +39,7 @@ def open_index(split: Split, folder: Path, seconds: float | None = None, progres
         progress: Show a bar.
     """
     look = _Look(Path(folder), None if seconds is None else time.monotonic() + seconds, progress)
-    return from_first_rank(lambda: _open(split, np.ones(len(split), bool), look))
+    return _open(split, np.ones(len(split), bool), look)
 
 
 def build_index(split: Split, seconds: float | None = None, progress: bool = False) -> SplitIndex:

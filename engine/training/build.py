@@ -128,7 +128,7 @@ def build_trainer(
         restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
     model = adapt_model(model, config, process)
     network.use_kernels(model, config.compute.kernels)
-    index = open_index(splits.train, Path(config.run.ckpt), progress=True)
+    index = distributed.from_first_rank(lambda: open_index(splits.train, Path(config.run.ckpt), progress=True))
     data, augment = build_epochs(config, process, splits.train, index, model.encoder)
     identity = build_identity(config, splits, process, model)
     trainer = Trainer(
