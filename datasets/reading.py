@@ -1,69 +1,141 @@
 """Image and label files -> arrays; every fault becomes a `DataError` that names the file."""
 
-import io
-import stat
-import struct
-import warnings
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
+from datasets.decoding import (
+    FORMATS,
+    MAX_PIXELS,
+    PNG_GRAY,
+    PNG_RGB,
+    UPRIGHT,
+    Header,
+    decode_picture,
+    decode_png,
+    is_png,
+    may_be_turned,
+    read_bytes,
+    read_header,
+    turn,
+    turn_back,
+)
+from datasets.deep import deep_values, to_8_bits, value_range
 from utils.errors import DataError
 
-try:
-    import pyspng  # optional: only faster
-except ImportError:
-    pyspng = None
+__all__ = ["FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "image_size", "read_color_label", "read_image", "read_label"]
 
-MAX_PIXELS = 2**27  # refuses decompression bombs before anything is decoded
-MAX_BYTES = 2**30
-# Pillow's others include some that start programs (Ghostscript)
-FORMATS = ("PNG", "JPEG", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-
-PNG_HEADER = struct.Struct(">8s4x4sIIBB")  # signature, name of the first chunk, width, height, bits, kind of colour
-PNG_GRAY, PNG_RGB = 0, 2
+WIDE = ("I;16", "I;16L", "I;16B", "I")  # Pillow's modes of integers with more than 8 bits
 
 
-def read_image(path: Path, upright: bool = True) -> np.ndarray:
-    """Image file of any mode -> RGB (H,W,3) uint8; 16-bit values are scaled to 8 bits, transparency is dropped.
+def read_image(
+    path: Path,
+    upright: bool | Callable[[Header], bool] = True,
+    largest: Callable[[Header], int | None] | None = None,
+) -> np.ndarray:
+    """Image file of any mode -> RGB (H,W,3) uint8; transparency is dropped.
 
     Args:
         path: The file.
-        upright: Apply the camera's rotation (EXIF). Not for training and evaluation: labels follow the stored pixels.
+        upright: Turn the pixels as EXIF says, or whether to, asked for a picture that isn't upright.
+        largest: The value that becomes 255, asked for a picture of more than 8 bits; by default, and where it gives
+            None, the end of the smallest range that holds the picture's values: 8, 10, 12, 14 or 16 bits, of floats 1
+            or 255.
 
     Raises:
-        DataError: The file is missing, truncated, not an image, or larger than `MAX_PIXELS`.
+        DataError: The file is missing, truncated, not an image, larger than `MAX_PIXELS`, or its values are in no
+            known range.
     """
-    data = _read(path)
-    if _is_png(data, PNG_RGB) and not (upright and b"eXIf" in data):
-        return _decode_png(data, path, cv2.IMREAD_COLOR_RGB)
-    picture = _open(data, path, upright)
-    if picture.mode in ("I;16", "I;16L", "I;16B", "I"):
-        values = np.asarray(picture).astype(np.int64)
-        gray = np.clip(values // 257 if values.max(initial=0) > 255 else values, 0, 255).astype(np.uint8)
-        return np.repeat(gray[..., None], 3, axis=2)
-    return np.array(picture.convert("RGB"))
+    data = read_bytes(path)
+    if is_png(data, PNG_RGB) and not may_be_turned(data):
+        return decode_png(data, path, cv2.IMREAD_COLOR_RGB)
+    picture, header = decode_picture(data, path)
+    pixels = _deep_pixels(data, picture, header, path, largest) if header.is_deep else np.array(picture.convert("RGB"))
+    if header.orientation == UPRIGHT:
+        return pixels
+    wanted, is_upright = upright(header) if callable(upright) else upright, picture.format == "TIFF"
+    if wanted == is_upright:
+        return pixels
+    return (turn if wanted else turn_back)(pixels, header.orientation)
+
+
+def _deep_pixels(
+    data: bytes, picture: Image.Image, header: Header, path: Path, largest: Callable[[Header], int | None] | None
+) -> np.ndarray:
+    values = deep_values(data, picture, path)
+    top = header.largest or (largest(header) if largest else None) or value_range([values], path)
+    pixels = to_8_bits(values, top, path)
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def read_label(path: Path) -> np.ndarray:
-    """Label file (8-bit grey or palette indices) -> ids (H,W) uint8.
+    """Label file of ids -> ids (H,W) uint8.
+
+    Ids are 8-bit grey or palette indices, 1-bit (0 and 1), grey with transparency (which is dropped), colours whose
+    channels are equal, or wider integers of 0 to 255.
 
     Raises:
-        DataError: The file is missing, unreadable, or not 8-bit single-channel.
+        DataError: The file is missing, unreadable, holds colours or larger numbers.
     """
-    data = _read(path)
-    if _is_png(data, PNG_GRAY):
-        return _decode_png(data, path, cv2.IMREAD_GRAYSCALE)
-    picture = _open(data, path)
-    if picture.mode not in ("L", "P"):
+    data = read_bytes(path)
+    if is_png(data, PNG_GRAY):
+        return decode_png(data, path, cv2.IMREAD_GRAYSCALE)
+    picture, header = decode_picture(data, path)
+    if header.mode in ("L", "P"):
+        return np.array(picture)
+    if header.mode == "1":
+        return np.array(picture).astype(np.uint8)
+    if header.mode in ("LA", "RGB", "RGBA"):
+        return _single_channel(np.array(picture)[..., : 1 if header.mode == "LA" else 3], path)
+    if header.mode in WIDE:
+        return _narrow(np.asarray(picture), path)
+    if header.is_deep and header.mode != "F":
+        return _narrow(_single_channel(deep_values(data, picture, path), path), path)
+    raise DataError(f"{path}: a label of mode {header.mode}; save ids as 8-bit PNG with one channel")
+
+
+def _single_channel(values: np.ndarray, path: Path) -> np.ndarray:
+    """(H,W,C) whose channels are equal -> (H,W)."""
+    first = values[..., 0]
+    different = (values != first[..., None]).any(axis=2)
+    if different.any():
+        row, column = np.argwhere(different)[0].tolist()
+        color = ", ".join(str(value) for value in values[row, column].tolist())
         raise DataError(
-            f"{path}: label maps are 8-bit with one channel, this one has mode {picture.mode}; save ids, not colours"
+            f"{path}: a label of colours, such as {color} at x {column}, y {row}; save ids, not colours, as 8-bit PNG"
+            " with one channel, or use --dataset folder, whose classes.json can name each class's colour"
         )
-    return np.array(picture)
+    return np.ascontiguousarray(first)
+
+
+def _narrow(values: np.ndarray, path: Path) -> np.ndarray:
+    """Integers (H,W) of 0 to 255 -> uint8."""
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high > 255:
+        raise DataError(
+            f"{path}: a label of {8 * values.dtype.itemsize} bits that holds {low if low < 0 else high}, and ids are 0"
+            " to 255 (instance ids, or a depth map?); save the class ids as 8-bit PNG"
+        )
+    return values.astype(np.uint8)
+
+
+def read_color_label(path: Path) -> np.ndarray:
+    """Label file of colours -> RGB (H,W,3) uint8; palettes give their colours, transparency is dropped.
+
+    Raises:
+        DataError: The file is missing, unreadable, or has more than 8 bits a channel.
+    """
+    data = read_bytes(path)
+    if is_png(data, PNG_RGB):
+        return decode_png(data, path, cv2.IMREAD_COLOR_RGB)
+    picture, header = decode_picture(data, path)
+    if header.is_deep:
+        raise DataError(f"{path}: a label of mode {header.mode}; save its colours as 8-bit RGB PNG")
+    return np.array(picture.convert("RGB"))
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -72,101 +144,4 @@ def image_size(path: Path) -> tuple[int, int]:
     Raises:
         DataError: The file is missing, not an image, or larger than `MAX_PIXELS`.
     """
-    try:
-        _check_file(path)
-        with open(path, "rb") as file, _header(file, path) as picture:
-            return picture.height, picture.width
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _read(path: Path) -> bytes:
-    try:
-        _check_file(path)
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _check_file(path: Path) -> None:
-    """Raises `DataError` unless this is a file of sensible size, `OSError` where it can't be looked at."""
-    status = Path(path).stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise DataError(f"{path}: not a file; replace it by an image")
-    if status.st_size == 0:
-        raise DataError(f"{path}: the file is empty; replace it")
-    if status.st_size > MAX_BYTES:
-        raise DataError(f"{path}: {status.st_size} bytes are more than {MAX_BYTES}; scale the image down")
-
-
-def _unreadable(path: Path, error: OSError) -> DataError:
-    return DataError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
-
-
-def _is_png(data: bytes, color: int) -> bool:
-    """True for a PNG of 8 bits and this kind of colour that is not too large: what all decoders decode alike."""
-    if len(data) < PNG_HEADER.size:
-        return False
-    signature, name, width, height, bits, kind = PNG_HEADER.unpack_from(data)
-    known = signature == b"\x89PNG\r\n\x1a\n" and name == b"IHDR" and (bits, kind) == (8, color)
-    return known and 0 < width * height <= MAX_PIXELS
-
-
-def _decode_png(data: bytes, path: Path, mode: int) -> np.ndarray:
-    """By pyspng if it is installed (half of Pillow's time), else by OpenCV (four fifths); a PNG's pixels are the same.
-
-    JPEGs stay with Pillow: OpenCV fills the rest of a truncated one without a word.
-    """
-    _check_png(data, path)
-    try:
-        if pyspng is not None:
-            return pyspng.load(data)
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
-    except (RuntimeError, ValueError, cv2.error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: not a readable image ({reason}); replace the file") from error
-    if pixels is None:
-        raise DataError(f"{path}: not a readable image (the PNG is damaged); replace the file")
-    return pixels
-
-
-def _check_png(data: bytes, path: Path) -> None:
-    """Raises `DataError` if the PNG's end is missing or a chunk that matters is damaged: not all decoders look."""
-    start, name = 8, b""
-    while name != b"IEND":
-        length, name = struct.unpack_from(">I4s", data, start) if start + 8 <= len(data) else (len(data), b"")
-        end = start + 8 + length
-        if end + 4 > len(data):
-            raise DataError(
-                f"{path}: not a readable image (the PNG is truncated, its end is missing); replace the file"
-            )
-        critical = name[:1].isupper()
-        if critical and zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise DataError(f"{path}: not a readable image (the PNG is damaged, a checksum fails); replace the file")
-        start = end + 4
-
-
-def _open(data: bytes, path: Path, upright: bool = False) -> Image.Image:
-    try:
-        picture = _header(io.BytesIO(data), path)
-        picture.load()
-        return ImageOps.exif_transpose(picture) if upright else picture
-    except DataError:
-        raise
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        raise DataError(f"{path}: not a readable image ({error or type(error).__name__}); replace the file") from error
-
-
-def _header(file: io.BufferedIOBase, path: Path) -> Image.Image:
-    """A picture that isn't decoded yet."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit is ours
-            picture = Image.open(file, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: more than {MAX_PIXELS} pixels ({error}); scale it down") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image, or of an unknown format; replace the file") from error
-    if picture.width * picture.height > MAX_PIXELS:
-        raise DataError(f"{path}: {picture.width}x{picture.height} is more than {MAX_PIXELS} pixels; scale it down")
-    return picture
+    return read_header(path).size

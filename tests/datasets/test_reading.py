@@ -4,13 +4,15 @@ import os
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from datasets import reading
+from datasets import decoding
 from datasets.base import ClassTable, FileItem, FileSplit
-from datasets.reading import image_size, read_image, read_label
+from datasets.decoding import read_header
+from datasets.reading import image_size, read_color_label, read_image, read_label
 from tests.datasets import trees
 from utils.errors import DataError
 
@@ -23,11 +25,94 @@ def test_images_of_every_mode_become_rgb(tmp_path):
         assert image.shape == (4, 6, 3) and image.dtype == np.uint8 and image.min() == 255, mode
 
 
-def test_sixteen_bit_images_are_scaled_and_sixteen_bit_labels_refused(tmp_path):
-    path = trees.save(tmp_path / "deep.png", np.full((4, 6), 257 * 100, np.uint16))
-    assert read_image(path).tolist() == trees.rgb(100).tolist()
-    with pytest.raises(DataError, match="deep.png.*8-bit.*I;16"):
-        read_label(path)
+@pytest.mark.parametrize(
+    ("values", "largest"),
+    [
+        (np.array([[0, 25700, 65535]], np.uint16), 65535),
+        (np.array([[0, 2000, 4095]], np.uint16), 4095),
+        (np.array([[0, 7, 200]], np.uint16), 255),
+        (np.array([[0, 5000, 9000]], np.int32), 16383),
+        (np.array([[0, 0.5, 1.0]], np.float32), 1),
+        (np.array([[0, 0.5, 250.0]], np.float32), 255),
+    ],
+)
+def test_deep_images_are_scaled_by_the_smallest_range_that_holds_them(values, largest, tmp_path):
+    path = tmp_path / "deep.tif"
+    Image.fromarray(values).save(path)
+    wanted = values.astype(np.float64) * 255 / largest
+    image = read_image(path)
+    assert image.dtype == np.uint8 and np.array_equal(image, np.repeat(image[..., :1], 3, axis=2))
+    assert np.abs(image[..., 0] - wanted).max() < 1
+
+
+@pytest.mark.parametrize("name", ["colors.png", "colors.tif"])
+def test_colours_of_sixteen_bits_keep_their_bits_and_their_order(name, tmp_path):
+    colors = np.arange(4 * 6 * 3).reshape(4, 6, 3).astype(np.uint16) * 50  # to 3550: 12 bits
+    cv2.imwrite(str(tmp_path / name), colors[..., ::-1])
+    assert np.array_equal(read_image(tmp_path / name), colors.astype(np.int64) * 255 // 4095)
+    assert read_header(tmp_path / name).mode == "RGB;16"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.array([[0, np.nan]], np.float32), "float values reach from nan"),
+        (np.array([[0, np.inf]], np.float32), "from 0 to inf"),
+        (np.array([[-3, 1]], np.float32), "from -3 to 1"),
+        (np.array([[0, 5e6]], np.float32), r"from 0 to 5e\+06.*0 to 1 or 0 to 255"),
+        (np.array([[-1000, 3000]], np.int32), "from -1000 to 3000.*0 to 65535"),
+    ],
+)
+def test_values_that_are_no_picture_are_refused_with_their_range(values, words, tmp_path):
+    Image.fromarray(values).save(tmp_path / "odd.tif")
+    with pytest.raises(DataError, match=f"odd.tif: its .*{words}"):
+        read_image(tmp_path / "odd.tif")
+
+
+def test_one_bright_picture_among_dark_ones_is_refused(tmp_path):
+    bright = trees.save(tmp_path / "bright.png", np.full((4, 6), 60000, np.uint16))
+    with pytest.raises(DataError, match="bright.png: 100% of its values are above 4095"):
+        read_image(bright, largest=lambda header: 4095)
+
+
+def test_tiffs_that_pillow_cannot_open_are_told_from_other_files(tmp_path):
+    cv2.imwrite(str(tmp_path / "f.tif"), np.zeros((4, 6, 3), np.float32))
+    with pytest.raises(DataError, match="f.tif: .*float with several channels.*8-bit"):
+        read_image(tmp_path / "f.tif")
+
+
+IDS = np.arange(24, dtype=np.uint8).reshape(4, 6)
+
+
+@pytest.mark.parametrize(
+    ("form", "ids"),
+    [
+        (Image.fromarray(IDS % 2 == 1), IDS % 2),
+        (Image.merge("LA", [Image.fromarray(IDS), Image.fromarray(IDS * 10)]), IDS),
+        (Image.fromarray(np.dstack([IDS] * 3)), IDS),
+        (Image.fromarray(np.dstack([IDS] * 3 + [IDS * 0 + 255])), IDS),
+        (Image.fromarray(IDS.astype(np.uint16)), IDS),
+    ],
+    ids=["1-bit", "grey + alpha", "R=G=B", "R=G=B + alpha", "16-bit"],
+)
+def test_ids_are_read_in_every_form(form, ids, tmp_path):
+    form.save(tmp_path / "ids.png")
+    label = read_label(tmp_path / "ids.png")
+    assert label.dtype == np.uint8 and np.array_equal(label, ids)
+
+
+def test_ids_are_read_from_integers_of_32_bits_and_colours_of_16(tmp_path):
+    Image.fromarray(IDS.astype(np.int32)).save(tmp_path / "ids.tif")
+    cv2.imwrite(str(tmp_path / "ids.png"), np.dstack([IDS] * 3).astype(np.uint16))
+    assert all(np.array_equal(read_label(tmp_path / name), IDS) for name in ("ids.tif", "ids.png"))
+
+
+def test_larger_numbers_and_floats_are_no_ids(tmp_path):
+    with pytest.raises(DataError, match="deep.png: a label of 16 bits that holds 25700.*8-bit"):
+        read_label(trees.save(tmp_path / "deep.png", np.full((4, 6), 25700, np.uint16)))
+    Image.fromarray(IDS.astype(np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(DataError, match="float.tif: a label of mode F"):
+        read_label(tmp_path / "float.tif")
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
@@ -40,12 +125,25 @@ def test_the_camera_s_rotation_is_applied_where_asked_for(suffix, tmp_path):
     assert read_image(path, upright=False).shape == (4, 6, 3) and image_size(path) == (4, 6)
 
 
-def test_damaged_exif_is_one_line(tmp_path):
+def test_damaged_exif_turns_nothing(tmp_path):
     path = tmp_path / "a.webp"
     Image.fromarray(trees.rgb(0)).save(path, exif=b"Exif\0\0G\xbc\xc4\0\0\xfe\xde\x13")
-    with pytest.raises(DataError, match="a.webp: not a readable image"):
-        read_image(path)
-    assert read_image(path, upright=False).shape == (4, 6, 3)
+    assert read_image(path).shape == read_image(path, upright=False).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_turned_as_pillow_does(suffix, orientation, tmp_path):
+    stored, path = np.random.default_rng(0).integers(0, 256, (5, 7, 3)).astype(np.uint8), tmp_path / f"x.{suffix}"
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(path, exif=exif)
+    with Image.open(path) as picture:
+        assert np.array_equal(read_image(path), np.array(ImageOps.exif_transpose(picture)))
+    assert np.array_equal(read_image(path, upright=False), stored)
+    header = read_header(path)
+    assert (header.size, header.orientation) == ((5, 7), orientation)
+    assert header.upright_size == read_image(path).shape[:2]
 
 
 def test_training_reads_pixels_as_they_are_stored(tmp_path):
@@ -63,7 +161,7 @@ def test_decoders_agree(fast, tmp_path, monkeypatch):
     if fast:
         pytest.importorskip("pyspng")
     else:
-        monkeypatch.setattr(reading, "pyspng", None)
+        monkeypatch.setattr(decoding, "pyspng", None)
     rng = np.random.default_rng(0)
     color, gray = rng.integers(0, 256, (33, 47, 3)).astype(np.uint8), rng.integers(0, 256, (33, 47)).astype(np.uint8)
     for name, options in (("plain", {}), ("key", {"transparency": 3}), ("gamma", {"gamma": 0.45})):
@@ -81,13 +179,17 @@ def test_decoders_agree(fast, tmp_path, monkeypatch):
 
 
 def test_colour_labels_are_refused_and_palette_labels_give_indices(tmp_path):
-    with pytest.raises(DataError, match="color.png.*RGB.*save ids"):
-        read_label(trees.save(tmp_path / "color.png", trees.rgb(1)))
+    colors = trees.rgb(1)
+    colors[1, 2, 0] = 9
+    with pytest.raises(DataError, match="color.png: a label of colours, such as 9, 1, 1 at x 2, y 1.*save ids"):
+        read_label(trees.save(tmp_path / "color.png", colors))
+    assert np.array_equal(read_color_label(tmp_path / "color.png"), colors)
     picture = Image.fromarray(trees.gray(5)).convert("P")
     picture.putpalette([9, 9, 9] * 256)
     picture.putdata([5] * 24)
     picture.save(tmp_path / "palette.png")
     assert read_label(tmp_path / "palette.png").tolist() == trees.gray(5).tolist()
+    assert read_color_label(tmp_path / "palette.png").tolist() == trees.rgb(9).tolist()
 
 
 @pytest.mark.parametrize("reader", [read_image, read_label])
