@@ -1,32 +1,20 @@
-"""Bytes of image files -> pixels: what is safe to open, which decoder reads it, what its header says."""
+"""Image files: what is safe to open, what a header says, how stored pixels are turned upright."""
 
 import io
 import stat
-import struct
 import warnings
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from utils.errors import DataError
 
-try:
-    import pyspng  # optional: only faster
-except ImportError:
-    pyspng = None
-
 MAX_PIXELS = 2**27  # refuses decompression bombs before anything is decoded
 MAX_BYTES = 2**30
 # Pillow's others include some that start programs (Ghostscript)
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF")
-
-PNG_HEADER = struct.Struct(">8s4x4sIIBB")  # signature, name of the first chunk, width, height, bits, kind of colour
-PNG_GRAY, PNG_RGB = 0, 2
-PNG_TURNED = (b"eXIf", b"Raw profile type exif", b"Orientation")  # where a PNG says how the camera was held
 TIFF_BITS, ORIENTATION = 258, 0x0112
 UPRIGHT = 1
 SINGLE_DEEP = ("I;16", "I;16L", "I;16B", "I", "F")  # Pillow's modes of one channel with more than 8 bits
@@ -40,7 +28,7 @@ class Header:
         size: (height, width) of the stored pixels.
         mode: Pillow's mode; with `;16` added for colours of 16 bits, which Pillow would cut to 8.
         orientation: EXIF's, 1 to 8; 1 is upright, and what a damaged EXIF counts as.
-        largest: The largest value that the file's format gives its pixels, where they have more than 8 bits and it does.
+        largest: The largest value of deep pixels, where the file or its format says it.
     """
 
     size: tuple[int, int]
@@ -136,55 +124,6 @@ def _check_file(path: Path) -> None:
 
 def _unreadable(path: Path, error: OSError) -> DataError:
     return DataError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
-
-
-def is_png(data: bytes, color: int) -> bool:
-    """True for a PNG of 8 bits and this kind of colour that is not too large: what all decoders decode alike."""
-    if len(data) < PNG_HEADER.size:
-        return False
-    signature, name, width, height, bits, kind = PNG_HEADER.unpack_from(data)
-    known = signature == b"\x89PNG\r\n\x1a\n" and name == b"IHDR" and (bits, kind) == (8, color)
-    return known and 0 < width * height <= MAX_PIXELS
-
-
-def may_be_turned(data: bytes) -> bool:
-    """False for a PNG that doesn't say how the camera was held, before its pixels."""
-    head = data[: data.find(b"IDAT")]
-    return any(mark in head for mark in PNG_TURNED)
-
-
-def decode_png(data: bytes, path: Path, mode: int) -> np.ndarray:
-    """By pyspng if it is installed (half of Pillow's time), else by OpenCV (four fifths); a PNG's pixels are the same.
-
-    JPEGs stay with Pillow: OpenCV fills the rest of a truncated one without a word.
-    """
-    _check_png(data, path)
-    try:
-        if pyspng is not None:
-            return pyspng.load(data)
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
-    except (RuntimeError, ValueError, cv2.error) as error:
-        reason = " ".join(str(error).split())
-        raise DataError(f"{path}: not a readable image ({reason}); replace the file") from error
-    if pixels is None:
-        raise DataError(f"{path}: not a readable image (the PNG is damaged); replace the file")
-    return pixels
-
-
-def _check_png(data: bytes, path: Path) -> None:
-    """Raises `DataError` if the PNG's end is missing or a chunk that matters is damaged: not all decoders look."""
-    start, name = 8, b""
-    while name != b"IEND":
-        length, name = struct.unpack_from(">I4s", data, start) if start + 8 <= len(data) else (len(data), b"")
-        end = start + 8 + length
-        if end + 4 > len(data):
-            raise DataError(
-                f"{path}: not a readable image (the PNG is truncated, its end is missing); replace the file"
-            )
-        critical = name[:1].isupper()
-        if critical and zlib.crc32(data[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-            raise DataError(f"{path}: not a readable image (the PNG is damaged, a checksum fails); replace the file")
-        start = end + 4
 
 
 def decode_picture(data: bytes, path: Path) -> tuple[Image.Image, Header]:

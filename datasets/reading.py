@@ -10,20 +10,16 @@ from PIL import Image
 from datasets.decoding import (
     FORMATS,
     MAX_PIXELS,
-    PNG_GRAY,
-    PNG_RGB,
     UPRIGHT,
     Header,
     decode_picture,
-    decode_png,
-    is_png,
-    may_be_turned,
     read_bytes,
     read_header,
     turn,
     turn_back,
 )
 from datasets.deep import deep_values, to_8_bits, value_range
+from datasets.png import PNG_GRAY, PNG_RGB, decode_png, is_png, may_be_turned
 from utils.errors import DataError
 
 __all__ = ["FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "image_size", "read_color_label", "read_image", "read_label"]

@@ -25,7 +25,7 @@ from datasets.cache import open_cache
 from datasets.cityscapes import CLASSES
 from datasets.dataset import TrainingDataset, sample_rng
 from datasets.loader import collate
-from datasets.decoding import pyspng
+from datasets.png import pyspng
 from datasets.sampling.class_uniform import CropSample, tile_centroids
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from reference.transforms import augment_plain, load_plain

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from datasets import decoding
+from datasets import png
 from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.decoding import read_header
 from datasets.reading import image_size, read_color_label, read_image, read_label
@@ -161,7 +161,7 @@ def test_decoders_agree(fast, tmp_path, monkeypatch):
     if fast:
         pytest.importorskip("pyspng")
     else:
-        monkeypatch.setattr(decoding, "pyspng", None)
+        monkeypatch.setattr(png, "pyspng", None)
     rng = np.random.default_rng(0)
     color, gray = rng.integers(0, 256, (33, 47, 3)).astype(np.uint8), rng.integers(0, 256, (33, 47)).astype(np.uint8)
     for name, options in (("plain", {}), ("key", {"transparency": 3}), ("gamma", {"gamma": 0.45})):
