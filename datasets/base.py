@@ -1,7 +1,7 @@
 """What a data set is: a table of classes, and splits that load images and labels by index."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,8 @@ import cv2
 import numpy as np
 
 from datasets.file_table import FileItem, FileTable
-from datasets.reading import read_image, read_label
+from datasets.pixel_rules import PixelRules
+from datasets.reading import read_label
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
 
@@ -142,6 +143,10 @@ class Split:
         """RGB image (H,W,3) uint8. Raises `DataError` if it can't be read."""
         raise DataError(f"data set {self.dataset} has no image loader")
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        """(height, width) of what `load_image` gives. Raises `DataError` if it can't be read."""
+        return self.load_image(index).shape[:2]
+
     def load_label(self, index: int) -> np.ndarray:
         """Train ids (H,W) uint8, 255 where ignored. Raises `DataError` if the label is missing or wrong."""
         raise DataError(f"data set {self.dataset} has no label loader")
@@ -184,14 +189,25 @@ class FileSplit(Split):
         split: Name of the split.
         classes: The data set's classes.
         items: The samples, in a fixed order.
+
+    Attributes:
+        rules: How turned photos and those of more than 8 bits are read.
+        rules_from: Makes the split whose images decide that, such as `train`, so that all splits are read alike.
     """
+
+    rules_from: "Callable[[], FileSplit] | None" = None
 
     def __init__(self, dataset: str, split: str, classes: ClassTable, items: Iterable[FileItem]) -> None:
         self.dataset, self.split, self.classes, self.items = dataset, split, classes, FileTable.of(items)
         self.names, self.has_labels = self.items.names, self.items.has_labels
+        self.rules = PixelRules(self)
 
     def load_image(self, index: int) -> np.ndarray:
-        return read_image(self.items[index].image, upright=False)  # labels follow the stored pixels
+        return self.rules.read(index)
+
+    def image_size(self, index: int) -> tuple[int, int]:
+        """From the headers alone."""
+        return self.rules.size(index)
 
     def submission_name(self, index: int) -> str:
         """Servers ask for the image's own name."""

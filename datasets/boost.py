@@ -58,6 +58,10 @@ class BoostedSplit(Split):
         part, index = self._locate(index)
         return part.load_image(index)
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        part, index = self._locate(index)
+        return part.image_size(index)
+
     def load_label(self, index: int) -> np.ndarray:
         part, index = self._locate(index)
         return part.load_label(index)

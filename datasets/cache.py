@@ -14,14 +14,13 @@ from pathlib import Path
 from datasets.base import Split
 from datasets.dataset import load_pair
 from datasets.pixel_file import PixelFile, Sizes, file_length, fill
-from datasets.reading import image_size
 from utils.distributed import on_first_of_node
 from utils.errors import EnvironmentFault
 from utils.files import make_folder, sync_folder
 from utils.logging import get_logger
 from utils.threads import parallel_map
 
-VERSION = 1  # of what the pixels are; another one makes new files
+VERSION = 2  # of what the pixels are; another one makes new files
 SUFFIX = ".pixels"
 GIB = 2**30
 
@@ -120,12 +119,7 @@ def _fill(split: Split, handle: int, key: str, sizes: Sizes) -> None:
 
 def _sizes(split: Split) -> Sizes:
     """Sizes of all images, from the files' headers where samples are files."""
-    return list(parallel_map(partial(_size, split), range(len(split))))
-
-
-def _size(split: Split, index: int) -> tuple[int, int]:
-    files = split.files(index)
-    return image_size(files[0]) if files else split.load_image(index).shape[:2]
+    return list(parallel_map(split.image_size, range(len(split))))
 
 
 def _check(split: Split, sizes: Sizes, key: str, place: str, free: int, kind: str) -> None:

@@ -91,8 +91,10 @@ def load_pair(split: Split, index: int) -> tuple[np.ndarray, np.ndarray]:
     image, label = split.load_image(index), split.load_label(index)
     (height, width), (label_height, label_width) = image.shape[:2], label.shape
     if (height, width) != (label_height, label_width):
+        turned = (height, width) == (label_width, label_height)
+        remedy = "turn one of them by 90 degrees" if turned else "take the label that was drawn on this image"
         raise DataError(
             f"{split.describe(index)}: the label is {label_width}x{label_height} pixels, the image"
-            f" {width}x{height}; they must be of one size"
+            f" {width}x{height}; they must be of one size: {remedy}"
         )
     return image, label

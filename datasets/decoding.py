@@ -58,7 +58,7 @@ def read_header(path: Path) -> Header:
         with open(path, "rb") as file, open_picture(file, path) as picture:
             return header_of(picture)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def header_of(picture: Image.Image) -> Header:
@@ -108,7 +108,7 @@ def read_bytes(path: Path) -> bytes:
         _check_file(path)
         return Path(path).read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _check_file(path: Path) -> None:
@@ -122,7 +122,8 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path}: {status.st_size} bytes are more than {MAX_BYTES}; scale the image down")
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The `DataError` for a file that the system doesn't let us read."""
     return DataError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
 
 

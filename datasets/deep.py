@@ -1,17 +1,16 @@
 """Pixels of more than 8 bits -> 8 bits, by a range that is one for all images of a split.
 
 Cameras put 10, 12 or 14 bits into files of 16, and float images hold 0 to 1 or 0 to 255; few files say which. The
-range is then the smallest that holds the values, of one image or of several.
+range is then the smallest that holds the values: of one image, or of several that decide for all.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from datasets.decoding import SINGLE_DEEP, Header, decode_picture, read_bytes, turn_back
+from datasets.decoding import SINGLE_DEEP, decode_picture, read_bytes
 from utils.errors import DataError
 
 INTEGER_RANGES = (255, 1023, 4095, 16383, 65535)  # 8, 10, 12, 14 and 16 bits
@@ -37,24 +36,22 @@ def deep_values(data: bytes, picture: Image.Image, path: Path) -> np.ndarray:
     return values[..., ::-1]  # OpenCV has BGR
 
 
-def read_stored(path: Path) -> tuple[np.ndarray, Header]:
-    """Values of a deep image file as they are stored, and its header. Raises `DataError` if it can't be read."""
+def file_range(path: Path) -> int:
+    """The range of a deep image file: what it says, else that of its values. Raises `DataError` if it has none."""
     data = read_bytes(path)
     picture, header = decode_picture(data, path)
-    values = deep_values(data, picture, path)
-    return (turn_back(values, header.orientation) if picture.format == "TIFF" else values), header
+    return header.largest or value_range(deep_values(data, picture, path), path)
 
 
-def value_range(values: Iterable[np.ndarray], path: Path) -> int:
+def value_range(values: np.ndarray, path: Path) -> int:
     """The largest value of the smallest range that holds all values, integers or floats.
 
     Raises:
         DataError: A value is negative, not finite or larger than any range; the message names `path`.
     """
-    arrays = list(values)
-    is_float = any(array.dtype.kind == "f" for array in arrays)
+    is_float = values.dtype.kind == "f"
     ranges = FLOAT_RANGES if is_float else INTEGER_RANGES
-    low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+    low, high = float(values.min()), float(values.max())
     slack = OUTSIDE if is_float else 0
     if not (low >= -slack * ranges[0] and high <= ranges[-1]):  # not finite: no comparison holds
         allowed = "0 to 1 or 0 to 255" if is_float else "0 to 65535"
@@ -71,7 +68,7 @@ def to_8_bits(values: np.ndarray, top: int, path: Path) -> np.ndarray:
     Raises:
         DataError: Too many are outside, or one isn't finite.
     """
-    value_range([values], path)
+    value_range(values, path)
     outside = np.count_nonzero(values > top * (1 + OUTSIDE)) / values.size
     if outside > OUTSIDE:
         raise DataError(

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from datasets.base import FileSplit, Split
-from datasets.reading import FORMATS
+from datasets.decoding import header_of, open_picture, read_header, unreadable
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
 from utils.files import file_sha256
 
-ORIENTATION = 0x0112  # EXIF's tag
-UPRIGHT = 1
 EDGE = 2**16  # bytes of an image file's start and end
 
 
@@ -46,25 +43,22 @@ def _look_at_image(split: Split, index: int, files: Sequence[Path], row: dict) -
             edges += file.read(EDGE)
             row["image_digest"] = _number(hashlib.sha256(b"%d " % size + edges).hexdigest())
             file.seek(0)
-            with Image.open(file, formats=FORMATS) as picture:
-                row["image_size"], row["image_mode"] = (picture.height, picture.width), picture.mode
-                # to look for the tag in a PNG that hasn't one, Pillow would decode all of it
-                if picture.format != "PNG" or b"eXIf" in edges:
-                    tag = picture.getexif().get(ORIENTATION)
-                    row["orientation"] = tag if tag in range(1, 9) else UPRIGHT
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        raise _unreadable(path, error) from error
+            with open_picture(file, path) as picture:
+                header = header_of(picture)
+            row["image_size"], row["image_mode"], row["orientation"] = header.size, header.mode, header.orientation
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def _look_at_label(split: Split, index: int, files: Sequence[Path], row: dict) -> None:
     """The file, then what it decodes to: original ids, their pixels, and (height, width)."""
     for path in files[1:]:
+        header = read_header(path)
+        row["label_size"], row["label_mode"] = header.size, header.mode
         try:
             row["label_digest"] = _number(file_sha256(path))
-            with Image.open(path, formats=FORMATS) as picture:
-                row["label_size"], row["label_mode"] = (picture.height, picture.width), picture.mode
-        except Exception as error:
-            raise _unreadable(path, error) from error
+        except OSError as error:
+            raise unreadable(path, error) from error
     if not split.has_labels:
         return
     if isinstance(split, FileSplit):
@@ -76,10 +70,6 @@ def _look_at_label(split: Split, index: int, files: Sequence[Path], row: dict) -
     counts = np.bincount(label.ravel(), minlength=256)
     found = np.flatnonzero(counts)
     row["ids"], row["pixels"], row["label_size"] = names[found], counts[found], label.shape
-
-
-def _unreadable(path: Path, error: Exception) -> DataError:
-    return DataError(f"{path}: not a readable image ({error or type(error).__name__}); replace the file")
 
 
 def _number(digest: str) -> int:

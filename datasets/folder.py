@@ -5,6 +5,7 @@ Example of `classes.json`; `color` and `ignore` may be left out:
 """
 
 import hashlib
+from functools import partial
 from pathlib import Path
 
 from datasets.base import ClassTable, FileSplit
@@ -67,7 +68,10 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
             items += folder_items(root, images, masks, EXPECTED, on_unpaired, nested=True)
     else:
         items = _pool_items(root, split, on_unpaired)
-    return FileSplit("folder", split, classes, check_unique(items))
+    built = FileSplit("folder", split, classes, check_unique(items))
+    if split in ("val", "test"):
+        built.rules_from = partial(build_split, root, "train")
+    return built
 
 
 def load_classes(path: Path) -> ClassTable:

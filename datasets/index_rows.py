@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from datasets.file_contents import UPRIGHT
+from datasets.decoding import UPRIGHT
 
 PER_SAMPLE = ("read", "image_sizes", "orientations", "label_sizes", "digests")  # arrays with a row a sample
 

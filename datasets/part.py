@@ -25,6 +25,9 @@ class SubsetSplit(Split):
     def load_image(self, index: int) -> np.ndarray:
         return self.whole.load_image(self.indices[index])
 
+    def image_size(self, index: int) -> tuple[int, int]:
+        return self.whole.image_size(self.indices[index])
+
     def load_label(self, index: int) -> np.ndarray:
         return self.whole.load_label(self.indices[index])
 

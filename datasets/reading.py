@@ -63,7 +63,7 @@ def _deep_pixels(
     data: bytes, picture: Image.Image, header: Header, path: Path, largest: Callable[[Header], int | None] | None
 ) -> np.ndarray:
     values = deep_values(data, picture, path)
-    top = header.largest or (largest(header) if largest else None) or value_range([values], path)
+    top = header.largest or (largest(header) if largest else None) or value_range(values, path)
     pixels = to_8_bits(values, top, path)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
 

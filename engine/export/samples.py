@@ -9,7 +9,7 @@ import numpy as np
 import datasets
 from datasets.base import ClassTable, FileItem, FileSplit, Split
 from datasets.part import SubsetSplit
-from datasets.reading import IMAGE_SUFFIXES, read_image
+from datasets.reading import IMAGE_SUFFIXES
 from engine.checkpoint.loading import check_classes
 from engine.export.options import ExportOptions
 from utils.errors import DataError
@@ -17,22 +17,14 @@ from utils.errors import DataError
 Pair = tuple[np.ndarray, np.ndarray | None]  # RGB (H,W,3) uint8, and train ids (H,W) uint8 or None
 
 
-class PhotoSplit(FileSplit):
-    """Images without labels, upright as the demo reads them."""
-
-    def load_image(self, index: int) -> np.ndarray:
-        """RGB image (H,W,3) uint8. Raises `DataError` if it can't be read."""
-        return read_image(self.items[index].image)
-
-
 def calibration_images(options: ExportOptions, classes: dict) -> Split:
-    """Evenly spaced images of the `--calibration` folder. Raises `DataError` if it holds none."""
+    """Evenly spaced images of the `--calibration` folder, as the demo reads them. Raises `DataError` without any."""
     folder = Path(options.calibration)
     paths = sorted(path for path in folder.glob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:
         raise DataError(f"{folder}: no such folder, or no images in it; check --calibration")
     items = [FileItem(path.name, path, None) for path in paths]
-    return evenly(PhotoSplit("calibration", "images", ClassTable.from_dict(classes), items), options.num_images)
+    return evenly(FileSplit("calibration", "images", ClassTable.from_dict(classes), items), options.num_images)
 
 
 def compared_images(options: ExportOptions, classes: dict) -> Split:

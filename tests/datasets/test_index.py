@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import camvid, file_contents, index_file
+from datasets import camvid, decoding, file_contents, index_file
 from datasets.boost import BoostedSplit
 from datasets.index import build_index, data_digest, labels_digest, open_index, sample_keys
 from datasets.part import SubsetSplit
@@ -197,7 +197,7 @@ def test_a_png_without_a_rotation_isn_t_decoded_for_it(root, monkeypatch):
 @pytest.mark.parametrize(("tag", "orientation"), [(6, 6), (0, 1), (700, 1)])
 def test_a_rotation_is_read_and_a_wrong_one_is_none(tag, orientation, root):
     split, exif = camvid.build_split(root, "train"), Image.Exif()
-    exif[file_contents.ORIENTATION] = tag
+    exif[decoding.ORIENTATION] = tag
     Image.fromarray(trees.rgb(1)).save(split.items[2].image, exif=exif)
     index = build_index(split)
     assert index.orientations.tolist() == [1, 1, orientation, 1, 1] and not index.faults

@@ -39,8 +39,8 @@ def test_each_fault_names_its_file(tmp_path):
     image.write_bytes(good_image)
     for array, kind, word in [
         (trees.gray(99), "ids", "id 99 (24 pixels)"),
-        (trees.rgb(1), "label", "RGB"),
-        (np.zeros((4, 6), np.uint16), "label", "16"),
+        (trees.rgb(1) * np.array([1, 2, 3], np.uint8), "label", "1, 2, 3"),
+        (np.full((4, 6), 999, np.uint16), "label", "999"),
         (trees.gray(0, 8, 6), "size", "6x8"),
     ]:
         trees.save(label, array)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from datasets import png
-from datasets.base import ClassTable, FileItem, FileSplit
+from datasets.base import ClassTable
 from datasets.decoding import read_header
 from datasets.reading import image_size, read_color_label, read_image, read_label
 from tests.datasets import trees
@@ -144,16 +144,6 @@ def test_every_orientation_is_turned_as_pillow_does(suffix, orientation, tmp_pat
     header = read_header(path)
     assert (header.size, header.orientation) == ((5, 7), orientation)
     assert header.upright_size == read_image(path).shape[:2]
-
-
-def test_training_reads_pixels_as_they_are_stored(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 8
-    path = tmp_path / "images" / "a.jpg"
-    path.parent.mkdir()
-    Image.fromarray(trees.rgb(0)).save(path, exif=exif)
-    split = FileSplit("d", "train", ClassTable(("a",), ((1, 2, 3),), (0,), {0: 0}), [FileItem("a", path, None)])
-    assert split.load_image(0).shape == (4, 6, 3)
 
 
 @pytest.mark.parametrize("fast", [True, False])

@@ -1,0 +1,57 @@
+"""How are turned photos and images of more than 8 bits read?"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from datasets.base import FileSplit, Split
+from datasets.checks.findings import Finding, many
+from datasets.decoding import SINGLE_DEEP, UPRIGHT
+from datasets.index import SplitIndex
+from datasets.orientation import labels_are_upright
+
+READ = {True: "turned upright", False: "read as they are stored"}
+
+
+def check_pixels(split: Split, index: SplitIndex) -> Iterator[Finding]:
+    """One finding for each rule that this split's images need; files are looked at only where one does."""
+    if isinstance(split, FileSplit):
+        yield from _check_turned(split, index)
+        yield from _check_deep(split, index)
+
+
+def _check_turned(split: FileSplit, index: SplitIndex) -> Iterator[Finding]:
+    told = [
+        labels_are_upright(
+            tuple(index.image_sizes[i].tolist()), tuple(index.label_sizes[i].tolist()), int(index.orientations[i])
+        )
+        for i in np.flatnonzero(index.orientations != UPRIGHT).tolist()
+    ]
+    for upright in (True, False):
+        if count := told.count(upright):
+            what = f"{split.split}: {many(count, 'photo')} with an EXIF orientation {READ[upright]}"
+            yield Finding("note", f"{what}, as the sizes of the labels say")
+    if count := told.count(None):
+        rule = split.rules.turn_rule
+        what = f"{split.split}: {many(count, 'photo')} with an EXIF orientation {READ[rule.upright]}: {rule.reason}"
+        if rule.is_known:
+            yield Finding("note", what)
+        else:
+            remedy = (
+                "look at some (scripts/show_samples.py); where labels and photos differ, save the photos upright and"
+                " without EXIF (mogrify -auto-orient *.jpg)"
+            )
+            yield Finding("warning", what, remedy=remedy)
+
+
+def _check_deep(split: FileSplit, index: SplitIndex) -> Iterator[Finding]:
+    floats = sum(mode == "F" for mode in index.image_modes)
+    integers = sum(mode in SINGLE_DEEP or mode.endswith(";16") for mode in index.image_modes) - floats
+    if floats and split.rules.float_range:
+        largest = split.rules.float_range
+        scaled = "multiplied by 255" if largest == 1 else "rounded"
+        yield Finding("note", f"{split.split}: {many(floats, 'float image')} of 0 to {largest}, {scaled}")
+    if integers and split.rules.integer_range:
+        largest = split.rules.integer_range
+        what = f"{split.split}: {many(integers, 'image')} of more than 8 bits, scaled so that {largest} becomes 255"
+        yield Finding("note", f"{what}: the smallest range ({largest.bit_length()} bits) that holds their values")
