@@ -89,7 +89,8 @@ def tile_centroids(label: np.ndarray, tile: int) -> list[tuple[int, int, int]]:
             window = np.ascontiguousarray(label[top : top + tile, left : left + tile])
             counts = cv2.calcHist([window], [0], None, [256], [0, 256]).ravel()
             for class_id in np.flatnonzero(counts[:IGNORE_LABEL]).tolist():
-                moments = cv2.moments(cv2.compare(window, class_id, cv2.CMP_EQ), binaryImage=True)
+                # not cv2.compare, which takes the number for an array where the window is one pixel
+                moments = cv2.moments((window == class_id).view(np.uint8), binaryImage=True)
                 x, y = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
                 found.append((class_id, left + int(x), top + int(y)))
     return found
