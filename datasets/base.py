@@ -117,6 +117,7 @@ class Split:
         has_labels: False for a test split whose labels are not published.
         submission_size: (height, width) that a benchmark server asks for; None: each image's own.
         submission_count: Images that it asks for; None: those that are there.
+        notes: How the split came about, where that isn't plain, a sentence each; trainer and doctor say them.
     """
 
     dataset: str
@@ -126,6 +127,7 @@ class Split:
     has_labels: bool = True
     submission_size: tuple[int, int] | None = None
     submission_count: int | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)

@@ -41,7 +41,7 @@ class BoostedSplit(Split):
         self.fine, self.coarse, self.boosted = fine, coarse, tuple(boosted)
         self.dataset, self.split, self.classes = fine.dataset, fine.split, fine.classes
         self.names = fine.names + coarse.names
-        self.has_labels = fine.has_labels
+        self.has_labels, self.notes = fine.has_labels, fine.notes
 
     @property
     def epoch_length(self) -> int:
