@@ -117,10 +117,12 @@ class PixelRules:
     @cached_property
     def _own_turn_rule(self) -> TurnRule | None:
         """What this split's labels tell; None without turned photos that have a label."""
+        if not self.split.has_labels:
+            return None
         turned = {
             index: _told_by_sizes(item, header)
             for index, (item, header) in self._headers.items()
-            if item.label is not None and header.orientation != UPRIGHT
+            if header.orientation != UPRIGHT
         }
         if not turned:
             return None

@@ -20,13 +20,24 @@ def check_pixels(split: Split, index: SplitIndex) -> Iterator[Finding]:
         yield from _check_deep(split, index)
 
 
+def read_sizes(split: Split, index: SplitIndex) -> np.ndarray:
+    """(height, width) of the images as they are read, int32 (N,2): turned where the split's photos are."""
+    sizes = index.image_sizes.copy()
+    if isinstance(split, FileSplit):
+        for i in np.flatnonzero(index.orientations >= 5).tolist():
+            told = _told_by_sizes(index, i)
+            if split.rules.turn_rule.upright if told is None else told:
+                sizes[i] = sizes[i, ::-1].copy()
+    return sizes
+
+
+def _told_by_sizes(index: SplitIndex, i: int) -> bool | None:
+    image, label = tuple(index.image_sizes[i].tolist()), tuple(index.label_sizes[i].tolist())
+    return labels_are_upright(image, label, int(index.orientations[i]))
+
+
 def _check_turned(split: FileSplit, index: SplitIndex) -> Iterator[Finding]:
-    told = [
-        labels_are_upright(
-            tuple(index.image_sizes[i].tolist()), tuple(index.label_sizes[i].tolist()), int(index.orientations[i])
-        )
-        for i in np.flatnonzero(index.orientations != UPRIGHT).tolist()
-    ]
+    told = [_told_by_sizes(index, i) for i in np.flatnonzero(index.orientations != UPRIGHT).tolist()]
     for upright in (True, False):
         if count := told.count(upright):
             what = f"{split.split}: {many(count, 'photo')} with an EXIF orientation {READ[upright]}"

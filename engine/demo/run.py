@@ -1,13 +1,13 @@
 """Segment image and video files and draw the result; a file that can't be used is reported, not fatal."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from datasets.reading import read_image
+from datasets.base import FileItem, FileSplit
 from engine.demo.drawing import Drawing
 from engine.demo.options import DemoOptions
 from engine.demo.sources import Source
@@ -55,7 +55,7 @@ class Demo:
     def _draw_images(self, sources: list[Source]) -> Iterator[str]:
         """Yields a line for each image that is skipped; the next is read and the last written meanwhile."""
         with BackgroundWriter() as write_behind:
-            for source, image in Progress(read_ahead(_load(sources)), "demo", bool(sources), total=len(sources)):
+            for source, image in Progress(read_ahead(self._load(sources)), "demo", bool(sources), total=len(sources)):
                 try:
                     if isinstance(image, DataError):
                         raise image
@@ -65,22 +65,23 @@ class Demo:
                     continue
                 write_behind(self._write_image, source.name, image, labels)
 
+    def _load(self, sources: list[Source]) -> Iterator[tuple[Source, np.ndarray | DataError]]:
+        items = [FileItem(source.name, Path(source.path), None) for source in sources]
+        photos = FileSplit("demo", "images", self.drawing.classes, items)  # one range for images of more than 8 bits
+        for index, source in enumerate(sources):
+            try:
+                if not os.path.isfile(source.path):  # reading from a pipe would wait for ever
+                    raise DataError(f"{source.path}: not a file (a folder, a link to nothing, a device)")
+                yield source, photos.load_image(index)
+            except DataError as error:
+                yield source, error
+
     def _write_image(self, name: str, image: np.ndarray, labels: np.ndarray) -> None:
         folder = Path(self.options.save_dir)
         save_png(folder / f"color_mask_{name}.png", self.drawing.classes.colorize(labels))
         save_png(folder / f"overlay_{name}.png", self.drawing.overlay(image, labels))
         if self.options.label_ids:
             save_png(folder / f"label_ids_{name}.png", self.drawing.classes.to_label_ids(labels))
-
-
-def _load(sources: Iterable[Source]) -> Iterator[tuple[Source, np.ndarray | DataError]]:
-    for source in sources:
-        try:
-            if not os.path.isfile(source.path):  # reading from a pipe would wait for ever
-                raise DataError(f"{source.path}: not a file (a folder, a link to nothing, a device)")
-            yield source, read_image(source.path)
-        except DataError as error:
-            yield source, error
 
 
 def _skipped(source: Source, error: DataError) -> str:

@@ -11,7 +11,7 @@ from PIL import Image
 from datasets import camvid
 from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.cache import open_cache
-from datasets.checks.pixels import check_pixels
+from datasets.checks.pixels import check_pixels, read_sizes
 from datasets.dataset import load_pair
 from datasets.decoding import turn_back
 from datasets.index import build_index
@@ -61,6 +61,7 @@ def test_photos_are_read_as_their_labels_are_turned(orientation, size, upright, 
     assert all(agrees(split, index) for index in range(4))
     assert [split.image_size(index) for index in range(4)] == [split.load_label(index).shape for index in range(4)]
     assert [severity for severity, _ in findings(split)] == ["note"] * (orientation > 1)
+    assert read_sizes(split, build_index(split)).tolist() == [list(split.image_size(index)) for index in range(4)]
 
 
 def test_sizes_decide_for_the_others(tmp_path):
