@@ -132,7 +132,7 @@ class PixelRules:
         unknown = [index for index, answer in turned.items() if answer is None]
         fits = [fit for index in _spread(unknown, MAX_COMPARED) if (fit := self._fit(index)) is not None]
         upright = is_clear(fits)
-        reason = f"the labels' borders, compared with the edges of {len(fits)} of these images, "
+        reason = f"the labels' borders, compared with the edges of {len(fits)} such photos, "
         if upright is None:
             return TurnRule(False, False, f"{reason}tell nothing")
         return TurnRule(upright, True, f"{reason}say so")

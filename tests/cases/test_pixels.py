@@ -42,8 +42,13 @@ def deep(pixels: np.ndarray, largest: int) -> np.ndarray:
     return ((pixels.astype(np.int64) * largest + 254) // 255).astype(np.uint16)
 
 
-@pytest.mark.parametrize("orientation", [6, *(pytest.param(o, marks=pytest.mark.slow) for o in (2, 3, 4, 5, 7, 8))])
-@pytest.mark.parametrize("size", [(96, 128), pytest.param((96, 96), marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("orientation", "size"),
+    [
+        (6, (96, 128)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in ((3, (96, 128)), (8, (96, 128)), (6, (96, 96)))),
+    ],
+)
 def test_photos_with_an_exif_orientation_train_as_upright_ones(orientation, size, tmp_path, programs):
     plain = make(tmp_path / "plain", size=size)
     photos = make(tmp_path / "photos", size=size, save_image=turned(orientation))
@@ -76,10 +81,7 @@ def test_photos_of_several_orientations_are_validated_and_cached(tmp_path, progr
     ("height", "width", "tile"),
     [
         (97, 97, 96),
-        *(
-            pytest.param(*sizes, marks=pytest.mark.slow)
-            for sizes in ((1025, 1025, 1024), (65, 129, 64), (33, 96, 32), (100, 34, 33))
-        ),
+        *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((65, 129, 64), (33, 96, 32), (100, 34, 33))),
     ],
 )
 def test_sides_of_one_more_than_a_multiple_of_the_tile(height, width, tile, tmp_path, programs):
@@ -103,8 +105,6 @@ FORMS = {
     "float 0..255": (".tif", lambda a: gray(a).astype(np.float32)),
     "12 bits": (".png", lambda a: deep(gray(a), 4095)),
     "14 bits": (".tif", lambda a: deep(gray(a), 16383)),
-    "16 bits": (".png", lambda a: deep(gray(a), 65535)),
-    "8 of 16 bits": (".png", lambda a: gray(a).astype(np.uint16)),
 }
 
 
@@ -117,8 +117,7 @@ def test_deep_grey_images_train_as_those_of_8_bits(form, tmp_path, programs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".png", ".tif"])
-@pytest.mark.parametrize("largest", [4095, 65535])
+@pytest.mark.parametrize(("largest", "suffix"), [(4095, ".png"), (65535, ".tif")])
 def test_deep_colours_train_as_those_of_8_bits(largest, suffix, tmp_path, programs):
     def save_deep(pixels: np.ndarray, path: Path) -> None:
         cv2.imwrite(str(path), deep(pixels, largest)[..., ::-1])
@@ -145,9 +144,7 @@ def test_values_that_are_no_picture_end_the_run_with_their_file(pixels, words, t
 MASKS = {
     "grey + alpha": lambda a: Image.merge("LA", [Image.fromarray(a), Image.new("L", a.shape[::-1], 255)]),
     "R=G=B": lambda a: Image.fromarray(a).convert("RGB"),
-    "R=G=B + alpha": lambda a: Image.fromarray(a).convert("RGBA"),
     "16 bits": lambda a: Image.fromarray(a.astype(np.uint16)),
-    "palette": lambda a: Image.fromarray(a).convert("P"),
 }
 
 

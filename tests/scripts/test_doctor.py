@@ -54,8 +54,8 @@ DAMAGES = {
     "masks/train/004.png": cut,
     "masks/train/005.png": lambda path: trees.save(path, trees.gray(77, 48, 64)),
     "masks/val/000.png": lambda path: trees.save(path, trees.gray(1, 40, 64)),
-    "masks/train/006.png": lambda path: trees.save(path, trees.rgb(1, 48, 64)),
-    "masks/train/007.png": lambda path: trees.save(path, np.ones((48, 64), np.uint16)),
+    "masks/train/006.png": lambda path: trees.save(path, trees.rgb(1, 48, 64) * np.array([1, 2, 3], np.uint8)),
+    "masks/train/007.png": lambda path: trees.save(path, np.full((48, 64), 999, np.uint16)),
     "masks/train/008.png": lambda path: path.unlink(),
     "images/train/009.png": lambda path: path.unlink(),
 }
