@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from engine.evaluation.score_files import COUNTS, load_per_image
-from scripts.compare import compare, load_pair
+from scripts.compare import compare
 from scripts.receipts.command import ROOT, parse_command
+from scripts.receipts.evaluations import load_pair
 from utils.errors import DataError, OptionError
 from utils.metrics.bootstrap import iou_intervals
 from utils.metrics.confusion import compute_metrics

@@ -25,11 +25,11 @@ def make_matrices(images: int, wrong: float, seed: int = 0) -> np.ndarray:
     return matrices
 
 
-def leave(folder: Path, matrices: np.ndarray, names=NAMES, split: str = "val", prefix: str = "n") -> Path:
+def leave(folder: Path, matrices: np.ndarray, names=NAMES, split: str = "val", prefix: str = "n", **protocol) -> Path:
     """What eval.py leaves, as far as it is read."""
     images = [ImageResult.from_matrix(i, f"{prefix}{i}", matrix, 0.0, {}) for i, matrix in enumerate(matrices)]
     write_per_image(folder, Evaluation(images, len(names)), names)
-    (folder / "metrics.json").write_text(json.dumps({"dataset": "camvid", "split": split}))
+    (folder / "metrics.json").write_text(json.dumps({"dataset": "camvid", "split": split, "protocol": protocol}))
     return folder
 
 
@@ -54,6 +54,34 @@ def test_a_clear_difference_is_marked(first, tmp_path, capsys):
 def test_no_difference_is_not_marked(first, tmp_path, capsys):
     assert compare.main([str(first), str(first)]) == 0
     assert "*" not in (text := capsys.readouterr().out) and "+0.0000 to +0.0000" in text
+
+
+def test_several_are_compared_with_the_first_and_their_protocols_named(first, tmp_path, capsys):
+    others = [leave(tmp_path / "b", make_matrices(20, 0.2), flip=True), leave(tmp_path / "c", make_matrices(20, 0.3))]
+    assert compare.main([str(first), *map(str, others), "--json", str(tmp_path / "c.json")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:3] == [f"A = {first}", f"B = {others[0]}", f"C = {others[1]}"]
+    assert lines[3].startswith("WARNING: the protocols differ") and lines[3].endswith("flip null, true, null")
+    assert lines[4].split() == ["IoU", "A", "B", "C"] and lines[5].split()[2].endswith("*")
+    assert lines[-2].split()[0] == "B" and lines[-2].endswith("*")
+    assert lines[-1].split()[0] == "C" and "+0.0000 to +0.0000" in lines[-1]
+    result = json.loads((tmp_path / "c.json").read_text())
+    assert result["protocol_differences"] == {"flip": [None, True, None]} and len(result["comparisons"]) == 2
+
+
+def test_a_run_stands_for_the_evaluation_in_its_folder(first, tmp_path, capfd):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "best.pth").touch()
+    fails(capfd, 3, compare.main, [first, run], "run: is a run without an evaluation", "eval.py --snapshot", "best.pth")
+    leave(run / "val", make_matrices(20, 0.2))
+    leave(run / "earlier" / "1", make_matrices(20, 0.5))
+    assert compare.main([str(first), str(run)]) == 0
+    assert f"B = {run / 'val'}" in capfd.readouterr().out
+    leave(run / "test", make_matrices(20, 0.2))
+    fails(capfd, 3, compare.main, [first, run], "several evaluations", str(run / "test"), str(run / "val"))
+    leave(run, make_matrices(20, 0.2))  # such as the quickstart's
+    assert compare.main([str(first), str(run)]) == 0
 
 
 @pytest.mark.parametrize(
