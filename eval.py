@@ -8,7 +8,7 @@ from pathlib import Path
 from config import EvalOptions, parse_eval
 from engine.evaluation.build import build_evaluation
 from engine.evaluation.run import EvaluationRun
-from engine.evaluation.score_files import archive_previous
+from engine.evaluation.score_files import SCORES, archive_previous
 from engine.evaluation.scoring import Evaluation
 from engine.report import ImageSampler, Report, write_report
 from utils import distributed
@@ -40,11 +40,11 @@ def run(argv: Sequence[str]) -> None:
 
 def archive_scores(options: EvalOptions) -> list[Path]:
     """Move scores and zip of an earlier evaluation away, so that none looks like this one's; returns where they are."""
-    moved = archive_previous(options.scores_folder)
+    names = {options.scores_folder: list(SCORES)}  # by folder: what lies in one is moved together
     if options.submission:
         zipped = Path(options.submission)
-        moved += archive_previous(zipped.parent, [zipped.name])
-    return moved
+        names.setdefault(zipped.parent, []).append(zipped.name)
+    return [place for folder, found in names.items() for place in archive_previous(folder, found)]
 
 
 def evaluate_snapshot(options: EvalOptions, process: Process) -> None:

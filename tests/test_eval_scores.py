@@ -222,8 +222,8 @@ def test_scores_that_are_not_finite_leave_nothing_but_earlier_ones(given, tmp_pa
     (out / "metrics.json").write_text("{}")
     argv = arguments((broken, given[1]), out, "--merge", merge, "--report", "--dump_images", "--flip")
     fails(capfd, 6, evaluation.main, argv, "scores of 000 are not finite")
-    assert [path.relative_to(out).as_posix() for path in out.rglob("*.*")] == ["earlier/metrics.json"]
-    assert (out / "earlier" / "metrics.json").read_text() == "{}"
+    assert [path.relative_to(out).as_posix() for path in out.rglob("*.*")] == ["earlier/1/metrics.json"]
+    assert (out / "earlier" / "1" / "metrics.json").read_text() == "{}"
 
 
 def test_the_error_stands_on_a_line_of_its_own(given, tmp_path):
@@ -238,8 +238,12 @@ def test_scores_of_an_earlier_run_are_put_aside(given, tmp_path, capfd):
     first, page = results(tmp_path), (tmp_path / "report.html").read_bytes()
     fails(capfd, 4, evaluation.main, [*arguments(given, tmp_path), "--snapshot", str(tmp_path / "none.pth")], "none")
     assert [path.name for path in tmp_path.iterdir()] == ["earlier"]
-    assert results(tmp_path / "earlier") == first
-    assert (tmp_path / "earlier" / "report.html").read_bytes() == page
+    assert results(tmp_path / "earlier" / "1") == first
+    assert (tmp_path / "earlier" / "1" / "report.html").read_bytes() == page
+    (tmp_path / "metrics.json").write_text("of a second one")  # every generation is kept
+    fails(capfd, 4, evaluation.main, [*arguments(given, tmp_path), "--snapshot", str(tmp_path / "none.pth")], "none")
+    assert (tmp_path / "earlier" / "2" / "metrics.json").read_text() == "of a second one"
+    assert results(tmp_path / "earlier" / "1") == first
 
 
 @pytest.mark.parametrize("kind", ["images", "masks", "pred"])

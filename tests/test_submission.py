@@ -15,6 +15,7 @@ import network
 from datasets.cityscapes import CLASSES
 from scripts import make_synthetic
 from tests.processes import launch
+from utils.files import file_sha256
 
 SCENES = 3
 
@@ -90,6 +91,11 @@ def test_two_processes_leave_the_zip_that_one_leaves(city, weights, tmp_path):
     assert one.read_bytes() == two.read_bytes()
     names = {path.name for path in city.glob("leftImg8bit/test/*/*.png")}
     assert set(zipfile.ZipFile(one).namelist()) == names
+    record = json.loads((tmp_path / "one" / "predictions.json").read_text())  # there are no scores that would say it
+    assert (record["dataset"], record["split"], record["num_images"]) == ("cityscapes", "test", SCENES)
+    assert record["snapshot_sha256"] == file_sha256(weights) and record["protocol"]["base_size"] == 128
+    assert record == json.loads((tmp_path / "two" / "predictions.json").read_text())
+    assert "--inference_mode whole --scales 1 --no_flip --base_size 128" in done.stdout
 
 
 def test_killed_run_goes_on(city, weights, tmp_path, capfd, monkeypatch):
@@ -126,13 +132,13 @@ def test_refused(city, weights, tmp_path, capfd):
     fails(3, "tannwald_000000_000019", "2048x1024", "--max_pixels 1000000", more=("--max_pixels", "1000000"))
     (tmp_path / "submission.zip").write_bytes(b"of an earlier run")
     fails(4, "none.pth", more=("--snapshot", str(tmp_path / "none.pth")))
-    assert (tmp_path / "earlier" / "submission.zip").read_bytes() == b"of an earlier run"
+    assert (tmp_path / "earlier" / "1" / "submission.zip").read_bytes() == b"of an earlier run"
     fails(3, "--data_root", more=("--data_root", str(tmp_path / "none")))
     (tmp_path / "submission.zip").write_bytes(b"of a later run")
     state = torch.load(weights, weights_only=True)
     state = {name: torch.zeros_like(value) for name, value in state.items()}
     torch.save(state, tmp_path / "zero.pth")  # scores that are equal everywhere
     fails(3, "3 constant", "3 all the same", more=("--snapshot", str(tmp_path / "zero.pth")))
-    assert (tmp_path / "earlier" / "submission.zip").read_bytes() == b"of a later run"
+    assert (tmp_path / "earlier" / "2" / "submission.zip").read_bytes() == b"of a later run"
     (tmp_path / "pred" / "old.png").touch()
     fails(3, "1 not of split test (old.png)")

@@ -39,6 +39,7 @@ def build_evaluation(options: EvalOptions, process: Process) -> EvaluationRun:
     settings["options"] = options.reproducibility_key()
     journal = EvaluationJournal(options.folder / "partial", settings, split, writer, options.part)
     finished = [image for image in journal.start(options.resume) if image.index in indices]
+    get_logger().info(f"{split.dataset} {split.split}, {len(indices)} images: {options.describe_protocol()}")
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(indices)} images are finished")
     dataset = EvaluationDataset(split, model.transform)

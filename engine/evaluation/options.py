@@ -77,6 +77,18 @@ class EvalOptions(PredictOptions):
         names = ("inference_mode", "scales", "flip", "merge", "base_size", "crop_size", "sliding_overlap", "amp")
         return {name: getattr(self, name) for name in (*names, "split_index", "split_count")}
 
+    def describe_protocol(self) -> str:
+        """The protocol as its flags, for the log."""
+        if self.exported:
+            return f"labels of whole images by {self.runs_on}"
+        mode = f"--inference_mode {self.inference_mode}"
+        if self.inference_mode == "sliding":
+            mode += f" --crop_size {self.crop_size or 'unset (the short side)'}"
+            mode += f" --sliding_overlap {self.sliding_overlap:.3g}"
+        scales, flip = ",".join(f"{scale:g}" for scale in self.scales), "--flip" if self.flip else "--no_flip"
+        size = self.base_size or "unset (the images' own)"
+        return f"{mode} --scales {scales} {flip} --base_size {size} --merge {self.merge} --amp {self.amp}"
+
     def reproducibility_key(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""
         free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}

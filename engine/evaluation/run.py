@@ -13,7 +13,7 @@ from engine.evaluation.measures import SegmentCounts, TrimapCounts
 from engine.evaluation.options import EvalOptions
 from engine.evaluation.per_image import ImageResult, PerImageMetric
 from engine.evaluation.prediction_files import PredictionWriter
-from engine.evaluation.score_files import METRICS, format_metrics, split_metrics, write_per_image
+from engine.evaluation.score_files import METRICS, PREDICTIONS, format_metrics, split_metrics, write_per_image
 from engine.evaluation.scoring import Evaluation, evaluate
 from engine.evaluation.submission import write_submission
 from engine.inference.build import LoadedModel
@@ -69,13 +69,12 @@ class EvaluationRun:
 
     def write_scores(self, evaluation: Evaluation) -> dict:
         """Write the files that hold the scores, and log them; returns what is in `metrics.json`."""
-        options, split, names, folder = self.options, self.split, self.split.classes.names, self.options.scores_folder
+        options, names, folder = self.options, self.split.classes.names, self.options.scores_folder
         result = split_metrics(evaluation, names, options.bootstrap)
         if options.boundary:
             f_score = BoundaryFScore(len(names), options.eval_thresholds).average(evaluation, names)
             result["boundary"] = {"f_score": f_score, "iou": BoundaryIou(len(names)).average(evaluation, names)}
-        result |= {"dataset": split.dataset, "split": split.split}
-        result |= {"snapshot_sha256": self.snapshot_sha256, "protocol": options.protocol()}
+        result |= self.record()
         write_per_image(folder, evaluation, names)
         write_json(folder / METRICS, result)
         for line in format_metrics(result):
@@ -83,11 +82,20 @@ class EvaluationRun:
         get_logger().info(f"{evaluation.num_images} images; scores are in {folder / METRICS}")
         return result
 
+    def record(self) -> dict:
+        """What was predicted, by which weights, and how."""
+        origin = {"dataset": self.split.dataset, "split": self.split.split, "snapshot_sha256": self.snapshot_sha256}
+        return origin | {"protocol": self.options.protocol()}
+
     def finish(self, evaluation: Evaluation) -> None:
-        """Say where the predictions are, write the submission, and forget what was kept to resume from."""
-        predictions = self.options.folder / "pred"
-        if self.writer is not None:
-            get_logger().info(f"{evaluation.num_images} images; predictions are in {predictions}")
+        """Leave the predictions' record, write the submission, and forget what was kept to resume from."""
+        predictions, record = self.options.folder / "pred", self.options.scores_folder / PREDICTIONS
+        if self.writer is not None and self.process.is_main:
+            snapshot = {"snapshot": str(self.options.snapshot), "num_images": evaluation.num_images}
+            write_json(record, self.record() | snapshot)
+            get_logger().info(
+                f"{evaluation.num_images} images; predictions are in {predictions}, their record {record}"
+            )
         if self.options.submission and self.process.is_main:  # all processes are done: these are the results of all
             write_submission(self.options.submission, predictions, self.split, progress=True)
         self.journal.remove()

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 import os
 from collections.abc import Sequence
@@ -16,14 +17,16 @@ from utils.files import make_folder, write_atomically
 from utils.metrics.bootstrap import LEVEL, SEED, accuracy_intervals, iou_intervals
 from utils.metrics.confusion import compute_metrics
 
-SCORES = METRICS, TABLE, COUNTS, REPORT = "metrics.json", "per_image.csv", "per_image.npz", "report.html"
+METRICS, TABLE, COUNTS, REPORT = "metrics.json", "per_image.csv", "per_image.npz", "report.html"
+PREDICTIONS = "predictions.json"
+SCORES = METRICS, TABLE, COUNTS, REPORT, PREDICTIONS
 EARLIER = "earlier"  # subfolder
 
 
 def archive_previous(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
-    """Move what an earlier evaluation left into the subfolder `earlier`, in the place of those that are there.
+    """Move what an earlier evaluation left into a subfolder of its own: `earlier/1`, `earlier/2`, ...
 
-    So whatever becomes of the new evaluation, what lies in `folder` is its own.
+    So whatever becomes of the new evaluation, what lies in `folder` is its own, and nothing is lost.
 
     Args:
         folder: May be missing.
@@ -35,14 +38,14 @@ def archive_previous(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
     Raises:
         EnvironmentFault: `earlier` can't be written.
     """
-    earlier = folder / EARLIER
-    if found := [name for name in names if (folder / name).is_file()]:
-        make_folder(earlier, "output folder")
-        for name in names:
-            (earlier / name).unlink(missing_ok=True)
-        for name in found:
-            os.replace(folder / name, earlier / name)
-    return [earlier / name for name in found]
+    found = [name for name in names if (folder / name).is_file()]
+    if not found:
+        return []
+    places = (folder / EARLIER / str(number) for number in itertools.count(1))
+    place = make_folder(next(place for place in places if not place.exists()), "output folder")
+    for name in found:
+        os.replace(folder / name, place / name)
+    return [place / name for name in found]
 
 
 def split_metrics(evaluation: Evaluation, names: Sequence[str], resamples: int) -> dict:

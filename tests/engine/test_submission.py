@@ -204,8 +204,13 @@ def test_cityscapes_wants_its_size_and_warns_of_another_count(tmp_path, capfd):
     for i, name in enumerate(split.names):
         labels[i] = 8
         Image.fromarray(labels).save(pred / f"{name}.png")
-    write_submission(path, pred, split)
+    with pytest.raises(DataError, match="2 of 2 images are not 2048x1024 .*_leftImg8bit.png is 64x32.*--data_root"):
+        prepare_submission(path, pred, split)  # before the first prediction
+    for image in city.iterdir():
+        Image.new("RGB", (2048, 1024)).save(image)
+    prepare_submission(path, pred, split)
     assert "the server asks for 1525 images and split test has 2 here" in capfd.readouterr().out
+    write_submission(path, pred, split)
     assert len(zipfile.ZipFile(path).namelist()) == 2
     path.unlink()
     Image.fromarray(labels[:32, :64]).save(pred / f"{split.names[0]}.png")
