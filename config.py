@@ -88,6 +88,10 @@ TRAIN_OLD_FLAGS = [
     OldFlag("--seg_weight", "weighs --joint_edgeseg_loss, which is not part of this family", 1),
     OldFlag("--att_weight", "weighs --joint_edgeseg_loss, which is not part of this family", 1),
 ]
+LITE_HAS_NONE = (
+    "--fpn_dsn_loss is accepted and has no effect: no part of SFNet-Lite's release ever used that auxiliary head, nor"
+    " does its recipe here; --aux builds auxiliary heads and trains them"
+)
 REFUSED = {
     "--joint_edgeseg_loss": "is the loss of GSCNN, whose model is not part of this family; leave it out",
     "--icnet_loss": "is the loss of ICNet, whose model is not part of this family; leave it out",
@@ -121,7 +125,11 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         if getattr(namespace, flag.strip("-")):
             raise OptionError(f"{flag}: {reason}")
     command = shlex.join(["python", "train.py", *argv])
-    return TrainConfig(*(collect(group, namespace) for group in TRAIN_GROUPS), namespace.notes, command)
+    groups = [collect(group, namespace) for group in TRAIN_GROUPS]
+    notes = namespace.notes
+    if groups[0].name.startswith("sfnet_lite"):
+        notes = [LITE_HAS_NONE if note.startswith("--fpn_dsn_loss") else note for note in notes]
+    return TrainConfig(*groups, notes, command)
 
 
 def _add_short_forms(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +138,8 @@ def _add_short_forms(parser: argparse.ArgumentParser) -> None:
         short.add_argument(
             f"--{name}", action="store_const", dest="optimizer", const=name, help=f"= --optimizer {name}"
         )
+    modes = ("train", "trainval", "val")
+    short.add_argument("--mode", dest="train_split", choices=modes, help="= --train_split")
     short.add_argument("--fp16", action="store_const", dest="amp", const="fp16", help="= --amp fp16")
     short.add_argument("--dataset_dir", dest="data_root", help="= --data_root")
     for flag, reason in REFUSED.items():

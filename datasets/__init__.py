@@ -27,6 +27,8 @@ _REGISTRY = {
     "synthetic": "datasets.synthetic.split",
 }
 
+_ALIASES = {"bdd": "bdd100k"}  # names of the SFNet release
+
 
 def list_datasets() -> list[str]:
     """Names that `build_split` knows, sorted."""
@@ -89,11 +91,17 @@ def class_table(name: str) -> ClassTable:
 
 
 def _module(name: str) -> ModuleType:
-    check_name(name)
-    return import_module(_REGISTRY[name])
+    return import_module(_REGISTRY[resolve_name(name)])
 
 
-def check_name(name: str) -> None:
-    """Raises `OptionError` for an unknown data set."""
+def resolve_name(name: str) -> str:
+    """A registered name, from one or from that of the SFNet release.
+
+    Raises:
+        OptionError: Unknown data set.
+    """
+    name = _ALIASES.get(name, name)
     if name not in _REGISTRY:
-        raise OptionError(f"--dataset {name}: unknown data set; choose one of {', '.join(list_datasets())}")
+        merged = "the merged set of SFNet-Lite isn't here" if name == "merged_dataset" else "unknown data set"
+        raise OptionError(f"--dataset {name}: {merged}; choose one of {', '.join(list_datasets())}")
+    return name

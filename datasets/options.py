@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets import check_name, list_datasets
+from datasets import list_datasets, resolve_name
 from utils.errors import OptionError
 from utils.options import check, numbers, option
 
@@ -31,7 +31,7 @@ class DataOptions:
     cache: str = option("off", "decoded training samples: off; ram; disk: in <ckpt>/cache; or a folder")
 
     def __post_init__(self) -> None:
-        check_name(self.dataset)
+        object.__setattr__(self, "dataset", resolve_name(self.dataset))
         share = self.class_uniform_pct
         check(0 <= share <= 1, "--class_uniform_pct", share, "must be from 0 to 1")
         for name in ("class_uniform_tile", "worker_timeout"):

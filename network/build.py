@@ -53,7 +53,8 @@ def construct(name: str, num_classes: int, options: dict) -> nn.Module:
     try:
         model = MODELS[name](num_classes=num_classes, **options)
     except (TypeError, ValueError) as error:
-        raise OptionError(f"--arch {name}: {error}") from error
+        text = str(error)
+        raise OptionError(text if text.startswith("--") else f"{_blamed(name, options)}: {text}") from error
     if name in EXTRAS:
         try:
             freeze_unused(model)
@@ -63,6 +64,18 @@ def construct(name: str, num_classes: int, options: dict) -> nn.Module:
                 " encoder"
             ) from error
     return model
+
+
+def _blamed(name: str, options: dict) -> str:
+    """The flag of the option that the model refuses, which is built without it; `--arch` where it isn't any one."""
+    for key, value in options.items():
+        try:
+            with torch.device("meta"):
+                MODELS[name](num_classes=2, **{other: options[other] for other in options if other != key})
+        except (TypeError, ValueError):
+            continue
+        return f"--{key} {value}" if key in _FLAGS else f"--model_args {key}={value}"
+    return f"--arch {name}"
 
 
 def check_buildable(options: ModelOptions) -> None:

@@ -16,6 +16,7 @@ from network.encoders.resnet import BasicBlock, Bottleneck, DeepStemResNet
 from network.encoders.timm_encoder import DEFAULT_BACKBONE, TimmEncoder
 from network.fenet import FENet
 from network.parts.layers import NormLayer, group_norm
+from network.release_names import ALIASES, explain_absence
 from network.sfnet import SFNet, SFNetLite
 from network.smp_model import DECODERS, SmpModel
 from utils.errors import OptionError
@@ -79,18 +80,6 @@ EXTRAS = dict.fromkeys(ON_TIMM, "timm") | dict.fromkeys(PEERS, "segmentation_mod
 # what the builders and the data decide
 _NO_OPTIONS = {"num_classes", "encoder", "norm_layer", "model", "decoder", "mean", "std"}
 
-_FENET, _SFNET = "network.fenet_resnet_conv_2b_2d.", "network.sfnet_resnet."
-ALIASES: dict[str, tuple[str, dict]] = {
-    f"{_FENET}DeepR18_FE_deeply": ("fenet_r18", {"aux": False}),
-    f"{_FENET}DeepR18_FE_deeply_completely": ("fenet_r18", {}),
-    f"{_FENET}DeepR50_FE_deeply_completely": ("fenet_r50", {}),
-    f"{_FENET}DeepR101_FE_deeply_completely": ("fenet_r101", {}),
-    f"{_SFNET}DeepR18_SF_deeply": ("sfnet_r18", {}),
-    f"{_SFNET}DeepR50_SF_deeply": ("sfnet_r50", {}),
-    f"{_SFNET}DeepR101_SF_deeply": ("sfnet_r101", {}),
-    f"{_SFNET}DeepR18_SFV2_deeply_dsn_FA_Atten": ("sfnet_lite_r18", {}),
-}
-
 
 def list_models() -> list[str]:
     """Names that `build_model` takes here: no aliases of the releases, no models whose extra package is missing."""
@@ -111,9 +100,10 @@ def resolve_arch(arch: str) -> tuple[str, dict]:
     """Name or old dotted name -> (registered name, options that the old name implies).
 
     Raises:
-        OptionError: Nothing of that name; the message lists the choices.
+        OptionError: Nothing of that name; the message lists the choices, or the nearest to a release's model.
     """
     name, implied = ALIASES.get(arch, (arch, {}))
     if name not in MODELS:
-        raise OptionError(f"--arch {arch}: no such model; choose one of {', '.join(list_models())}")
+        why = explain_absence(arch) or f"no such model; choose one of {', '.join(list_models())}"
+        raise OptionError(f"--arch {arch}: {why}")
     return name, dict(implied)

@@ -27,14 +27,25 @@ MISTAKES = [
     (["--loss", "focal"], "--loss focal: .*ce, image_weighted, ohem, relaxed_boundary"),
     (["--loss", "ohem", "--loss_args", "min_kept=few"], "--loss_args min_kept=few: .*thresh=0.7, min_kept=100000"),
     (["--loss", "ohem", "--loss_args", "gamma=2"], "--loss_args gamma=2: .*thresh=0.7, min_kept=100000"),
+    (["--loss", "ohem", "--loss_args", "thresh"], "--loss_args thresh: has no value; give thresh=VALUE; .*thresh=0.7"),
     (["--crop_size", "0"], "--crop_size 0: "),
+    (["--crop_size", "abc"], "^(error: )?--crop_size abc: must be one number of pixels, or height,width"),
     (["--arch", "fenet_r19"], "--arch fenet_r19: .*fenet_r18"),
+    (["--arch", "network.sfnet_resnet.DeepR18_SF_deeply_dsn"], "DeepR18_SF_deeply_dsn: .*--arch sfnet_r18 --aux"),
+    (["--arch", "DeepR18_SF_deeply_dsn"], "DeepR18_SF_deeply_dsn: .*--arch sfnet_r18 --aux"),
+    (["--arch", "network.sfnet_dfnet.AlignedDFNetV2_FPNDSN"], "DFNet is not part .*--arch sfnet_lite_r18"),
+    (["--arch", "network.sfnet_stdcnet.AlignSTDC"], "STDC is not part .*--arch sfnet_lite_r18"),
+    (["--arch", "network.pspnet.DeepR50_PSP_deeply"], "PSPNet is not part .*--arch smp_pspnet"),
+    (["--arch", "network.sfnet_resnet.DeepR50_SF"], "nearest is --arch network.sfnet_resnet.DeepR50_SF_deeply"),
+    (["--dataset", "merged_dataset"], "--dataset merged_dataset: .*merged set.*cityscapes"),
+    (["--mode", "fine"], "--mode fine: choose one of train, trainval, val"),
     (["--backbone", "resnet18"], "--backbone: fenet_r18 has an encoder of its own"),
     (["--arch", "sfnet_r18", "--boundary"], "--boundary: sfnet_r18 has no such option"),
     (["--filter_kernel", "4"], "--filter_kernel 4: must be odd"),
-    (["--norm", "group", "--norm_groups", "7"], "--norm_groups 7: "),
+    (["--norm", "group", "--norm_groups", "7"], "^(error: )?--norm_groups 7: norms of 64"),
+    (["--arch", "sfnet_r18", "--channels", "0"], "--channels 0: "),
     (["--model_args", "wings=2"], "--model_args wings=2: "),
-    (["--optimizer", "lamb"], "--optimizer.*lamb.*sgd"),
+    (["--optimizer", "lamb"], "^(error: )?--optimizer lamb: choose one of sgd, adam"),
     (["--amsgrad"], "--amsgrad: sgd .*--adam or --adamw"),
     (["--optimizer_args", "nesterov=true"], "--optimizer_args nesterov=true: .*momentum=0.9"),
     (["--lr_schedule", "cosine"], "--lr_schedule.*cosine.*poly"),
@@ -94,6 +105,8 @@ TRAIN_DEFAULTS = {
 TRAIN_FLAGS = [
     (["--arch", R101], "arch", R101),
     (["--dataset", "camvid"], "dataset", "camvid"),
+    (["--dataset", "bdd"], "dataset", "bdd100k"),
+    (["--mode", "trainval"], "train_split", "trainval"),
     (["--dataset_dir", "some where"], "data_root", "some where"),
     (["--cv", "2"], "cv", 2),
     (["--class_uniform_pct", "0.25"], "class_uniform_pct", 0.25),
@@ -190,6 +203,7 @@ EVAL_FLAGS = [
     (["--arch", R101], "arch", R101),
     (["--snapshot", "a b.pth"], "snapshot", "a b.pth"),
     (["--dataset", "camvid"], "dataset", "camvid"),
+    (["--dataset", "bdd"], "dataset", "bdd100k"),
     (["--dataset_dir", "some where"], "data_root", "some where"),
     (["--data_root", "some where"], "data_root", "some where"),
     (["--split", "test"], "split", "test"),
@@ -313,6 +327,40 @@ def test_train_meaningless_flag_leaves_one_note(argv):
     assert len(parsed.notes) == 1
     assert parsed.notes[0].startswith(f"{flag} ")
     assert parsed.to_dict() == train()
+
+
+def test_the_note_on_sfnet_lite_s_auxiliary_loss_says_that_nothing_used_it():
+    lite = "network.sfnet_resnet.DeepR18_SFV2_deeply_dsn_FA_Atten"
+    for arch, words in ((lite, "no part of SFNet-Lite"), (R101, "whenever the model has auxiliary heads")):
+        (note,) = config.parse_train(["--arch", arch, "--fpn_dsn_loss"]).notes
+        assert note.startswith("--fpn_dsn_loss is accepted and has no effect: ") and words in note
+
+
+@pytest.mark.parametrize(
+    ("argv", "noted"),
+    [
+        (["--ohem_thresh", "0.6", "--wt_bound", "1.0"], ["--ohem_thresh"]),
+        (["--ohem", "--ohem_thresh", "0.6"], []),
+        (["--img_wt_loss", "--strict_bdr_cls", "1", "--wt_bound", "2"], ["--strict_bdr_cls"]),
+        (["--jointwtborder", "--ohem", "--ohem_thresh", "0.6", "--rlx_off_epoch", "3"], []),
+        (["--jointwtborder", "--ohem", "--ohem_thresh", "0.6"], ["--ohem_thresh"]),
+        (["--rlx_off_epoch", "3"], ["--rlx_off_epoch"]),
+    ],
+)
+def test_options_of_other_losses_are_said_to_have_no_effect(argv, noted):
+    notes = config.parse_train(argv).loss.notes()
+    assert [note.split()[0] for note in notes] == noted
+
+
+def test_old_evaluations_flipped():
+    def line(*argv):
+        return config.parse_eval([*EVAL_NEEDED, *argv])[0].describe_protocol()
+
+    assert "--scales 1 --no_flip (the releases' eval.py flipped" in line("--arch", R101)
+    assert "--scales 1 --no_flip --base_size" in line("--arch", "fenet_r101")
+    assert "--crop_size 512 --sliding_overlap 0.333 --scales 0.5,1 --flip --base_size" in line(
+        "--arch", R101, "--flip", "--inference_mode", "sliding", "--crop_size", "512", "--scales", "0.5,1.0"
+    )
 
 
 def test_notes_of_one_parse_do_not_reach_the_next():

@@ -16,7 +16,7 @@ def parse_size(text: str) -> int | tuple[int, int]:
     return sizes[0] if len(sizes) == 1 else sizes
 
 
-parse_size.__name__ = "size"
+parse_size.__name__ = "one number of pixels, or height,width, such as 360,480"
 
 
 @dataclass(frozen=True)

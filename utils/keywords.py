@@ -37,6 +37,8 @@ def parse_keywords(flag: str, text: str, owner: str, options: Mapping[str, inspe
     result = {}
     for item in re.split(r",(?=\s*\w+\s*=)", text) if text.strip() else ():
         key, equals, value = (part.strip() for part in item.partition("="))
+        if not equals and key in options:
+            raise OptionError(f"{flag} {item}: has no value; give {key}=VALUE; {known}")
         if not equals or key not in options:
             raise OptionError(f"{flag} {item}: {owner} has no such option; give key=value,...; {known}")
         try:

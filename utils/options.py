@@ -11,6 +11,7 @@ from utils.errors import OptionError
 
 T = TypeVar("T")
 MAX_SIDE = 32766  # of an image, in pixels, that OpenCV can resample
+FORMS = {int: "a whole number", float: "a number"}  # of a value, in words; those of other parsers are their names
 
 
 def option(default: Any, help: str, *, flags: tuple[str, ...] = (), choices: tuple | None = None, parse=None) -> Any:
@@ -37,7 +38,7 @@ def finite(text: str) -> float:
     return value
 
 
-finite.__name__ = "finite number"
+finite.__name__ = "a number"
 
 
 def numbers(kind: type) -> Any:
@@ -47,7 +48,7 @@ def numbers(kind: type) -> Any:
     def parse(text: str) -> tuple:
         return tuple(convert(part) for part in text.split(",") if part.strip())
 
-    parse.__name__ = f"comma-separated {kind.__name__} list"
+    parse.__name__ = f"{'whole numbers' if kind is int else 'numbers'} with commas between them"
     return parse
 
 
@@ -85,6 +86,22 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         raise OptionError(f"{message}; see {self.prog} --help")
+
+    # argparse's own, so that its messages for a bad value become ours
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            form = FORMS.get(action.type) or getattr(action.type, "__name__", repr(action.type))
+            raise OptionError(f"{_name_of(action)} {arg_string}: must be {form}") from None
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        fits = action.choices is None or value in action.choices
+        check(fits, _name_of(action), value, f"choose one of {', '.join(map(str, action.choices or ()))}")
+
+
+def _name_of(action: argparse.Action) -> str:
+    return action.option_strings[0] if action.option_strings else str(action.metavar or action.dest)
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,17 @@ PACKAGE, PACKAGE_MODULE = "efficientnet-lite0", "efficientnet_lite0_pytorch_mode
 PACKAGE_FILE = "models/efficientnet-lite0-57934424.pth"
 PACKAGE_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PACKAGE_BACKBONE = "tf_efficientnet_lite0"
+WEIGHT_SUFFIXES = (".pth", ".pt", ".tar", ".safetensors")
 LITE = ((127 / 255,) * 3, (128 / 255,) * 3)  # (x - 127) / 128 of bytes: what EfficientNet-Lite was trained on
+RELEASE_FOLDER = Path("pretrained_models")  # where the releases look for ImageNet weights
 SOURCES = ("imagenet", "timm", "torchvision", PACKAGE)
+
+
+def find_deep_stems(encoder: nn.Module, folder: Path = RELEASE_FOLDER) -> list[str]:
+    """Files of ImageNet weights for a deep stem that lie where the releases look, such as resnet18-deep-stem.pth."""
+    depth = getattr(encoder, "depth", None)
+    found = [] if depth is None else sorted(folder.glob(f"resnet{depth}[-_]*deep*"))
+    return [str(path) for path in found if path.suffix in WEIGHT_SUFFIXES and path.is_file()]
 
 
 def find_encoder_weights(encoder: nn.Module, source: str) -> EncoderWeights:

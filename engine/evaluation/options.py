@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets.options import check_workers
 from engine.inference.options import PredictOptions
+from network import is_release_name
 from utils.errors import OptionError
 from utils.metrics.boundary import F_SCORE_THRESHOLDS
 from utils.options import check, check_below, numbers, option
@@ -86,6 +87,8 @@ class EvalOptions(PredictOptions):
             mode += f" --crop_size {self.crop_size or 'unset (the short side)'}"
             mode += f" --sliding_overlap {self.sliding_overlap:.3g}"
         scales, flip = ",".join(f"{scale:g}" for scale in self.scales), "--flip" if self.flip else "--no_flip"
+        if is_release_name(self.arch) and not self.flip:
+            flip += " (the releases' eval.py flipped unless told not to; here --flip does)"
         size = self.base_size or "unset (the images' own)"
         return f"{mode} --scales {scales} {flip} --base_size {size} --merge {self.merge} --amp {self.amp}"
 

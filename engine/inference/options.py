@@ -4,6 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets import resolve_name
 from engine.inference.precision import PRECISIONS
 from engine.inference.settings import MAX_PIXELS, MERGES, MODES, SETTINGS, InferenceSettings
 from network import resolve_arch
@@ -51,6 +52,8 @@ class PredictOptions:
         if not self.snapshot:
             raise OptionError("--snapshot: name the weights")
         self.settings()
+        if self.dataset is not None:
+            object.__setattr__(self, "dataset", resolve_name(self.dataset))
         if self.arch is not None:
             resolve_arch(self.arch)
         if self.exported:

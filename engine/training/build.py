@@ -20,6 +20,7 @@ from datasets.sampling.sampler import count_batches
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.finetune import snapshot_header, start_from
 from engine.checkpoint.loading import load_weights, restore_normalization
+from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, find_deep_stems
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.training.learner import Learner
@@ -116,7 +117,7 @@ def build_trainer(
     Raises:
         FENetError: Something can't work; nothing in the folder is replaced then.
     """
-    for note in config.notes:
+    for note in [*config.notes, *config.loss.notes()]:
         get_logger().info(note)
     torch.manual_seed(config.compute.seed)
     torch.use_deterministic_algorithms(config.compute.deterministic)
@@ -156,9 +157,12 @@ def create_model(config: TrainConfig, num_classes: int) -> nn.Module:
 
 def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> None:
     """The weights that a run starts from, said in the log; `names` are those of its classes."""
-    options, log = config.weights, get_logger()
-    if options.pretrained:
-        report = distributed.node_by_node(lambda: load_pretrained(model, options.pretrained, options.partial))
+    options, log, pretrained = config.weights, get_logger(), config.weights.pretrained
+    of_release = network.is_release_name(config.model.arch) and not (pretrained or options.snapshot)
+    if of_release:
+        pretrained = find_release_start(model)
+    if pretrained:
+        report = distributed.node_by_node(lambda: load_pretrained(model, pretrained, options.partial))
         log.info(f"encoder weights: {report}")
     if options.snapshot and snapshot_header(options.snapshot):
         report, match = start_from(model, options.snapshot, names)
@@ -167,8 +171,25 @@ def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> N
         log.info(f"its heads: {match}")
     elif options.snapshot:
         log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
-    if not (options.pretrained or options.snapshot):
+    if of_release and not pretrained:
+        log.warning(
+            f"--arch {config.model.arch}: starting from random weights, where the release starts from ImageNet's; give"
+            f" --pretrained FILE (of the SFNet authors' resnet{model.encoder.depth}-deep-stem), or lay that file into"
+            f" ./{RELEASE_FOLDER}/; _r50 and _r101 take --pretrained imagenet, too; --snapshot starts from a whole"
+            " model"
+        )
+    elif not (pretrained or options.snapshot):
         log.info("starting from random weights; see --pretrained and --snapshot")
+
+
+def find_release_start(model: nn.Module) -> str | None:
+    """The file of ImageNet weights that a release would start from, said in the log; None where none lies there."""
+    files = find_deep_stems(model.encoder)
+    if not files:
+        return None
+    more = f" (also there: {', '.join(files[1:])})" if files[1:] else ""
+    get_logger().info(f"{files[0]}{more}: used as the release does; --pretrained FILE names another")
+    return files[0]
 
 
 def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.Module:
