@@ -145,6 +145,7 @@ def test_the_rest_of_the_family_has_the_same_recipe(place, name, arch, batch):
     done = place.run(f"train_cityscapes_{name}.sh", "--lr", "0.02")
     assert done.returncode == 0, done.stderr
     expected = recipe(arch, place.root / "results", f"cityscapes_{name}") | {"bs_mult": batch, "lr": 0.02}
+    expected |= {"max_epoch": 1000} if name == "sfnet_lite_res18" else {}
     assert config.parse_train(place.recorded("train.py")).to_dict() == expected
 
 
@@ -201,8 +202,24 @@ def test_pretrained_may_be_a_name(place):
 def test_random_encoder_weights_are_said(place):
     done = place.run("train_cityscapes_fenet_res18.sh")
     assert "random weights" in done.stdout
-    assert "PRETRAINED=" in done.stdout
+    assert "PRETRAINED=FILE" in done.stdout and "resnet18-deep-stem" in done.stdout
+    assert "PRETRAINED=imagenet" not in done.stdout  # fits the deeper ones only
+    assert "PRETRAINED=imagenet" in place.run("train_cityscapes_fenet_res101.sh").stdout
     assert "random" not in place.run("train_cityscapes_fenet_res18.sh", "--pretrained", "imagenet").stdout
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_deep_stem_file_that_lies_there_is_used(place, shell):
+    (place.root / "pretrained_models").mkdir()
+    for name in ("resnet18-deep-stem-pytorch.pth", "resnet101-deep-stem.pth", "resnet18-5c106cde.pth"):
+        (place.root / "pretrained_models" / name).touch()
+    done = place.run("train_cityscapes_fenet_res18.sh", "--seed", "3", shell=shell)
+    file = str(place.root / "pretrained_models" / "resnet18-deep-stem-pytorch.pth")
+    assert config.parse_train(place.recorded("train.py")).weights.pretrained == file
+    assert f"Encoder weights: {file}" in done.stdout and "random" not in done.stdout
+    place.record.unlink()
+    place.run("train_cityscapes_fenet_res18.sh", "--snapshot", "s.pth", shell=shell)
+    assert config.parse_train(place.recorded("train.py")).weights.pretrained is None
 
 
 def test_the_launcher_may_be_named(place):
@@ -344,6 +361,24 @@ def test_no_interpreter_has_torch(place, script, env, words):
     assert done.returncode == 5 and done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ") and all(word in line for word in [*words, "import torch", "PYTHON="])
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("variables", [{}, {"EXP_DIR": "my runs"}])
+def test_submission_takes_what_the_training_script_left(place, shell, variables):
+    script, run = "submit_test/submit_cityscapes_fenet_res101.sh", place.root / "results" / "cityscapes_fenet_res101"
+    if variables:
+        run = place.caller / "my runs" / "cityscapes_fenet_res101"
+    done = place.run(script, shell=shell, **variables)
+    assert done.returncode == 2 and not place.record.exists()
+    assert f"no SNAPSHOT is named, and {run}/best.pth" in done.stderr and "usage: " in done.stderr
+    run.mkdir(parents=True)
+    (run / "best.pth").touch()
+    done = place.run(script, "--no_flip", shell=shell, **variables)
+    assert done.returncode == 0 and f"Snapshot: {run}/best.pth" in done.stdout, done.stderr
+    options, _ = config.parse_eval(place.recorded("eval.py"))
+    assert (options.snapshot, options.save_dir, options.flip) == (f"{run}/best.pth", f"{run}/test", False)
+    assert options.submission == f"{run}/test/submission.zip"
 
 
 @pytest.mark.parametrize("argv", [[], ["model.pth"], ["", "out"], ["model.pth", ""]])
