@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from engine.checkpoint import load_snapshot
 from engine.export.build import export_model
+from engine.export.card import CARD, SCORES
 from engine.export.options import FILES, ExportOptions
 from engine.export.safetensors import rebuild_whole, write_handout, write_release
 from engine.inference.small_weights import SMALL_WEIGHTS, describe_small_weights
@@ -60,8 +61,10 @@ def export_weights(options: ExportOptions) -> None:
     trained = source.parent / "config.json"
     training_options = read_json(trained) if trained.exists() else None
     metrics = read_metrics(options.eval, source)
-    file = write_handout(snapshot, source, folder, training_options, metrics, options.half)
-    print(f"weights are in {file}; the model card is {folder / 'README.md'}")
+    file = write_handout(snapshot, source, folder, training_options, metrics, options.half, options.license)
+    card = folder / CARD
+    kept = ", kept with its scores (--eval replaces them)" if metrics is None and SCORES in card.read_text() else ""
+    print(f"weights are in {file}; the model card is {card}{kept}")
 
 
 def read_metrics(folder: str | None, snapshot: Path) -> dict | None:

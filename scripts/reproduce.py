@@ -90,7 +90,7 @@ def run(command: Command, places: dict[str, Path], snapshot: Path | None) -> dic
 
 
 def write_tables(results: Path, verify: bool) -> None:
-    """Write what the documentation draws from receipts; with `verify`, only look.
+    """Write the pages that are drawn from receipts, see `render`; with `verify`, only look.
 
     Raises:
         DataError: A score doesn't follow from the counts that are kept, or, with `verify`, a file is out of date.
@@ -102,7 +102,7 @@ def write_tables(results: Path, verify: bool) -> None:
         raise DataError(f"{', '.join(map(str, stale))}: out of date; run scripts/reproduce.py --table")
     for path, text in stale.items():
         write_atomically(path, lambda file, text=text: file.write(text.encode()))
-    print(f"{len(stale)} files written" if stale else "receipts, tables and curves agree")
+    print(f"written: {', '.join(map(str, stale))}" if stale else "receipts, tables and curves agree")
 
 
 def list_receipts(results: Path) -> None:
@@ -125,7 +125,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--out_folder", type=Path, help=f"empty folder for what it leaves; unset: {TEMPORARY}/ID")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the receipts")
     parser.add_argument("--list", action="store_true", help="name the receipts")
-    parser.add_argument("--table", action="store_true", help="write the tables and curves of README.md and docs/")
+    parser.add_argument(
+        "--table",
+        action="store_true",
+        help="write the tables and curves of README.md and docs/; of another --results its tables.md",
+    )
     parser.add_argument("--verify", action="store_true", help="with --table: only say whether they are up to date")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)

@@ -25,6 +25,7 @@ class ExportOptions:
     format: str = option("safetensors", "what is written", choices=("safetensors", "release", *FILES))
     eval: str | None = option(None, "safetensors: folder that eval.py left for this snapshot; its scores are shown")
     half: bool = option(False, "safetensors: filters in float16, for half the size")
+    license: str | None = option(None, "safetensors: licence of the weights, for the card, such as cc-by-nc-4.0")
     size: tuple | None = option(None, "height,width of the images; unset: that of the first image", parse=numbers(int))
     dynamic: bool = option(False, "take images of any size")
     calibration: str | None = option(None, "folder of images that int8 is calibrated on, and labels are compared on")

@@ -1,21 +1,19 @@
 """Weights to publish: safetensors with a model card, which load back, or a file with the releases' keys."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from engine.checkpoint.archive import write_safetensors
-from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.keys import find_weights
 from engine.checkpoint.loading import METADATA
 from engine.checkpoint.weights import fit_weights
+from engine.export.card import CARD, check_card, model_card, without_folder, without_places
 from network import build_model, release_key_map
 from utils.files import make_folder, write_atomically, write_json
 
-WEIGHTS, CARD, OPTIONS = "model.safetensors", "README.md", "config.json"
+WEIGHTS, OPTIONS = "model.safetensors", "config.json"
 
 
 def write_handout(
@@ -25,8 +23,9 @@ def write_handout(
     options: dict | None = None,
     metrics: dict | None = None,
     half: bool = False,
+    license: str | None = None,
 ) -> Path:
-    """Write `model.safetensors`, `README.md` and, if known, `config.json`.
+    """Write `model.safetensors`, `README.md` and, if known, `config.json`; none names a folder of this machine.
 
     The safetensors file holds model, classes and a SHA-256 for each tensor in its metadata, so it is a snapshot too:
     `--snapshot` takes it. Of a snapshot with averaged weights these are written.
@@ -36,26 +35,34 @@ def write_handout(
         source: Its file, for the card.
         folder: Is made.
         options: What train.py left in `config.json`.
-        metrics: What eval.py left in `metrics.json`.
+        metrics: What eval.py left in `metrics.json`; None: a card with scores of the same weights that is there stays.
         half: Filters in float16; norms and biases, which are small and sensitive, stay in float32.
+        license: Of the weights.
 
     Returns:
         The safetensors file.
 
     Raises:
+        OptionError: The folder's card has scores of other weights; nothing is written.
         EnvironmentFault: The folder can't be written.
     """
     folder = make_folder(folder, "--out")
     weights = {name: tensor.contiguous() for name, tensor in find_weights(snapshot, source).items()}
     if half:
         weights = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in weights.items()}
+    writes_card = check_card(folder, weights, metrics)
     header = {key: snapshot[key] for key in METADATA if snapshot.get(key) is not None}
+    if pretrained := snapshot["config"].get("pretrained"):
+        pretrained = {key: without_folder(value) for key, value in pretrained.items()}
+        header["config"] = snapshot["config"] | {"pretrained": pretrained}
     content = {**header, "format": snapshot["format"], "model": weights}
     write_atomically(folder / WEIGHTS, lambda file: write_safetensors(content, file))
     if options is not None:
-        write_json(folder / OPTIONS, options)
-    card = model_card(header, weights, source, options, metrics)
-    write_atomically(folder / CARD, lambda file: file.write(card.encode()))
+        write_json(folder / OPTIONS, without_places(options))
+    if writes_card:
+        facts = {"weights": WEIGHTS, "snapshot": source.name, "license": license, "options": options}
+        card = model_card(snapshot | header, weights, facts | {"metrics": metrics})
+        write_atomically(folder / CARD, lambda file: file.write(card.encode()))
     return folder / WEIGHTS
 
 
@@ -84,62 +91,3 @@ def write_release(model: nn.Module, path: str | Path) -> list[str]:
     renamed = {f"module.{theirs}": weights[ours].contiguous() for theirs, ours in key_map.items()}
     write_atomically(path, lambda file: torch.save({"state_dict": renamed}, file))
     return sorted(weights.keys() - set(key_map.values()))
-
-
-def model_card(
-    header: dict, weights: Mapping[str, Tensor], source: Path, options: dict | None, metrics: dict | None
-) -> str:
-    """The card as Markdown; what isn't known is left out. Arguments as in `write_handout`."""
-    config, classes = header["config"], header["classes"]
-    trained = sum(t.numel() for name, t in weights.items() if name.endswith((".weight", ".bias")))
-    parts = [
-        "---\nlibrary_name: fenet\npipeline_tag: image-segmentation\n---\n",
-        f"# {config['arch']} on {classes['dataset']}\n",
-        "```bash\n"
-        f"python eval.py --snapshot {WEIGHTS} --data_root DIR --split val --save_dir OUT\n"
-        f"python demo_folder.py --snapshot {WEIGHTS} --demo_folder PHOTOS --save_dir OUT\n"
-        "```\n",
-        "## Model\n"
-        + _table(
-            {
-                "arch": config["arch"],
-                "model options": json.dumps(config["options"]),
-                "weights and biases, auxiliary heads included": f"{trained:,}",
-                "classes": ", ".join(classes["names"]),
-                "encoder weights started from": json.dumps(config["pretrained"]) if "pretrained" in config else None,
-            }
-        ),
-        "## Hashes\n" + _table({"weights SHA-256": weights_sha256(weights), "snapshot": source.name}),
-    ]
-    if metrics is not None:
-        parts.insert(2, "## Scores\n" + _scores(metrics))
-    if options is not None:
-        parts.append("## Training options\n" + _table({f"`--{name}`": value for name, value in options.items()}))
-    return "\n".join(parts)
-
-
-def _scores(metrics: dict) -> str:
-    interval = metrics.get("interval")
-    between = f" (95 % interval over images {interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
-    rows = {
-        "data": f"{metrics['dataset']} {metrics['split']}, {metrics['num_images']} images",
-        "mean IoU": f"{_fraction(metrics['mean_iou'])}{between}",
-        "pixel accuracy": _fraction(metrics["pixel_accuracy"]),
-        "protocol": json.dumps(metrics["protocol"]),
-        "snapshot SHA-256": metrics["snapshot_sha256"],
-    }
-    per_class = {name: _fraction(row["iou"]) for name, row in metrics["per_class"].items()}
-    return _table(rows) + "\n" + _table(per_class, ("class", "IoU"))
-
-
-def _fraction(value: float | None) -> str:
-    return "n/a" if value is None else f"{value:.4f}"
-
-
-def _table(rows: Mapping[str, object], head: tuple[str, str] = ("", "")) -> str:
-    lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items() if value is not None]
-    return "\n".join([f"| {head[0]} | {head[1]} |", "| --- | --- |", *lines, ""])
-
-
-def _cell(value: object) -> str:
-    return " ".join(str(value).split()).replace("|", "\\|")

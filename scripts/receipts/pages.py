@@ -8,22 +8,25 @@ from engine.report import draw_curves
 from engine.report.formats import percent
 from scripts.receipts.command import ROOT
 from scripts.receipts.speed import speed_rows
-from scripts.receipts.store import CURVES, load_results
+from scripts.receipts.store import CURVES, RESULTS, load_results
 from utils.errors import DataError
 
 PAGES = ("README.md", "docs/results.md", "docs/speed.md")
 PICTURE = "curves.svg"
+OWN_PAGE = "tables.md"
+OWN_PARTS = {"results": "Results", "classes": "Classes", "comparisons": "Comparisons", "receipts": "Receipts"}
 SPEED_HEAD = ["what", "size", "on", "arm", "plain, ms", "ms", "times as fast", "memory", "mIoU (plain's)"]
 _PART = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 Receipts = Mapping[str, Mapping]
 
 
-def render(results: Path, root: Path = ROOT) -> dict[Path, str]:
-    """What the documentation's files have to hold, by path.
+def render(results: Path, root: Path | None = None) -> dict[Path, str]:
+    """What the files that show receipts have to hold, by path: of this repository's those of the documentation, of any
+    other folder of receipts the page `tables.md` in it.
 
     Args:
         results: Folder of the receipts.
-        root: Folder of the pages.
+        root: Folder of the documentation; unset: this repository, for its own receipts.
 
     Raises:
         DataError: A receipt is damaged, or a page has a mark that isn't known.
@@ -33,11 +36,17 @@ def render(results: Path, root: Path = ROOT) -> dict[Path, str]:
         "results": results_table(receipts),
         "classes": class_tables(receipts),
         "comparisons": comparison_table(comparisons),
-        "receipts": receipt_sections(receipts, results),
+        "receipts": receipt_sections(receipts, results, "results/"),
         "speed": _table(SPEED_HEAD, speed_rows(results)),
     }
-    files = {}
-    for name in PAGES:
+    files, own = {}, root is None and results.resolve() != RESULTS.resolve()
+    root = root or ROOT
+    if own:
+        parts["receipts"] = receipt_sections(receipts, results)
+        files[results / OWN_PAGE] = (
+            "\n\n".join(f"## {title}\n{parts[part]}" for part, title in OWN_PARTS.items()) + "\n"
+        )
+    for name in () if own else PAGES:
         text = (root / name).read_text()
         if unknown := {part for _, part, _ in _PART.findall(text)} - parts.keys():
             raise DataError(f"{root / name}: there is no table {min(unknown)}; there are {', '.join(parts)}")
@@ -93,8 +102,8 @@ def comparison_table(comparisons: Mapping[str, Mapping]) -> str:
     return _table(["A", "B", "B - A, mIoU", "95 % interval, paired over images"], rows) if rows else "None yet."
 
 
-def receipt_sections(receipts: Receipts, results: Path) -> str:
-    """What each receipt says besides its scores, with its curves."""
+def receipt_sections(receipts: Receipts, results: Path, place: str = "") -> str:
+    """What each receipt says besides its scores, with its curves, which lie in `place` as seen from the page."""
     parts = []
     for name, receipt in receipts.items():
         allowed = receipt["tolerance"]["mean_iou"]
@@ -109,7 +118,7 @@ def receipt_sections(receipts: Receipts, results: Path) -> str:
             f"- Command, with `OUT` an empty folder and `DATA` that of the data set: `{receipt['command']}`",
         ]
         if (results / name / CURVES).exists():
-            lines += ["", f"![loss and validation scores over the epochs](results/{name}/{PICTURE})"]
+            lines += ["", f"![loss and validation scores over the epochs]({place}{name}/{PICTURE})"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
 

@@ -8,8 +8,10 @@ import network
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model, load_weights
 from engine.checkpoint.snapshot import load_snapshot, save_snapshot
+from engine.export.card import CITATIONS
 from engine.export.safetensors import rebuild_whole, write_handout, write_release
-from utils.errors import CheckpointError
+from tests.processes import ROOT
+from utils.errors import CheckpointError, OptionError
 
 CLASSES = {"dataset": "folder", "names": ["a|b", "c", "d"], "palette": 3 * [[0, 0, 0]], "label_ids": [0, 1, 2]}
 CLASSES["id_to_train"] = {"0": 0, "1": 1, "2": 2}
@@ -87,6 +89,44 @@ def test_the_card_says_what_is_known(snapshot, tmp_path):
     write_handout(load_snapshot(snapshot), snapshot, tmp_path / "bare")
     assert "## Scores" not in (tmp_path / "bare" / "README.md").read_text()
     assert not (tmp_path / "bare" / "config.json").exists()
+
+
+def test_the_card_has_what_a_reader_asks_for_and_no_folder_of_ours(snapshot, tmp_path):
+    content = load_snapshot(snapshot) | {"score": {"mean_iou": 0.5, "epoch": 7}}
+    content["config"]["pretrained"] = {"source": "/home/me/r18.pth", "sha256": "12ab", "loaded": 3}
+    options = {"lr": 0.01, "pretrained": "/home/me/r18.pth", "data_root": "/home/me/data", "ckpt": "runs", "host": "pc"}
+    options |= {"command": "python train.py --ckpt /home/me", "revision": "abc123"}
+    file = write_handout(content, snapshot, tmp_path / "out", options, METRICS, license="cc-by-4.0")
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "license: cc-by-4.0\n---" in card and "The weights: cc-by-4.0. The code: MIT." in card
+    assert (
+        "| revision that trained it | abc123 |" in card
+        and "| epoch that they are from, the first being 0 | 7 |" in card
+    )
+    for entry in CITATIONS["fenet"]:
+        assert entry in card and entry in (ROOT / "README.md").read_text()
+    written = file.read_bytes() + b"".join(path.read_bytes() for path in (tmp_path / "out").glob("*.*"))
+    assert b"/home" not in written and b"r18.pth" in written and str(tmp_path).encode() not in written
+    assert json.loads((tmp_path / "out" / "config.json").read_text()) == {
+        **{"lr": 0.01, "pretrained": "r18.pth", "revision": "abc123"}
+    }
+    write_handout(content, snapshot, tmp_path / "bare")
+    assert "The weights: not stated" in (tmp_path / "bare" / "README.md").read_text()
+
+
+def test_scores_on_a_card_are_not_lost(snapshot, tmp_path):
+    content, out = load_snapshot(snapshot), tmp_path / "out"
+    write_handout(content, snapshot, out, None, METRICS)
+    card = (out / "README.md").read_text()
+    write_handout(content, snapshot, out)
+    assert (out / "README.md").read_text() == card
+    content["average"] = {name: value + 1 for name, value in content["model"].items()}
+    weights = (out / "model.safetensors").read_bytes()
+    with pytest.raises(OptionError, match="--out .*scores of other weights.*--eval"):
+        write_handout(content, snapshot, out)
+    assert ((out / "README.md").read_text(), (out / "model.safetensors").read_bytes()) == (card, weights)
+    write_handout(content, snapshot, out, None, METRICS | {"mean_iou": 0.25})
+    assert "0.2500" in (out / "README.md").read_text()
 
 
 def test_release_keys_load_back(snapshot, tmp_path):

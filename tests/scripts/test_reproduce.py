@@ -17,6 +17,7 @@ from scripts.receipts.command import Step
 from scripts.receipts.speed import speed_rows
 from scripts.receipts.store import RESULTS, load_results
 from tests.conftest import make_scenes
+from tests.processes import ROOT
 
 TRAIN = (
     "python train.py --arch fenet_tiny --channels 8 --dataset folder --data_root $DATA --ckpt $OUT --exp run"
@@ -137,6 +138,16 @@ def test_pages_are_drawn_from_receipts(results, tmp_path, monkeypatch, capfd):
     assert reproduce.main(argv) == 3
     change(results, mean_iou=score + 0.001)
     assert reproduce.main(argv) == 3 and "a.json: mean_iou" in capfd.readouterr().err
+
+
+def test_a_folder_of_one_s_own_gets_a_page_of_its_own(results, capfd):
+    before = {name: (ROOT / name).read_bytes() for name in pages.PAGES}
+    argv = ["--table", "--results", str(results)]
+    assert reproduce.main([*argv, "--verify"]) == 3 and "tables.md" in capfd.readouterr().err
+    assert reproduce.main(argv) == 0 and str(results / "tables.md") in capfd.readouterr().out
+    assert reproduce.main([*argv, "--verify"]) == 0
+    assert "](a/curves.svg)" in (results / "tables.md").read_text() and (results / "a" / "curves.svg").is_file()
+    assert {name: (ROOT / name).read_bytes() for name in pages.PAGES} == before
 
 
 def test_comparisons_of_receipts_are_receipts(results):
