@@ -94,7 +94,29 @@ launch() {
     fi
     mkdir -p "$folder" || return 5
     console=console${NNODES:+.$(uname -n)}.log # on a shared disk each machine writes its own
-    run_logged "$folder/$console" "$launcher" "$@"
+    said_before=0 status=0
+    [ ! -f "$folder/$console" ] || said_before=$(wc -l <"$folder/$console")
+    run_logged "$folder/$console" "$launcher" "$@" || status=$?
+    [ "$status" != 1 ] || tail -n "+$((said_before + 1))" "$folder/$console" | say_cause || status=$?
+    return "$status"
+}
+
+# say_cause: torchrun ends in pages of traceback and in 1 whatever happened; from its output, which is read here, repeat
+# the program's own error, and return its exit code
+say_cause() {
+    cause='' code=1
+    while read -r line; do
+        case $line in
+        'error: '*) cause=$line ;;
+        'exitcode '*) code=${line#*: } code=${code%% *} ;; # the last one is the first failure's
+        esac
+    done
+    case $code in
+    [2-7]) ;;
+    *) return 1 ;;
+    esac
+    [ -z "$cause" ] || printf '\n%s\n' "$cause" >&2
+    return "$code"
 }
 
 # print_command WORD...: the words as a shell reads them

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -33,7 +34,7 @@ from utils.constants import IGNORE_LABEL
 from utils.distributed import Process
 from utils.drawing import overlay, save_png, side_by_side
 from utils.errors import OptionError
-from utils.logging import setup_logging
+from utils.logging import get_logger, setup_logging
 from utils.options import Parser
 from utils.sheet import Panel, draw_sheet
 
@@ -54,8 +55,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     for name, least in (("count", 1), ("columns", 1), ("epoch", 0)):
         if getattr(own, name) < least:
             raise OptionError(f"--{name} {getattr(own, name)}: must be at least {least}")
-    named = any(word.split("=")[0] == "--dataset" for word in rest)
-    return own, parse_train(rest if named else [*SYNTHETIC, *rest])
+    named = {word.split("=")[0] for word in rest}
+    config = parse_train(rest if "--dataset" in named else [*SYNTHETIC, *rest])
+    own.keep = "--ckpt" in named
+    return own, config
 
 
 class CentroidSplit(SubsetSplit):
@@ -149,7 +152,16 @@ def build_samples(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | 
 def run(argv: Sequence[str]) -> None:
     """Parse, draw, write."""
     own, config = parse(argv)
-    log = setup_logging(True)
+    setup_logging(True)
+    with TemporaryDirectory() as folder:  # centroids that are found are kept where the user names a place only
+        if not own.keep:
+            config = replace(config, run=replace(config.run, ckpt=folder))
+        draw(own, config)
+
+
+def draw(own: argparse.Namespace, config: TrainConfig) -> None:
+    """Draw and write the sheet."""
+    log = get_logger()
     epochs, augment, mean, std = build_samples(config)
     dataset, draws = epochs.dataset, epochs.plan(own.epoch)[: own.count]
     drawn = [draw_sample(dataset, draw, augment, mean, std) for draw in draws]

@@ -165,6 +165,20 @@ def test_training_status_is_the_launcher_s(place, status, shell):
     assert place.run("train_cityscapes_fenet_res18.sh", shell=shell, STUB_STATUS=status).returncode == status
 
 
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_error_is_the_last_line_and_its_code_the_status(place, shell):
+    place.run("train_cityscapes_fenet_res18.sh")
+    log = place.root / "results" / "cityscapes_fenet_res18" / "console.log"
+    log.write_text("error: of an earlier run\n  exitcode  : 6 (pid: 1)\n")
+    text = "error: data/x: no such folder\nTraceback\n  exitcode  : -15 (pid: 8)\nRoot\n  exitcode  : 3 (pid: 9)\n==="
+    place.stub("torchrun", f"#!/bin/sh\necho '{text}'\nexit 1\n")
+    done = place.run("train_cityscapes_fenet_res18.sh", shell=shell)
+    assert (done.returncode, done.stderr) == (3, "\nerror: data/x: no such folder\n")
+    place.stub("torchrun", "#!/bin/sh\necho killed\nexit 1\n")
+    done = place.run("train_cityscapes_fenet_res18.sh", shell=shell)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
 def test_training_leaves_no_temporary_files(place, tmp_path):
     temporary = tmp_path / "temporary"
     temporary.mkdir()

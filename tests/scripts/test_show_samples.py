@@ -22,13 +22,16 @@ def test_a_sheet_of_the_default_data(tmp_path):
 
 
 @pytest.mark.parametrize("place", ["cpu", "device"])
-def test_a_sheet_of_own_data(tmp_path, place):
+def test_a_sheet_of_own_data(tmp_path, place, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     data = make_scenes(tmp_path / "data", 8, ignore=True)
-    argv = ["--dataset", "folder", "--data_root", str(data), "--out", str(tmp_path / "s.png"), "--ckpt", str(tmp_path)]
+    argv = ["--dataset", "folder", "--data_root", str(data), "--out", str(tmp_path / "s.png")]
     argv += ["--class_uniform_pct", "1", "--crop_size", "40,56", "--arch", "fenet_tiny", "--columns", "9"]
     argv += ["--augment", place]
     assert show_samples.main(argv) == 0
     assert Image.open(tmp_path / "s.png").width > 8 * 2 * 56
+    assert {path.name for path in tmp_path.iterdir()} == {"data", "s.png"}  # no centroids of a run that isn't
+    assert show_samples.main([*argv, "--ckpt", "kept"]) == 0 and list((tmp_path / "kept").glob("centroids*"))
 
 
 @pytest.mark.parametrize("argv", [["--count", "0"], ["--columns", "0"], ["--epoch", "-1"], ["--dataset", "pascal"]])
