@@ -30,8 +30,9 @@ def from_timm(encoder: nn.Module) -> EncoderWeights:
     if name is None:
         raise OptionError(
             f"--pretrained: timm has no twin of the deep-stem ResNet-{encoder.depth} (only of {sorted(TIMM_TWINS)});"
-            " use --pretrained torchvision --partial (all but stem and first block), a file, or leave the option out;"
-            " or take --arch fenet --backbone resnet18, whose stem is an ordinary one"
+            f" give the SFNet authors' file resnet{encoder.depth}-deep-stem (docs/models.md), use --pretrained"
+            " torchvision --partial (all but stem and first block), leave the option out, or take --arch fenet"
+            " --backbone resnet18, whose stem is an ordinary one"
         )
     timm = import_extra("timm", "--pretrained timm")
     config = timm.get_pretrained_cfg(name)

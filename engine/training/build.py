@@ -92,7 +92,8 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
     if norm_of(config, process) == "plain" and config.schedule.bs_mult == 1:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
-            " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
+            " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn); this job has"
+            f" {process.world_size} on {process.device.type}"
         )
     options = config.schedule
     batches = count_batches(splits.train.epoch_length, process.world_size, options.bs_mult)

@@ -29,7 +29,7 @@ def find_evaluation(folder: Path) -> Path:
         raise DataError(f"{folder}: holds several evaluations; name one of {', '.join(map(str, found))}")
     raise DataError(
         f"{folder}: is a run without an evaluation; python eval.py --snapshot {folder / BEST} --data_root DIR"
-        f" --save_dir {folder / 'val'} leaves one"
+        f" --save_dir {folder / 'eval'} leaves one"
     )
 
 
