@@ -67,7 +67,7 @@ def model_card(snapshot: Mapping, weights: Mapping[str, Tensor], facts: Mapping)
             `metrics` (what eval.py left in `metrics.json`); the last three may be None.
     """
     config, classes, options = snapshot["config"], snapshot["classes"], facts["options"] or {}
-    named = f"license: {facts['license']}\n" if facts["license"] else ""
+    named = f"license: {_cell(facts['license'])}\n" if facts["license"] else ""
     file = facts["weights"]
     parts = [
         f"---\nlibrary_name: fenet\npipeline_tag: image-segmentation\n{named}---\n",
@@ -107,7 +107,7 @@ def _model_rows(snapshot: Mapping, weights: Mapping[str, Tensor]) -> dict[str, o
 
 
 def _licence(name: str | None, dataset: str) -> str:
-    weights = f"The weights: {name}." if name else "The weights: not stated; ask who published them."
+    weights = f"The weights: {_cell(name)}." if name else "The weights: not stated; ask who published them."
     return (
         f"{weights} The code: MIT. The weights were learnt from {dataset} (and its encoder's from what is named above),"
         " whose terms may bind whoever uses them.\n"
