@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from config import parse_train
 from engine.training.build import build_trainer, check_run, like_snapshot, open_splits, score_boundaries
+from engine.training.checks import check_data, data_plan, log_findings
 from engine.training.run_folder import RunFolder
 from utils import distributed
 from utils.cli import run_main
@@ -37,10 +38,14 @@ def train(argv: Sequence[str]) -> None:
         config = like_snapshot(config.for_processes(process.world_size))
         splits = open_splits(config)
         check_run(config, splits, process)
+        findings = check_data(splits, data_plan(config.data, config.augment, config.validation))
         with RunFolder(config.run, process) as folder:  # nothing is written before
             setup_logging(process.is_main, folder.log)
             checkpoint = folder.find_checkpoint(config.weights.snapshot if config.weights.restore_optimizer else None)
-            build_trainer(config, splits, process, folder, checkpoint).fit(stop)
+            trainer = build_trainer(config, splits, process, folder, checkpoint)
+            if process.is_main:
+                log_findings(findings)
+            trainer.fit(stop)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ them. A sample of the files is read, in under a minute; --full reads all. Exit c
 import argparse
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from scripts.doctor_checks.rehearsal import check_rehearsal
 from scripts.doctor_checks.report import as_data, exit_code, show, summary
 from scripts.doctor_checks.snapshot import check_snapshot
 from scripts.doctor_checks.visit import Visit
-from utils.cli import run_main
+from utils.cli import as_fault, run_main
 from utils.errors import CheckpointError, OptionError
 from utils.files import write_json
 from utils.logging import setup_logging
@@ -80,7 +81,7 @@ def run(argv: Sequence[str]) -> int:
     sections = {}
     for title, check in checks(own).items():
         sections[title] = []
-        for finding in check(visit):
+        for finding in guarded(check, visit, own.debug):
             if not sections[title]:
                 print(title)
             show(finding, root)
@@ -94,6 +95,18 @@ def run(argv: Sequence[str]) -> int:
     if own.json:
         write_json(own.json, as_data(visit, sections, seconds))
     return exit_code(every)
+
+
+def guarded(check: Check, visit: Visit, debug: bool) -> Iterator[Finding]:
+    """The findings of a check, whose own failure is one too, so that the next checks are made."""
+    try:
+        yield from check(visit)
+    except Exception as error:  # whatever damaged data may lead to
+        fault = as_fault(error)
+        if debug:
+            traceback.print_exc()
+        reason = str(fault or f"internal: {type(error).__name__}: {error}; --debug shows where")
+        yield Finding("error", "this check can't be made", (reason,), exit_code=fault.exit_code if fault else 1)
 
 
 def checks(own: argparse.Namespace) -> dict[str, Check]:

@@ -22,6 +22,13 @@ def one_line(text: str) -> str:
 
 
 class _OneLine(logging.Formatter):
+    """Warnings say that they are."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        if record.levelno >= logging.WARNING:
+            record.message = f"{record.levelname}: {record.message}"
+        return super().formatMessage(record)
+
     def format(self, record: logging.LogRecord) -> str:
         return one_line(super().format(record))
 

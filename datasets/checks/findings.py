@@ -1,10 +1,7 @@
 """What the checks of a data set find, for whoever prints it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from datasets.base import Split
-from datasets.checks.inspection import SampleFacts
 
 SEVERITIES = ("ok", "note", "warning", "error")
 
@@ -32,6 +29,11 @@ class Finding:
     def __post_init__(self) -> None:
         assert self.severity in SEVERITIES
 
+    def line(self, most: int = 2) -> str:
+        """All but the table in one line, with at most so many of the files."""
+        files = f": {some(self.where, most)}" if self.where else ""
+        return f"{self.what}{files}{f'; {self.remedy}' if self.remedy else ''}"
+
 
 def some(things: Iterable[object], most: int = 6) -> str:
     """The first few of some things, separated by commas."""
@@ -43,8 +45,3 @@ def some(things: Iterable[object], most: int = 6) -> str:
 def many(count: int, noun: str) -> str:
     """A number and a noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
-def how_many(split: Split, facts: Sequence[SampleFacts]) -> str:
-    """How many samples of a split were read, in words."""
-    return f"all {len(split)}" if len(split) == len(facts) else f"{len(facts)} of {len(split)}"

@@ -1,52 +1,90 @@
-"""Which ids do the labels hold, and are they the data set's?"""
+"""Do the ids in the labels mean what the class table says?"""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator
 
 import numpy as np
 
 from datasets.base import ClassTable, Split
 from datasets.checks.findings import Finding, many, some
-from datasets.checks.inspection import SampleFacts
+from datasets.checks.label_ids import UNKNOWN, LabelIds
 from utils.constants import IGNORE_LABEL
 
-RARE = 0.05  # of the labels
+WHITE = 255  # what drawing tools write for "yes"
 
 
-def check_ids(split: Split, samples: Sequence[SampleFacts]) -> Iterator[Finding]:
+def check_ids(split: Split, ids: LabelIds) -> Iterator[Finding]:
     """Unknown ids, train ids in place of label ids, and labels without a class."""
-    samples, table, name = _labelled(samples), split.classes, split.split
-    if not samples:
+    if not len(ids):
         return
-    unknown = [fault for facts in samples for fault in facts.faults if fault.kind == "ids"]
-    if unknown:
-        what = f"{name}: {many(len(unknown), 'label')} with ids that are no class of {split.dataset}"
-        known = f"its ids are {some(sorted(table.id_to_train), 40)}"
-        remedy = f"mend the labels, or give the ids a meaning in the class table ({known})"
-        yield Finding("error", what, tuple(fault.text for fault in unknown), remedy)
-    mistaken = [facts for facts in samples if looks_like_train_ids(facts.ids, table)]
+    found = [*_unknown(split, ids), *_train_ids(split, ids), *_void(split, ids)]
+    yield from found or [Finding("ok", f"{split.split}: labels hold only ids of {split.dataset}")]
+
+
+def _unknown(split: Split, ids: LabelIds) -> Iterator[Finding]:
+    labels = np.flatnonzero(ids.labels_with(ids.train_ids == UNKNOWN)).tolist()
+    if labels:
+        what = f"{split.split}: {many(len(labels), 'label')} with ids that are no class of {split.dataset}"
+        where = (
+            f"{label_name(split, label)}: " + ", ".join(f"id {i} ({pixels} pixels)" for i, pixels in ids.unknown(label))
+            for label in labels
+        )
+        yield Finding("error", what, tuple(where), _what_they_may_mean(split, ids))
+
+
+def _what_they_may_mean(split: Split, ids: LabelIds) -> str:
+    table, (first, *_) = ids.table, np.unique(ids.ids[ids.train_ids == UNKNOWN]).tolist()
+    if split.dataset != "folder":
+        return f"mend the labels: the ids of {split.dataset} are {some(sorted(table.id_to_train), 40)}"
+    if first == WHITE and is_black_and_white(ids):
+        absent = np.flatnonzero(ids.class_pixels() == 0).tolist()
+        return two_meanings(table.names[absent[0]] if absent else None, table)
+    meaning = f"give id {first} a meaning in classes.json: {example('...', first)} in classes"
+    if table.num_classes > 1:  # a single class with all else ignored teaches nothing
+        meaning += f", or {first} in ignore"
+    return f"{meaning}; or mend the labels"
+
+
+def is_black_and_white(ids: LabelIds) -> bool:
+    """True for labels that hold 0 and 255 and nothing else."""
+    return set(ids.shares()) == {0, WHITE}
+
+
+def two_meanings(name: str | None, table: ClassTable) -> str:
+    """What to do about labels of 0 and 255, where 255 should have been the class `name` (None: a class to come)."""
+    label_id = table.label_ids[table.names.index(name)] if name else 1
+    row = example(name or "object", WHITE)
+    return (
+        f"if 255 is {name or 'a class'}, write {row} in classes.json, or save the labels with {label_id} in its place"
+    )
+
+
+def example(name: str, label_id: int) -> str:
+    """A row of `classes.json`."""
+    return json.dumps({"name": name, "id": label_id}, ensure_ascii=False)
+
+
+def label_name(split: Split, index: int) -> str:
+    """The label's file, or the sample in words where there is none."""
+    files = split.files(index)
+    return str(files[1]) if len(files) > 1 else split.describe(index)
+
+
+def _train_ids(split: Split, ids: LabelIds) -> Iterator[Finding]:
+    table, count = ids.table, ids.table.num_classes
+    if not _renumbered(table):
+        return
+    high = ids.labels_with((ids.ids >= count) & (ids.ids < IGNORE_LABEL))
+    mistaken = np.flatnonzero(ids.labels_with(ids.ids == IGNORE_LABEL) & ~high).tolist()
     if mistaken:
-        what = f"{name}: {many(len(mistaken), 'label')} with train ids (0 to {table.num_classes - 1} and 255)"
+        what = f"{split.split}: {many(len(mistaken), 'label')} with train ids (0 to {count - 1} and 255)"
         remedy = "use the label ids as published (Cityscapes: *_labelIds.png, not *_labelTrainIds.png)"
-        yield Finding("error", what, tuple(str(facts.label) for facts in mistaken), remedy)
-    elif _renumbered(table) and not np.any([facts.ids[table.num_classes : IGNORE_LABEL] for facts in samples]):
+        yield Finding("error", what, tuple(label_name(split, label) for label in mistaken), remedy)
+    elif not high.any():
         top = max(table.label_ids)
-        what = f"{name}: no label holds an id above {table.num_classes - 1}, though label ids go up to {top}"
+        what = f"{split.split}: no label holds an id above {count - 1}, though label ids go up to {top}"
         remedy = "look at a few labels: are these train ids, or labels of another data set?"
         yield Finding("warning", what, remedy=remedy)
-    void = [facts for facts in samples if not facts.faults and not class_pixels(facts.ids, table).any()]
-    files = tuple(str(facts.label) for facts in void)
-    if len(void) == len(samples):
-        remedy = "take the real labels (those of a test split are often published empty)"
-        yield Finding("error", f"{name}: no label has a pixel of any class", files[:1], remedy)
-    elif void:
-        what = f"{name}: {many(len(void), 'label')} without a pixel of any class"
-        yield Finding("warning", what, files, "remove these samples")
-    if not (unknown or mistaken or void):
-        yield Finding("ok", f"{name}: labels hold only ids of {split.dataset}")
-
-
-def _labelled(samples: Sequence[SampleFacts]) -> list[SampleFacts]:
-    return [facts for facts in samples if facts.ids is not None]
 
 
 def _renumbered(table: ClassTable) -> bool:
@@ -54,56 +92,21 @@ def _renumbered(table: ClassTable) -> bool:
     return 2 * sum(label_id >= table.num_classes for label_id in table.label_ids) >= table.num_classes
 
 
-def looks_like_train_ids(ids: np.ndarray, table: ClassTable) -> bool:
-    """True for a label whose ids (counts (256,)) all are train ids, 255 among them, where label ids go higher."""
-    return _renumbered(table) and ids[IGNORE_LABEL] > 0 and not ids[table.num_classes : IGNORE_LABEL].any()
+def _void(split: Split, ids: LabelIds) -> Iterator[Finding]:
+    useful = ids.labels_with(ids.of_classes | (ids.train_ids == UNKNOWN))
+    void = np.flatnonzero(ids.labelled & ~useful).tolist()
+    files = tuple(label_name(split, label) for label in void)
+    if len(void) == len(ids):
+        what = f"{split.split}: no label has a pixel of any class; they hold {ids.held()}"
+        yield Finding("error", what, files[:1], _labels_for_void(split, ids))
+    elif void:
+        what = f"{split.split}: {many(len(void), 'label')} without a pixel of any class"
+        yield Finding("warning", what, files, "remove these samples")
 
 
-def class_pixels(ids: np.ndarray, table: ClassTable) -> np.ndarray:
-    """Pixels of each class, int64 (num_classes,), from those of each label id (256,)."""
-    pixels = np.zeros(table.num_classes, np.int64)
-    for label_id, train_id in table.id_to_train.items():
-        if train_id != IGNORE_LABEL:
-            pixels[train_id] += ids[label_id]
-    return pixels
-
-
-def id_pixels(samples: Sequence[SampleFacts]) -> dict[str, int]:
-    """Pixels of each label id that occurs."""
-    ids = sum(facts.ids for facts in _labelled(samples))
-    return {str(i): int(ids[i]) for i in np.flatnonzero(ids).tolist()}
-
-
-def class_rows(table: ClassTable, samples: Sequence[SampleFacts]) -> list[dict]:
-    """`id`, `name`, `pixels` (their fraction of those of all classes), `labels` (how many have it), by train id."""
-    pixels = np.stack([class_pixels(facts.ids, table) for facts in _labelled(samples)])
-    shares, labels = pixels.sum(0) / max(1, pixels.sum()), (pixels > 0).sum(0)
-    rows = zip(table.label_ids, table.names, shares.tolist(), labels.tolist(), strict=True)
-    return [dict(zip(("id", "name", "pixels", "labels"), row, strict=True)) for row in rows]
-
-
-def check_classes(split: Split, samples: Sequence[SampleFacts], class_uniform_pct: float) -> Iterator[Finding]:
-    """The classes of a training split: how often each occurs, which are absent or rare."""
-    labelled, name = _labelled(samples), split.split
-    if not labelled:
-        return
-    rows, every = class_rows(split.classes, labelled), sum(facts.ids for facts in labelled)
-    ignored = 1 - class_pixels(every, split.classes).sum() / max(1, every.sum())
-    what = f"{name}: classes in {len(labelled)} labels; {ignored:.1%} of their pixels are ignored"
-    yield Finding("ok", what, table=tuple(_lines(rows, len(labelled))))
-    read = "the labels" if len(labelled) == len(split) else f"the {len(labelled)} labels that were read"
-    absent = [row["name"] for row in rows if row["labels"] == 0]
-    if absent:
-        what = f"{name}: absent from {read}: {some(absent, 20)}"
-        yield Finding("note", f"{what}; class-uniform sampling leaves absent classes out, their IoU is null")
-    rare = [f"{row['name']} ({row['labels']})" for row in rows if 0 < row["labels"] < RARE * len(labelled)]
-    if rare:
-        remedy = "" if class_uniform_pct else "--class_uniform_pct 0.5 centres half of the crops on classes, evenly"
-        yield Finding("note", f"{name}: in fewer than {RARE:.0%} of {read}: {some(rare, 20)}", remedy=remedy)
-
-
-def _lines(rows: list[dict], labels: int) -> Iterator[str]:
-    width = max(len("class"), *(len(row["name"]) for row in rows))
-    yield f"{'id':>3}  {'class':<{width}}  {'pixels':>7}  labels that have it"
-    for row in rows:
-        yield f"{row['id']:>3}  {row['name']:<{width}}  {row['pixels']:>7.2%}  {row['labels']} of {labels}"
+def _labels_for_void(split: Split, ids: LabelIds) -> str:
+    if split.dataset != "folder":
+        return "take the real labels (those of a test split are often published empty)"
+    if is_black_and_white(ids):
+        return two_meanings(ids.table.names[0], ids.table)
+    return f"name an id that they hold in classes.json, such as {example('...', next(iter(ids.shares())))}"

@@ -1,4 +1,4 @@
-"""Can the files be read, of which sizes and modes are they, and do crops fit?"""
+"""Can the headers and labels be read, do images and labels have one size, and how are the files stored?"""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -6,99 +6,124 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from datasets.base import Split
-from datasets.checks.findings import Finding, how_many, many, some
-from datasets.checks.inspection import SampleFacts
+from datasets.checks.findings import Finding, many, some
+from datasets.checks.inspection import ImageFacts
+from datasets.checks.label_ids import UNKNOWN, LabelIds
+from datasets.checks.labels import label_name
+from datasets.index import UPRIGHT, SplitIndex
 
-# kind of fault -> noun, what is wrong, remedy
-FAULTS = {
-    "image": ("image", "can't be read", "get damaged files again, from the archive"),
-    "label": (
-        "label",
-        "can't be read as ids",
-        "get damaged files again; save labels as 8-bit PNG with one channel of ids, no colours",
-    ),
-    "size": ("label", "of another size than the image", "resize the label (nearest neighbour), or take the right one"),
-}
-UNUSUAL_MODES = {
-    "L": "grey images; they become RGB with three equal channels",
-    "RGBA": "images with transparency; it is dropped",
-    "LA": "images with transparency; it is dropped",
+IMAGE_MODES = {
+    **dict.fromkeys(("1", "L"), "grey images; they become RGB with three equal channels"),
+    "P": "palette images; they become RGB",
+    **dict.fromkeys(("RGBA", "LA", "PA", "La", "RGBa"), "images with transparency; it is dropped"),
     "CMYK": "CMYK images; they are converted",
-    **dict.fromkeys(("I;16", "I;16B", "I"), "16-bit images; they are scaled to 8 bits"),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I"), "16-bit images; they are scaled to 8 bits"),
+    "F": "images of floats",
 }
-MUCH_PADDING = 0.3
-SCALES = 33
+LABEL_MODES = {
+    "P": "palette PNGs; the numbers of the colours are the ids",
+    "1": "1-bit images; black is id 0, white id 1",
+    **dict.fromkeys(("LA", "La"), "grey images with transparency; the grey values are the ids"),
+    **dict.fromkeys(("RGB", "RGBA"), "colour images"),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I"), "16-bit images; the values are the ids"),
+}
 
 
-def check_readable(split: Split, samples: Sequence[SampleFacts]) -> Iterator[Finding]:
-    """Files that can't be read, and labels of another size than their image."""
-    read, healthy = how_many(split, samples), True
-    for kind, (noun, what, remedy) in FAULTS.items():
-        faults = [fault for facts in samples for fault in facts.faults if fault.kind == kind]
+def check_images(split: Split, samples: Sequence[ImageFacts], index: SplitIndex) -> Iterator[Finding]:
+    """Images that can't be decoded; `check_readable` names those whose header is damaged."""
+    faults = tuple(facts.fault for facts in samples if facts.fault and facts.index not in index.faults)
+    if faults:
+        what = f"{split.split}: {many(len(faults), 'image')} can't be read ({len(samples)} decoded)"
+        yield Finding("error", what, faults, "get damaged files again, from the archive")
+    elif samples:
+        yield Finding("ok", f"{split.split}: {len(samples)} images decoded")
+
+
+def check_readable(split: Split, index: SplitIndex) -> Iterator[Finding]:
+    """Files whose header, or labels whose content can't be read."""
+    read = f"all {len(index)}" if index.read.all() else f"{int(index.read.sum())} of {len(index)}"
+    if index.faults:
+        what = f"{split.split}: {many(len(index.faults), 'sample')} can't be read ({read} read)"
+        remedy = "get damaged files again; save labels as 8-bit PNG with one channel of ids"
+        yield Finding("error", what, tuple(index.faults.values()), remedy)
+    elif index.read.any():
+        yield Finding("ok", f"{split.split}: {read} labels and headers of images can be read")
+
+
+def check_pair_sizes(split: Split, index: SplitIndex) -> Iterator[Finding]:
+    """Images and labels of different sizes; a label that fits the image on its side was drawn on the turned picture."""
+    differ = differing(index)
+    images, labels = index.image_sizes, index.label_sizes
+    turned = differ & (images[:, ::-1] == labels).all(1)
+    for rows, what, remedy in (
+        (
+            turned,
+            "of the size of the image turned by 90 degrees",
+            "the label was drawn on the turned picture: turn the pixels of these images and drop their EXIF orientation"
+            " (ImageMagick: mogrify -auto-orient), don't touch the labels",
+        ),
+        (
+            differ & ~turned,
+            "of another size than the image",
+            "take the label of this image, or resize one of them (labels: nearest neighbour)",
+        ),
+    ):
+        faults = tuple(_sizes(split, index, i) for i in np.flatnonzero(rows).tolist())
         if faults:
-            healthy = False
-            text = f"{split.split}: {many(len(faults), noun)} {what} ({read} read)"
-            yield Finding("error", text, tuple(fault.text for fault in faults), remedy)
-    if healthy:
-        yield Finding("ok", f"{split.split}: {read} read, no file is damaged")
+            yield Finding("error", f"{split.split}: {many(len(faults), 'label')} {what}", faults, remedy)
 
 
-def image_sizes(samples: Sequence[SampleFacts]) -> Counter:
+def differing(index: SplitIndex) -> np.ndarray:
+    """bool (N,): image and label are known to have different sizes."""
+    images, labels = index.image_sizes, index.label_sizes
+    return images.all(1) & labels.all(1) & (images != labels).any(1)
+
+
+def sound_labels(split: Split, index: SplitIndex) -> np.ndarray:
+    """bool (N,): the label can be trained on: it has a class, no unknown id, and the image's size."""
+    ids = LabelIds(split, index)
+    return ids.labels_with(ids.of_classes) & ~ids.labels_with(ids.train_ids == UNKNOWN) & ~differing(index)
+
+
+def _sizes(split: Split, index: SplitIndex, i: int) -> str:
+    (height, width), (rows, columns) = index.image_sizes[i].tolist(), index.label_sizes[i].tolist()
+    orientation = index.orientations[i]
+    stored = f", EXIF orientation {orientation}" if orientation != UPRIGHT else ""
+    return f"{label_name(split, i)}: the label is {columns}x{rows} pixels, the image {width}x{height}{stored}"
+
+
+def image_sizes(index: SplitIndex) -> Counter:
     """`<width>x<height>` -> number of images."""
-    return Counter(f"{facts.size[1]}x{facts.size[0]}" for facts in samples if facts.size)
+    return Counter(f"{width}x{height}" for height, width in index.image_sizes.tolist() if height)
 
 
-def check_sizes(split: Split, samples: Sequence[SampleFacts], val_batch: int = 1) -> Iterator[Finding]:
-    """Sizes and modes; `val_batch` is how many images of the split are validated in one batch."""
-    sizes, name = image_sizes(samples), split.split
+def check_sizes(split: Split, index: SplitIndex, val_batch: int = 1) -> Iterator[Finding]:
+    """The images' sizes; `val_batch` is how many images of the split are validated in one batch."""
+    sizes, name = image_sizes(index), split.split
     if not sizes:
         return
-    several = f"{len(sizes)} sizes: " if len(sizes) > 1 else ""
-    yield Finding("ok", f"{name}: images of {several}{some(size for size, _ in sizes.most_common())} pixels")
+    listed = some(size for size, _ in sizes.most_common())
+    yield Finding("ok", f"{name}: images of {f'{len(sizes)} sizes: ' if len(sizes) > 1 else ''}{listed} pixels")
     if len(sizes) > 1 and val_batch > 1:
-        what = f"{name}: images of different sizes don't fit in one batch of {val_batch}"
-        yield Finding("error", what, remedy="--bs_mult_val 1", exit_code=2)
-    for mode, count in Counter(facts.mode for facts in samples).items():
-        if mode in UNUSUAL_MODES:
-            yield Finding("note", f"{name}: {count} {UNUSUAL_MODES[mode]}")
-    palette = sum(facts.label_mode == "P" for facts in samples)
-    if palette:
-        yield Finding("note", f"{name}: {palette} labels are palette PNGs; the numbers of the colours are the ids")
+        what = f"--bs_mult_val {val_batch}: {name} has images of {len(sizes)} sizes ({listed}), which fit in no batch"
+        yield Finding("error", what, remedy="use --bs_mult_val 1", exit_code=2)
 
 
-def check_crop(
-    sizes: Sequence[tuple[int, int]], crop: tuple[int, int], scales: tuple[float, float], pre_size: int | None
-) -> Finding:
-    """How much of a training crop (height, width) is padding, see `padded_share`."""
-    share, short = padded_share(sizes, crop, scales, pre_size), _short_side(sizes)
-    what = f"--crop_size {crop[0]},{crop[1]}: on average {share:.0%} of a crop is padding, which trains nothing"
-    if share <= MUCH_PADDING:
-        return Finding("ok", what)
-    remedy = f"--crop_size {max(32, short // 32 * 32)} is about the images' short side ({short})"
-    return Finding("warning", what, remedy=remedy)
+def check_modes(split: Split, index: SplitIndex) -> Iterator[Finding]:
+    """What is unusual in how the files are stored, and what becomes of it."""
+    sound = [i for i in np.flatnonzero(index.read).tolist() if i not in index.faults]
+    for modes, noun, known in (
+        (index.image_modes, "", IMAGE_MODES),
+        (index.label_modes, "labels are ", LABEL_MODES),
+    ):
+        for text, count in Counter(known[modes[i]] for i in sound if modes[i] in known).items():
+            yield Finding("note", f"{split.split}: {count} {noun}{text}")
 
 
-def check_tile(sizes: Sequence[tuple[int, int]], tile: int) -> Finding:
-    """Whether the tile of class-uniform sampling is smaller than the images (height, width)."""
-    small, short = sum(max(size) <= tile for size in sizes), _short_side(sizes)
-    if not small:
-        return Finding("ok", f"--class_uniform_tile {tile}: fits into the images")
-    what = f"--class_uniform_tile {tile}: {small} of {len(sizes)} images are no larger and become one tile each"
-    remedy = f"--class_uniform_tile {max(1, short)} gives finer places to centre crops on" if short < tile else ""
-    return Finding("note", what, remedy=remedy)
-
-
-def padded_share(
-    sizes: Sequence[tuple[int, int]], crop: tuple[int, int], scales: tuple[float, float], pre_size: int | None
-) -> float:
-    """Expected share of a crop's pixels that are padding, over images (height, width) and uniform random scales."""
-    shares = []
-    for height, width in sizes:
-        base = pre_size / min(height, width) if pre_size else 1.0
-        for scale in base * np.linspace(*scales, SCALES):
-            shares.append(1 - min(1, scale * height / crop[0]) * min(1, scale * width / crop[1]))
-    return float(np.mean(shares))
-
-
-def _short_side(sizes: Sequence[tuple[int, int]]) -> int:
-    return int(np.median([min(size) for size in sizes]))
+def check_orientations(split: Split, index: SplitIndex) -> Iterator[Finding]:
+    """Images that a camera turned, where that isn't known to be wrong from the sizes."""
+    count = int(((index.orientations > UPRIGHT) & ~differing(index)).sum())
+    if count:
+        what = f"{split.split}: {many(count, 'image')} with an EXIF orientation, which is not applied"
+        remedy = "look at one beside its label; where they don't match, turn the pixels (mogrify -auto-orient)"
+        yield Finding("warning", what, remedy=remedy)

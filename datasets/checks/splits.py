@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from datasets.base import FileSplit, Split
 from datasets.checks.findings import Finding
-from datasets.checks.inspection import SampleFacts
+from datasets.checks.inspection import ImageFacts
 from utils.errors import DataError
 from utils.files import file_sha256
 from utils.threads import parallel_map
@@ -35,7 +35,7 @@ def check_count(split: Split, published: int | None, labels_needed: bool) -> Fin
 
 
 def check_overlap(
-    train: Split, read: Sequence[SampleFacts], other: Split, others: Sequence[SampleFacts], full: bool
+    train: Split, read: Sequence[ImageFacts], other: Split, others: Sequence[ImageFacts], full: bool
 ) -> Finding:
     """Images of another split that are training images too, by content; see `find_duplicates`."""
     pairs = find_duplicates(train, read, others, full)
@@ -47,7 +47,7 @@ def check_overlap(
 
 
 def find_duplicates(
-    train: Split, read: Sequence[SampleFacts], others: Sequence[SampleFacts], full: bool
+    train: Split, read: Sequence[ImageFacts], others: Sequence[ImageFacts], full: bool
 ) -> list[tuple[str, str]]:
     """(other image, training image) of equal content.
 

@@ -52,10 +52,10 @@ class EpochSampler(Sampler[list[CropSample]]):
 def count_batches(samples: int, world_size: int, batch_size: int) -> int:
     """Batches that each process makes of an epoch's samples. Raises `OptionError` if they do not fill a single one."""
     if samples < batch_size * world_size:
-        raise OptionError(
-            f"the {samples} samples of an epoch do not fill one batch of {batch_size} on each of {world_size}"
-            " processes; lower --bs_mult or use fewer processes"
-        )
+        most, fewer = samples // world_size, " or use fewer processes" if world_size > 1 else ""
+        remedy = f"lower --bs_mult to {most}{fewer}" if most else "use fewer processes"
+        where = f" on each of {world_size} processes" if world_size > 1 else ""
+        raise OptionError(f"--bs_mult {batch_size}: an epoch of {samples} samples fills no batch{where}; {remedy}")
     return samples // (batch_size * world_size)
 
 

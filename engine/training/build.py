@@ -16,13 +16,13 @@ from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs, open_centroids
 from datasets.index import SplitIndex, open_index
-from datasets.sampling.sampler import count_batches
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.finetune import snapshot_header, start_from
 from engine.checkpoint.loading import load_weights, restore_normalization
 from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, find_deep_stems
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
+from engine.training.checks import check_batches
 from engine.training.learner import Learner
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
@@ -89,18 +89,7 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
         if not split.has_labels:
             raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")
     build_loss(config.loss, splits.train.classes.num_classes, IGNORE_LABEL)
-    if norm_of(config, process) == "plain" and config.schedule.bs_mult == 1:
-        raise OptionError(
-            "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
-            " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn); this job has"
-            f" {process.world_size} on {process.device.type}"
-        )
-    options = config.schedule
-    batches = count_batches(splits.train.epoch_length, process.world_size, options.bs_mult)
-    if batches < options.accumulate:
-        raise OptionError(
-            f"--accumulate {options.accumulate}: an epoch has {batches} batches; lower it, --global_batch or --bs_mult"
-        )
+    check_batches(splits.train.epoch_length, config.schedule, norm_of(config, process), process.world_size)
 
 
 def build_trainer(

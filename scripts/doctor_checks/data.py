@@ -4,11 +4,16 @@ from collections.abc import Iterator
 
 import datasets
 from datasets.checks.findings import Finding
-from datasets.checks.inspection import choose_samples, inspect_samples
-from datasets.checks.labels import check_classes, check_ids, class_rows, id_pixels
-from datasets.checks.sizes import check_crop, check_readable, check_sizes, check_tile, image_sizes
+from datasets.checks.inspection import choose_samples, inspect_images
+from datasets.checks.label_ids import LabelIds, as_table
+from datasets.checks.run import CHECKS, run_check
+from datasets.checks.sizes import check_images, image_sizes
 from datasets.checks.splits import check_count, check_overlap, check_pairs
-from scripts.doctor_checks.visit import Visit, crop_of
+from datasets.index import build_index
+from engine.training.build import norm_of
+from engine.training.checks import check_batches
+from scripts.doctor_checks.visit import Visit
+from utils.distributed import Process, choose_device
 from utils.errors import DataError, OptionError
 
 
@@ -38,8 +43,18 @@ def check_layout(visit: Visit) -> Iterator[Finding]:
         yield check_count(split, published, name in needed)
 
 
-def check_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
-    """Reads `count` samples of each split, for about `seconds` at most; with `full` all of them, however long."""
+def read_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
+    """Reads headers and labels of all splits and decodes `count` images of each; with `full` all, however long.
+
+    Args:
+        visit: Gets what was read.
+        count: Images of each split.
+        seconds: In which labels are read, and again in which images are; what is left then is left out.
+    """
+    limit = None if visit.full else seconds
+    for name, split in visit.splits.items():
+        visit.indexes[name] = build_index(split, limit and limit / len(visit.splits), visit.full)
+        visit.details.setdefault("sizes", {})[name] = dict(image_sizes(visit.indexes[name]))
     chosen = {
         name: choose_samples(split, len(split) if visit.full else count, visit.seed)
         for name, split in visit.splits.items()
@@ -47,49 +62,65 @@ def check_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
     # the splits take turns, so that each has its share if time runs out
     turns = sorted((turn, name) for name, indices in chosen.items() for turn in range(len(indices)))
     jobs = [(name, chosen[name][turn]) for turn, name in turns]
-    found = inspect_samples(
-        [(visit.splits[name], index) for name, index in jobs], None if visit.full else seconds, visit.full
-    )
+    found = inspect_images([(visit.splits[name], index) for name, index in jobs], limit, visit.full)
     visit.facts = {name: [] for name in visit.splits}
     for (name, _), facts in zip(jobs, found, strict=True):
         if facts is not None:
             visit.facts[name].append(facts)
-    if None in found:
-        what = f"{found.count(None)} of {len(jobs)} chosen samples were not read, to be done within a minute"
-        yield Finding("note", what, remedy="--full reads everything")
+    labels = sum(int((~index.read).sum()) for index in visit.indexes.values())
+    for number, what in ((labels, "labels"), (found.count(None), f"of {len(jobs)} chosen images")):
+        if number:
+            yield Finding(
+                "note", f"{number} {what} were not read, to be done within a minute", remedy="--full reads all"
+            )
+
+
+def check_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
+    """Reads the files; those that are damaged, sizes and modes."""
+    yield from read_files(visit, count, seconds)
     for name, samples in visit.facts.items():
-        validated = visit.config.validation.bs_mult_val if name == visit.config.data.val_split else 1
-        visit.details.setdefault("sizes", {})[name] = dict(image_sizes(samples))
-        yield from check_readable(visit.splits[name], samples)
-        yield from check_sizes(visit.splits[name], samples, validated)
+        yield from check_images(visit.splits[name], samples, visit.indexes[name])
+    yield from _on_splits(visit, "Files")
 
 
 def check_labels(visit: Visit) -> Iterator[Finding]:
     """The ids of all splits, and the classes of the training split."""
-    data = visit.config.data
-    for name, samples in visit.facts.items():
-        split = visit.splits[name]
-        yield from check_ids(split, samples)
-        if name == data.train_split and any(facts.ids is not None for facts in samples):
-            visit.details["classes"] = class_rows(split.classes, samples)
-            visit.details["label_ids"] = id_pixels(samples)
-            yield from check_classes(split, samples, data.class_uniform_pct)
+    name = visit.config.data.train_split
+    if name in visit.indexes:
+        ids = LabelIds(visit.splits[name], visit.indexes[name])
+        visit.details["classes"] = as_table(ids)
+        visit.details["label_ids"] = {str(i): pixels for i, pixels in ids.id_pixels().items()}
+    yield from _on_splits(visit, "Labels")
+
+
+def _on_splits(visit: Visit, title: str) -> Iterator[Finding]:
+    """Findings of one of the checks that train.py makes, too; none twice."""
+    said = set()
+    for name, index in visit.indexes.items():
+        for finding in run_check(CHECKS[title], visit.splits[name], index, visit.plan):
+            if finding not in said:
+                said.add(finding)
+                yield finding
 
 
 def check_duplicates(visit: Visit) -> Iterator[Finding]:
     """Images that are trained on and validated (or tested) on as well."""
     train = visit.config.data.train_split
     for name, split in visit.splits.items():
-        if train in visit.splits and name != train and visit.facts[name]:
+        if train in visit.splits and name != train and visit.facts.get(name):
             yield check_overlap(visit.splits[train], visit.facts[train], split, visit.facts[name], visit.full)
 
 
 def check_crops(visit: Visit) -> Iterator[Finding]:
-    """The crop's padding and the tile of class-uniform sampling."""
-    data, augment = visit.config.data, visit.config.augment
-    sizes = [facts.size for facts in visit.facts.get(data.train_split, []) if facts.size]
-    if not sizes:
+    """The crop's padding, the tile of class-uniform sampling, and the batch on a single process."""
+    yield from _on_splits(visit, "Crop and sampling")
+    config, split = visit.config, visit.splits.get(visit.config.data.train_split)
+    if split is None:
         return
-    yield check_crop(sizes, crop_of(visit.config), (augment.scale_min, augment.scale_max), augment.pre_size)
-    if data.class_uniform_pct > 0:
-        yield check_tile(sizes, data.class_uniform_tile)
+    norm = norm_of(config, Process(0, 1, choose_device(config.compute.device)))
+    try:
+        check_batches(split.epoch_length, config.schedule, norm, 1)
+    except OptionError as error:
+        alone = config.schedule.bs_mult > 1 or split.epoch_length < 2  # else several GPUs may do
+        what = f"a run on one process is refused: {error}"
+        yield Finding("error" if alone else "warning", what, exit_code=OptionError.exit_code)

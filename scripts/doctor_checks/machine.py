@@ -11,7 +11,7 @@ import torch
 from config import TrainConfig
 from datasets.checks.findings import Finding
 from engine.training.memory import StepMemory, build_step_memory
-from scripts.doctor_checks.visit import Visit, crop_of
+from scripts.doctor_checks.visit import Visit
 
 SHARED_MEMORY = Path("/dev/shm")
 PREFETCHED = 2  # batches that each loader process holds ready
@@ -21,7 +21,7 @@ SNAPSHOTS = 3  # last.pth, its predecessor, and the one being written
 def check_memory(visit: Visit) -> Iterator[Finding]:
     """An estimate for the chosen crop and batch, against the device's memory."""
     config, classes = visit.config, next(iter(visit.splits.values())).classes
-    batch, (height, width) = config.schedule.bs_mult, crop_of(config)
+    batch, (height, width) = config.schedule.bs_mult, visit.plan.crop.size
     step = build_step_memory(config, classes.num_classes)
     needed, (there, device) = step.total(batch, height, width), device_memory(visit)
     visit.details["memory"] = {
@@ -84,7 +84,7 @@ def check_disk(visit: Visit) -> Iterator[Finding]:
 
 
 def _shared_memory(visit: Visit, free: int) -> Finding:
-    config, (height, width) = visit.config, crop_of(visit.config)
+    config, (height, width) = visit.config, visit.plan.crop.size
     sample = (3 * 4 + 8) * height * width  # float32 image, int64 label
     needed = config.data.num_workers * PREFETCHED * config.schedule.bs_mult * sample
     visit.details["shared_memory_free_bytes"] = free

@@ -9,7 +9,7 @@ from dataclasses import replace
 from config import TrainConfig
 from datasets.base import Split
 from datasets.checks.findings import Finding
-from datasets.checks.labels import class_pixels
+from datasets.checks.sizes import sound_labels
 from datasets.part import SubsetSplit
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
@@ -55,12 +55,11 @@ def check_rehearsal(visit: Visit) -> Iterator[Finding]:
 
 def _healthy_part(visit: Visit, name: str, count: int) -> Split | None:
     """`count` samples without a fault, the same ones again where there are fewer."""
-    whole = visit.splits.get(name)
-    healthy = [
-        facts.index
-        for facts in visit.facts.get(name, [])
-        if facts.ids is not None and not facts.faults and class_pixels(facts.ids, whole.classes).any()
-    ]
+    whole, index = visit.splits.get(name), visit.indexes.get(name)
+    if index is None:
+        return None
+    sound = sound_labels(whole, index)
+    healthy = [facts.index for facts in visit.facts[name] if not facts.fault and sound[facts.index]]
     return SubsetSplit(whole, (healthy * count)[:count]) if healthy else None
 
 

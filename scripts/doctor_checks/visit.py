@@ -5,7 +5,10 @@ from pathlib import Path
 
 from config import TrainConfig
 from datasets.base import Split
-from datasets.checks.inspection import SampleFacts
+from datasets.checks.inspection import ImageFacts
+from datasets.checks.run import Plan
+from datasets.index import SplitIndex
+from engine.training.checks import data_plan
 
 
 @dataclass
@@ -19,7 +22,8 @@ class Visit:
         seed: Of the choice of samples.
         gpu_memory: GiB to plan for; None: those of this machine's device.
         splits: What could be built, by name; the training split first.
-        facts: The samples that were read, by split.
+        indexes: What the headers and labels of each split hold, by split.
+        facts: The images that were decoded, by split.
         details: Plain data for the JSON file, beside the findings.
     """
 
@@ -29,11 +33,11 @@ class Visit:
     seed: int
     gpu_memory: float | None = None
     splits: dict[str, Split] = field(default_factory=dict)
-    facts: dict[str, list[SampleFacts]] = field(default_factory=dict)
+    indexes: dict[str, SplitIndex] = field(default_factory=dict)
+    facts: dict[str, list[ImageFacts]] = field(default_factory=dict)
     details: dict = field(default_factory=dict)
 
-
-def crop_of(config: TrainConfig) -> tuple[int, int]:
-    """(height, width) of the training crop."""
-    crop = config.augment.crop_size
-    return crop if isinstance(crop, tuple) else (crop, crop)
+    @property
+    def plan(self) -> Plan:
+        """What the run would do with the data."""
+        return data_plan(self.config.data, self.config.augment, self.config.validation)

@@ -10,7 +10,7 @@ from PIL import Image
 
 import config
 import train
-from datasets.checks.sizes import padded_share
+from datasets.checks.crops import Crop, padded_share
 from engine.training.build import adapt_model, create_model
 from engine.training.memory import StepMemory, saved_bytes
 from loss import build_loss
@@ -120,8 +120,8 @@ def test_absent_and_rare_classes(tmp_path, scenes):
     listed["classes"] += [{"name": "unicorn", "id": 8}]
     (scenes / "classes.json").write_text(json.dumps(listed))
     code, report = visit(tmp_path, "folder", scenes)
-    notes = " ".join(row["what"] for row in found(report, "note"))
-    assert code == 0 and "absent from the labels: unicorn" in notes
+    (warning,) = found(report, "warning")
+    assert code == 0 and "no pixel of class unicorn (id 8) in the labels; they hold" in warning["what"]
 
 
 def test_crop_and_tile(tmp_path, scenes):
@@ -136,8 +136,8 @@ def test_crop_and_tile(tmp_path, scenes):
      ((30, 30), (20, 20), (1, 2), 0), ((10, 10), (10, 10), (0.5, 0.5), 0.75)],
 )  # fmt: skip
 def test_padding(size, crop, scales, expected):
-    assert padded_share([size], crop, scales, None) == pytest.approx(expected)
-    assert padded_share([(3 * size[0], 3 * size[1])], crop, scales, size[0]) == pytest.approx(expected)
+    assert padded_share([size], Crop(crop, scales)) == pytest.approx(expected)
+    assert padded_share([(3 * size[0], 3 * size[1])], Crop(crop, scales, size[0])) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
