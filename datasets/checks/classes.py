@@ -6,8 +6,8 @@ import numpy as np
 
 from datasets.base import Split
 from datasets.checks.findings import Finding, some
-from datasets.checks.label_ids import LabelIds, as_table
-from datasets.checks.labels import WHITE, example, is_black_and_white, two_meanings
+from datasets.checks.label_ids import UNKNOWN, LabelIds, as_table
+from datasets.checks.labels import WHITE, example, has_own_classes, is_black_and_white, two_meanings
 from utils.constants import IGNORE_LABEL
 
 RARE = 0.05  # of the labels
@@ -27,6 +27,8 @@ def check_classes(split: Split, ids: LabelIds, class_uniform_pct: float) -> Iter
     ignored = 1 - ids.class_pixels().sum() / ids.pixels.sum()
     what = f"{name}: classes in {count} labels; {ignored:.1%} of their pixels are ignored"
     yield Finding("ok", what, table=tuple(_lines(rows, count)))
+    if (ids.train_ids == UNKNOWN).any():  # that is to be mended first
+        return
     if split.classes.num_classes == 1:
         yield _single(split, ids)
     else:
@@ -70,7 +72,7 @@ def _absent(split: Split, ids: LabelIds) -> Iterator[Finding]:
 
 def _remedy(split: Split, ids: LabelIds, absent: list[int]) -> str:
     table = split.classes
-    if split.dataset != "folder":
+    if not has_own_classes(split):
         return "is the data complete? the model can't learn these classes"
     if is_black_and_white(ids) and WHITE not in table.label_ids:
         return two_meanings(table.names[absent[0]], table)

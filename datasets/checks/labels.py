@@ -33,16 +33,21 @@ def _unknown(split: Split, ids: LabelIds) -> Iterator[Finding]:
 
 
 def _what_they_may_mean(split: Split, ids: LabelIds) -> str:
-    table, (first, *_) = ids.table, np.unique(ids.ids[ids.train_ids == UNKNOWN]).tolist()
-    if split.dataset != "folder":
+    table, unknown = ids.table, np.unique(ids.ids[ids.train_ids == UNKNOWN]).tolist()
+    if not has_own_classes(split):
         return f"mend the labels: the ids of {split.dataset} are {some(sorted(table.id_to_train), 40)}"
-    if first == WHITE and is_black_and_white(ids):
+    if unknown == [WHITE] and is_black_and_white(ids):
         absent = np.flatnonzero(ids.class_pixels() == 0).tolist()
         return two_meanings(table.names[absent[0]] if absent else None, table)
-    meaning = f"give id {first} a meaning in classes.json: {example('...', first)} in classes"
+    meaning = f"give {some(unknown)} a meaning in classes.json: {example('...', unknown[0])} in classes"
     if table.num_classes > 1:  # a single class with all else ignored teaches nothing
-        meaning += f", or {first} in ignore"
+        meaning += f", or {unknown[0]} in ignore"
     return f"{meaning}; or mend the labels"
+
+
+def has_own_classes(split: Split) -> bool:
+    """True where the classes are those of the user's `classes.json`."""
+    return split.dataset == "folder"
 
 
 def is_black_and_white(ids: LabelIds) -> bool:
@@ -72,7 +77,7 @@ def label_name(split: Split, index: int) -> str:
 
 def _train_ids(split: Split, ids: LabelIds) -> Iterator[Finding]:
     table, count = ids.table, ids.table.num_classes
-    if not _renumbered(table):
+    if has_own_classes(split) or not _renumbered(table):  # users may use any ids
         return
     high = ids.labels_with((ids.ids >= count) & (ids.ids < IGNORE_LABEL))
     mistaken = np.flatnonzero(ids.labels_with(ids.ids == IGNORE_LABEL) & ~high).tolist()
@@ -105,8 +110,9 @@ def _void(split: Split, ids: LabelIds) -> Iterator[Finding]:
 
 
 def _labels_for_void(split: Split, ids: LabelIds) -> str:
-    if split.dataset != "folder":
+    if not has_own_classes(split):
         return "take the real labels (those of a test split are often published empty)"
     if is_black_and_white(ids):
         return two_meanings(ids.table.names[0], ids.table)
-    return f"name an id that they hold in classes.json, such as {example('...', next(iter(ids.shares())))}"
+    held = example("...", next(iter(ids.shares())))
+    return f"draw classes into the labels, or name an id that they hold in classes.json: {held}"

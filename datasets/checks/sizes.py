@@ -51,16 +51,15 @@ def check_readable(split: Split, index: SplitIndex) -> Iterator[Finding]:
 
 
 def check_pair_sizes(split: Split, index: SplitIndex) -> Iterator[Finding]:
-    """Images and labels of different sizes; a label that fits the image on its side was drawn on the turned picture."""
+    """Images and labels of different sizes; one that lies on its side isn't to be resized."""
     differ = differing(index)
-    images, labels = index.image_sizes, index.label_sizes
-    turned = differ & (images[:, ::-1] == labels).all(1)
+    turned = differ & (index.image_sizes[:, ::-1] == index.label_sizes).all(1)
     for rows, what, remedy in (
         (
             turned,
             "of the size of the image turned by 90 degrees",
-            "the label was drawn on the turned picture: turn the pixels of these images and drop their EXIF orientation"
-            " (ImageMagick: mogrify -auto-orient), don't touch the labels",
+            "don't resize: turn the pixels of the images, or the labels (ImageMagick turns photos as their EXIF"
+            " orientation says: mogrify -auto-orient)",
         ),
         (
             differ & ~turned,
