@@ -1,5 +1,7 @@
 """What is checked of data and batches before anything of a run is built."""
 
+from functools import partial
+
 from datasets.checks.crops import Crop
 from datasets.checks.findings import Finding, many
 from datasets.checks.run import Plan, check_split
@@ -25,13 +27,13 @@ def data_plan(data: DataOptions, augment: AugmentOptions, validation: Validation
 
 
 def check_data(splits: Splits, plan: Plan) -> list[Finding]:
-    """What one rank finds in the data that is worth saying; the same on all ranks.
+    """What is worth saying about the data, the same on all ranks: one of them reads the files.
 
     Raises:
         DataError: The data can't be trained on.
         OptionError: It can't with these options.
     """
-    findings = distributed.from_first_rank(lambda: _look(splits, plan))
+    findings = _look(splits, plan)
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         unusable = [finding for finding in errors if finding.exit_code == DataError.exit_code]
@@ -42,12 +44,11 @@ def check_data(splits: Splits, plan: Plan) -> list[Finding]:
 
 
 def _look(splits: Splits, plan: Plan) -> list[Finding]:
-    named = {split.split: split for split in reversed(splits)}  # trained and validated on the same: once
-    found = [
-        finding
-        for split in reversed(named.values())
-        for finding in check_split(split, build_index(split, progress=True), plan)
-    ]
+    train, val = splits
+    found = []
+    for split in [train] if val.split == train.split else splits:
+        index = distributed.from_first_rank(partial(build_index, split, progress=True))
+        found += check_split(split, index, plan)
     return [finding for finding in dict.fromkeys(found) if finding.severity != "ok"]
 
 
