@@ -9,13 +9,8 @@ from datasets.checks.crops import Crop, check_crop, check_tile
 from datasets.checks.findings import Finding
 from datasets.checks.label_ids import LabelIds
 from datasets.checks.labels import check_ids
-from datasets.checks.sizes import (
-    check_modes,
-    check_orientations,
-    check_pair_sizes,
-    check_readable,
-    check_sizes,
-)
+from datasets.checks.pixels import check_pixels, read_sizes
+from datasets.checks.sizes import check_modes, check_pair_sizes, check_readable, check_sizes
 from datasets.index import SplitIndex
 from datasets.options import DataOptions
 
@@ -53,7 +48,7 @@ def check_files(split: Split, index: SplitIndex, plan: Plan) -> Iterator[Finding
     yield from check_pair_sizes(split, index)
     yield from check_sizes(split, index, plan.val_batch if plan.validates(split) else 1)
     yield from check_modes(split, index)
-    yield from check_orientations(split, index)
+    yield from check_pixels(split, index)
 
 
 def check_labels(split: Split, index: SplitIndex, plan: Plan) -> Iterator[Finding]:
@@ -66,7 +61,7 @@ def check_labels(split: Split, index: SplitIndex, plan: Plan) -> Iterator[Findin
 
 def check_crops(split: Split, index: SplitIndex, plan: Plan) -> Iterator[Finding]:
     """Crop and tile, beside the images that are trained on."""
-    sizes = [size for size in map(tuple, index.image_sizes.tolist()) if all(size)]
+    sizes = [size for size in map(tuple, read_sizes(split, index).tolist()) if all(size)]
     if plan.trains(split) and sizes:
         yield check_crop(sizes, plan.crop)
         if plan.data.class_uniform_pct > 0:

@@ -10,15 +10,14 @@ from datasets.checks.findings import Finding, many, some
 from datasets.checks.inspection import ImageFacts
 from datasets.checks.label_ids import UNKNOWN, LabelIds
 from datasets.checks.labels import label_name
-from datasets.index import UPRIGHT, SplitIndex
+from datasets.checks.pixels import read_sizes
+from datasets.index import SplitIndex
 
 IMAGE_MODES = {
     **dict.fromkeys(("1", "L"), "grey images; they become RGB with three equal channels"),
     "P": "palette images; they become RGB",
     **dict.fromkeys(("RGBA", "LA", "PA", "La", "RGBa"), "images with transparency; it is dropped"),
     "CMYK": "CMYK images; they are converted",
-    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I"), "16-bit images; they are scaled to 8 bits"),
-    "F": "images of floats",
 }
 LABEL_MODES = {
     "P": "palette PNGs; the numbers of the colours are the ids",
@@ -52,14 +51,13 @@ def check_readable(split: Split, index: SplitIndex) -> Iterator[Finding]:
 
 def check_pair_sizes(split: Split, index: SplitIndex) -> Iterator[Finding]:
     """Images and labels of different sizes; one that lies on its side isn't to be resized."""
-    differ = differing(index)
-    turned = differ & (index.image_sizes[:, ::-1] == index.label_sizes).all(1)
+    differ = differing(split, index)
+    turned = differ & (read_sizes(split, index)[:, ::-1] == index.label_sizes).all(1)
     for rows, what, remedy in (
         (
             turned,
             "of the size of the image turned by 90 degrees",
-            "don't resize: turn the pixels of the images, or the labels (ImageMagick turns photos as their EXIF"
-            " orientation says: mogrify -auto-orient)",
+            "don't resize: turn the pixels of the images, or the labels, by 90 degrees",
         ),
         (
             differ & ~turned,
@@ -72,33 +70,31 @@ def check_pair_sizes(split: Split, index: SplitIndex) -> Iterator[Finding]:
             yield Finding("error", f"{split.split}: {many(len(faults), 'label')} {what}", faults, remedy)
 
 
-def differing(index: SplitIndex) -> np.ndarray:
-    """bool (N,): image and label are known to have different sizes."""
-    images, labels = index.image_sizes, index.label_sizes
+def differing(split: Split, index: SplitIndex) -> np.ndarray:
+    """bool (N,): image, as it is read, and label are known to have different sizes."""
+    images, labels = read_sizes(split, index), index.label_sizes
     return images.all(1) & labels.all(1) & (images != labels).any(1)
 
 
 def sound_labels(split: Split, index: SplitIndex) -> np.ndarray:
     """bool (N,): the label can be trained on: it has a class, no unknown id, and the image's size."""
     ids = LabelIds(split, index)
-    return ids.labels_with(ids.of_classes) & ~ids.labels_with(ids.train_ids == UNKNOWN) & ~differing(index)
+    return ids.labels_with(ids.of_classes) & ~ids.labels_with(ids.train_ids == UNKNOWN) & ~differing(split, index)
 
 
 def _sizes(split: Split, index: SplitIndex, i: int) -> str:
-    (height, width), (rows, columns) = index.image_sizes[i].tolist(), index.label_sizes[i].tolist()
-    orientation = index.orientations[i]
-    stored = f", EXIF orientation {orientation}" if orientation != UPRIGHT else ""
-    return f"{label_name(split, i)}: the label is {columns}x{rows} pixels, the image {width}x{height}{stored}"
+    (height, width), (rows, columns) = read_sizes(split, index)[i].tolist(), index.label_sizes[i].tolist()
+    return f"{label_name(split, i)}: the label is {columns}x{rows} pixels, the image {width}x{height}"
 
 
-def image_sizes(index: SplitIndex) -> Counter:
-    """`<width>x<height>` -> number of images."""
-    return Counter(f"{width}x{height}" for height, width in index.image_sizes.tolist() if height)
+def image_sizes(split: Split, index: SplitIndex) -> Counter:
+    """`<width>x<height>` of images as they are read -> how many."""
+    return Counter(f"{width}x{height}" for height, width in read_sizes(split, index).tolist() if height)
 
 
 def check_sizes(split: Split, index: SplitIndex, val_batch: int = 1) -> Iterator[Finding]:
     """The images' sizes; `val_batch` is how many images of the split are validated in one batch."""
-    sizes, name = image_sizes(index), split.split
+    sizes, name = image_sizes(split, index), split.split
     if not sizes:
         return
     listed = some(size for size, _ in sizes.most_common())
@@ -117,12 +113,3 @@ def check_modes(split: Split, index: SplitIndex) -> Iterator[Finding]:
     ):
         for text, count in Counter(known[modes[i]] for i in sound if modes[i] in known).items():
             yield Finding("note", f"{split.split}: {count} {noun}{text}")
-
-
-def check_orientations(split: Split, index: SplitIndex) -> Iterator[Finding]:
-    """Images that a camera turned, where that isn't known to be wrong from the sizes."""
-    count = int(((index.orientations > UPRIGHT) & ~differing(index)).sum())
-    if count:
-        what = f"{split.split}: {many(count, 'image')} with an EXIF orientation, which is not applied"
-        remedy = "look at one beside its label; where they don't match, turn the pixels (mogrify -auto-orient)"
-        yield Finding("warning", what, remedy=remedy)

@@ -54,7 +54,7 @@ def read_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
     limit = None if visit.full else seconds
     for name, split in visit.splits.items():
         visit.indexes[name] = build_index(split, limit and limit / len(visit.splits), visit.full)
-        visit.details.setdefault("sizes", {})[name] = dict(image_sizes(visit.indexes[name]))
+        visit.details.setdefault("sizes", {})[name] = dict(image_sizes(visit.splits[name], visit.indexes[name]))
     chosen = {
         name: choose_samples(split, len(split) if visit.full else count, visit.seed)
         for name, split in visit.splits.items()
