@@ -23,7 +23,7 @@ from utils.options_file import add_options_file, with_options_file
 # what may change when a run resumes; everything else decides its result
 _FREE = (RunOptions, ScheduleOptions, ComputeOptions, ValidationOptions, WeightOptions)
 FREE = {item.name for group in _FREE for item in dataclasses.fields(group)}
-FREE -= {"seed", "amp", "deterministic", "global_batch", "max_epoch"}
+FREE -= {"seed", "amp", "deterministic", "global_batch", "max_epoch", "test_mode"}
 FREE |= {"num_workers", "worker_timeout", "cache", "data_root", "val_split", "aux", "arch"}
 
 
@@ -99,6 +99,11 @@ REFUSED = {
 
 
 TRAIN_GROUPS = [item.type for item in dataclasses.fields(TrainConfig) if dataclasses.is_dataclass(item.type)]
+
+
+def default_settings() -> dict[str, str]:
+    """`TrainConfig.reproducibility_key` of a run without options, on one process."""
+    return TrainConfig(*(group() for group in TRAIN_GROUPS)).reproducibility_key(1)
 
 
 def train_parser() -> Parser:

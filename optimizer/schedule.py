@@ -41,13 +41,13 @@ class LrSchedule:
     options: "OptimizerOptions"
     switch_off: float | None = None
 
-    def __call__(self, step: int, total_steps: int) -> float:
-        """Raises `ValueError` for a step outside 0..total_steps-1."""
+    def __call__(self, step: int, total_steps: int, made: int | None = None) -> float:
+        """Raises `ValueError` for a step outside 0..total_steps-1. `made`: steps so far, where they are not `step`."""
         if not 0 <= step < total_steps:
             raise ValueError(f"step {step} is outside the schedule's horizon of {total_steps} steps")
         factor = SCHEDULES[self.options.lr_schedule](step / total_steps, self.options, self.switch_off)
         ramp = self.options.warmup_steps
-        return factor * min(1.0, (step + 1) / ramp) if ramp else factor
+        return factor * min(1.0, ((step if made is None else made) + 1) / ramp) if ramp else factor
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> None:

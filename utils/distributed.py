@@ -71,7 +71,12 @@ def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None
     """
     global _heartbeat
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
-    device = choose_device(device_name, int(os.environ.get("LOCAL_RANK", "0")))
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    try:
+        device = choose_device(device_name, local_rank)
+    except EnvironmentFault as error:
+        error.is_said = local_rank > torch.cuda.device_count()  # by the first process that has none
+        raise
     if world_size == 1:
         yield Process(0, 1, device)
         return

@@ -69,6 +69,22 @@ def _check_training(training: Any) -> None:
     whole = _is_names(average) and _is_whole(average.get("updates"), 0) and _is_state(average.get("shadow"))
     _need(average is None or whole, "training/average", "an average's state, or None")
     _check_state(training.get("state"))
+    schedule = training.get("schedule", {"max_epoch": 1, "steps_per_epoch": 1})
+    counts = _is_names(schedule) and all(_is_whole(schedule.get(name), 1) for name in ("max_epoch", "steps_per_epoch"))
+    _need(counts, "training/schedule", "max_epoch and steps_per_epoch, positive numbers")
+    if "data" in training:
+        _need(_is_names(training["data"]), "training/data", "a dict")
+        for part in ("train", "val"):
+            _check_fingerprint(training["data"].get(part), f"training/data/{part}")
+
+
+def _check_fingerprint(data: Any, place: str) -> None:
+    _need(_is_names(data), place, "a dict")
+    texts = all(isinstance(data.get(name), str) for name in ("dataset", "split", "digest"))
+    _need(texts, place, "with dataset, split and digest")
+    keys = data.get("keys")
+    whole = isinstance(keys, Tensor) and keys.dtype == torch.int64 and keys.ndim == 2 and keys.shape[1] == 2
+    _need(whole, f"{place}/keys", "an int64 tensor of two columns")
 
 
 def _check_state(state: Any) -> None:

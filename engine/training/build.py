@@ -10,7 +10,7 @@ from torch import nn
 
 import datasets
 import network
-from config import TrainConfig
+from config import TrainConfig, default_settings
 from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
@@ -23,6 +23,7 @@ from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, find_deep_stems
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.training.checks import check_batches
+from engine.training.fingerprint import take_fingerprint
 from engine.training.learner import Learner
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
@@ -135,7 +136,7 @@ def build_trainer(
     compare_ranks(splits, trainer)
     if config.run.dump_augmentation_images and process.is_main:
         save_samples(data, augment, model.encoder, folder.path / "augmented")
-    folder.prepare(checkpoint and checkpoint.path, identity.options, config.command)
+    folder.prepare(checkpoint and checkpoint.path, identity.options, config.command, trainer.resumed)
     log_start(splits, trainer, config.command)
     return trainer
 
@@ -274,7 +275,16 @@ def build_identity(config: TrainConfig, splits: Splits, process: Process, model:
     settings = config.reproducibility_key(process.world_size) | built
     settings |= {"classes": list(classes.names), "norms": norm}
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset)}
-    return RunIdentity(metadata, settings, options)
+    return RunIdentity(
+        metadata, settings, default_settings(), take_fingerprints(splits, Path(config.run.ckpt)), options
+    )
+
+
+def take_fingerprints(splits: Splits, folder: Path) -> dict:
+    """Of both splits, as rank 0 sees them; `folder` keeps the index of their files."""
+    return distributed.from_first_rank(
+        lambda: {part: take_fingerprint(split, folder) for part, split in splits._asdict().items()}
+    )
 
 
 def score_boundaries(config: TrainConfig, process: Process) -> None:

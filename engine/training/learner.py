@@ -12,6 +12,7 @@ from engine.inference.compile import CompiledStep
 from engine.inference.precision import Precision
 from engine.training.options import ComputeOptions
 from engine.training.parallel import wrap_parallel
+from engine.training.plan import TrainSchedule
 from engine.training.resume import Checkpoint
 from engine.training.step import Criterion, seed_step, set_train_mode, train_step
 from optimizer import LrSchedule, ModelAverage, set_lr
@@ -26,7 +27,7 @@ class Learner:
         model: The bare model, on its device.
         criterion: Outputs and labels -> named terms with `total`; `set_progress(epoch)` comes before each epoch.
         optimizer: Of `build_optimizer`, over the model's parameters.
-        schedule: (step, total steps) -> factor of the base learning rate.
+        schedule: (step, total steps, steps made) -> factor of the base learning rate.
         average: Of the weights; None: there is none.
         augment: Makes `image` and `label` of a loader's batch on the device; None: the batch has them.
         options: Precision, layout, seed, compiling, how processes share gradients.
@@ -76,12 +77,12 @@ class Learner:
         self.criterion.set_progress(epoch)
         set_train_mode(self.model, self.freeze_norms)
 
-    def step(self, batches: list[dict], step: int, total_steps: int) -> tuple[dict[str, Tensor], Tensor]:
+    def step(self, batches: list[dict], step: int, plan: TrainSchedule) -> tuple[dict[str, Tensor], Tensor]:
         """Optimizer step `step`, counted from 0; returns what `train_step` does."""
         if self.compiled is not None and not self.compiled.started:
             self.parallel = self.compiled.start(self.parallel, batches[0])
         note(f"step {step + 1}", bounded=True)
-        set_lr(self.optimizer, self.schedule(step, total_steps))
+        set_lr(self.optimizer, self.schedule(step - plan.offset, plan.horizon, step))
         seed_step(self.seed, step, self.process.rank)
         terms, applied = train_step(
             self.parallel,

@@ -1,7 +1,8 @@
 """How long a run is, and what happens when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from engine.checkpoint.run_state import RunState
 from engine.training.options import ScheduleOptions, ValidationOptions
 
 
@@ -14,22 +15,42 @@ class TrainSchedule:
         validation: When it is validated.
         steps_per_epoch: Of the data.
         processes: Of the job.
+        offset: Steps that a resumed run made beyond its place in this schedule, because its epochs had another length;
+            0 for all others.
     """
 
     options: ScheduleOptions
     validation: ValidationOptions
     steps_per_epoch: int
     processes: int = 1
+    offset: int = 0
+
+    def resumed_at(self, state: RunState) -> "TrainSchedule":
+        """The same schedule for a run whose steps so far may not be those that its epochs have now."""
+        return replace(self, offset=state.step - state.epoch * self.steps_per_epoch - state.step_in_epoch)
+
+    @property
+    def max_epoch(self) -> int:
+        """Epochs of the whole run."""
+        return self.options.max_epoch
+
+    @property
+    def horizon(self) -> int:
+        """Steps over which the learning rate falls; step `s` of the run is step `s - offset` of them."""
+        return self.max_epoch * self.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
-        """The learning rate's horizon."""
-        return self.options.max_epoch * self.steps_per_epoch
+        """Steps that the run has made at the end of its last epoch."""
+        return self.horizon + self.offset
 
     @property
     def last_step(self) -> int:
-        """Where the run ends: at the horizon, or at `--max_steps`."""
+        """Where the run ends: with its last epoch, or at `--max_steps`."""
         return min(self.total_steps, self.options.max_steps or self.total_steps)
+
+    def __str__(self) -> str:
+        return f"{self.max_epoch} epochs of {self.steps_per_epoch} steps"
 
     @property
     def images_per_step(self) -> int:
@@ -50,7 +71,7 @@ class TrainSchedule:
 
     def validates(self, epoch: int) -> bool:
         """True if this epoch (from 0) ends with a validation."""
-        last = epoch == self.options.max_epoch - 1
+        last = epoch == self.max_epoch - 1
         return last or (epoch >= self.validation.eval_epoch and (epoch + 1) % self.validation.val_every == 0)
 
 
@@ -61,9 +82,13 @@ class RunIdentity:
     Attributes:
         metadata: `config` and `classes` of its snapshots.
         settings: What decides the result; a run that resumes has to share it.
+        defaults: Those of `settings` as they are without options, which older versions may not know.
+        data: Fingerprints of the split to train on (`train`) and of the one to validate on (`val`).
         options: All options, with what was left open filled in.
     """
 
     metadata: dict
     settings: dict
+    defaults: dict
+    data: dict
     options: dict

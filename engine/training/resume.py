@@ -6,19 +6,8 @@ from typing import NamedTuple
 
 from engine.checkpoint.snapshot import load_snapshot, newest_snapshot
 from utils import distributed
-from utils.errors import CheckpointError, OptionError
+from utils.errors import CheckpointError
 from utils.logging import get_logger
-
-# a change of these makes another model or optimizer, whose state doesn't fit
-MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
-MODEL_SETTINGS += ("norm_groups", "optimizer")
-# of the job that computes the steps: they may change, and the log says so
-JOB_SETTINGS = {
-    "processes": "processes",
-    "bs_mult": "crops per process",
-    "accumulate": "batches per step",
-    "norms": "norms",
-}
 
 
 class Checkpoint(NamedTuple):
@@ -55,6 +44,8 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     if resume == "auto" or _began_here(folder):
         found = newest_snapshot(folder, log.warning)
     elif resume != "never":
+        if not Path(resume).exists():
+            raise CheckpointError(f"--resume {resume}: no such file; give auto, never, or a snapshot such as last.pth")
         found = Path(resume), load_snapshot(resume)
     if found is None and otherwise is not None:
         found = Path(otherwise), load_snapshot(otherwise)
@@ -74,30 +65,3 @@ def _began_here(folder: Path) -> bool:
     except (OSError, ValueError):
         return False
     return distributed.is_restart() and began.get("job") == distributed.job_id()
-
-
-def check_resumable(saved: dict, present: dict, path: Path, override: bool) -> list[str]:
-    """Compare the settings of a snapshot with those of the run that wants to resume from it.
-
-    Returns:
-        What changed of the job that computes the steps, in words.
-
-    Raises:
-        CheckpointError: It is of another model, other classes or another optimizer.
-        OptionError: Something else changed and `override` is False.
-    """
-    changed = {name: f"{name} was {saved.get(name)}, is {present[name]}" for name in present}
-    # a setting that the snapshot doesn't know came after it, with a default that changes nothing
-    changed = {name: text for name, text in changed.items() if name in saved and saved[name] != present[name]}
-    of_job = [
-        f"{JOB_SETTINGS[name]} {saved[name]} -> {present[name]}" for name in JOB_SETTINGS if changed.pop(name, "")
-    ]
-    of_model = [text for name, text in changed.items() if name in MODEL_SETTINGS]
-    if of_model:
-        raise CheckpointError(f"{path}: of another model: {', '.join(of_model)}; give its options, or --resume never")
-    if changed and not override:
-        raise OptionError(
-            f"{path}: was trained with other options: {', '.join(changed.values())}; give the old ones,"
-            " --resume_override to resume with the new ones, or --resume never"
-        )
-    return of_job

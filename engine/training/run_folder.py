@@ -1,9 +1,10 @@
 """What a run leaves: its folder, with lock, log, options, figures, snapshots, pictures and report."""
 
 import itertools
+import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from engine.checkpoint.run_state import RunState
 from engine.checkpoint.snapshot import previous_path, save_snapshot
 from engine.report import update_curves
 from engine.report.page import versions
+from engine.training.events import NAMES
 from engine.training.lock import RunLock
 from engine.training.options import RunOptions
 from engine.training.recorder import Recorder
@@ -22,6 +24,9 @@ from utils.drawing import save_png
 from utils.files import make_folder, write_json
 from utils.logging import get_logger
 from utils.machine import present_revision
+
+SNAPSHOTS = ("last.pth", "last_previous.pth", "best.pth")
+RESULTS = ("report.html", "config.json", "metrics.jsonl", "sampling.jsonl", "pictures")  # log.txt goes on
 
 
 class RunFolder:
@@ -66,15 +71,29 @@ class RunFolder:
         """What the run resumes from, as `--resume` says; see `engine.training.resume.find_checkpoint`."""
         return find_checkpoint(self.path, self.options.resume, otherwise)
 
-    def prepare(self, resumed: Path | None, options: dict, command: str) -> None:
-        """Make room, see `prepare_run_folder`, and write `config.json`: all options, and what the run comes from."""
+    def prepare(self, resumed: Path | None, options: dict, command: str, changes: dict | None = None) -> None:
+        """Make room, see `prepare_run_folder`, and write `config.json`: all options, and what the run comes from.
+
+        Args:
+            resumed: The snapshot that the run resumes from.
+            options: All of them.
+            command: The command line.
+            changes: Since that snapshot, see `RunChanges.record`; `resumed` in `config.json` has those of all resumes.
+        """
 
         def write() -> None:
-            prepare_run_folder(self.path, resumed)
+            prepare_run_folder(self.path, resumed, self.options.tensorboard_folder)
+            history = self._history() + ([changes] if changes and changes["changed"] else [])
             origin = {"revision": present_revision(), "versions": versions(), "host": socket.gethostname()}
-            write_json(self.config, options | {"command": command} | origin)
+            write_json(self.config, options | {"command": command} | origin | ({"resumed": history} if history else {}))
 
         on_main_rank(write)
+
+    def _history(self) -> list[dict]:
+        try:
+            return list(json.loads(self.config.read_text())["resumed"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return []
 
     def record_from(self, state: RunState) -> None:
         """Open `metrics.jsonl` and the TensorBoard events for what comes after `state`."""
@@ -110,21 +129,30 @@ def best_effort(what: str) -> Iterator[None]:
         get_logger().warning(f"the run continues without {what}: {type(error).__name__}: {error}")
 
 
-def prepare_run_folder(folder: Path, resumed: Path | None) -> None:
-    """Before a run writes: sweep what a killed one left, and move aside the snapshots that it won't resume from.
+def prepare_run_folder(folder: Path, resumed: Path | None, tensorboard: Path | None = None) -> None:
+    """Before a run writes: sweep what a killed one left, and move what it would overwrite into `replaced_N`.
 
     Args:
         folder: The run's folder.
-        resumed: The snapshot that the run resumes from; None for a fresh start, which moves all of them, and their
-            report, aside.
+        resumed: The snapshot that the run resumes from. None, or one that lies elsewhere: all results of the run that
+            is here move aside.
+        tensorboard: The folder of the events; None: they are in `folder`.
     """
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()
     last = folder / "last.pth"
-    stale = [last] if resumed == previous_path(last) else []  # damaged: its successor must not replace the good one
-    if resumed is None:
-        stale = [last, previous_path(last), folder / "best.pth", folder / "report.html"]
-    stale = [path for path in stale if path.exists()]
+    if resumed is None or resumed.resolve().parent != folder.resolve():
+        if any((folder / name).exists() for name in SNAPSHOTS):
+            set_aside(folder, [*(folder / name for name in (*SNAPSHOTS, *RESULTS)), *folder.glob(NAMES)])
+            if tensorboard not in (None, folder):
+                set_aside(tensorboard, tensorboard.glob(NAMES))
+    elif resumed == previous_path(last):
+        set_aside(folder, [last])  # damaged: its successor must not replace the good one
+
+
+def set_aside(folder: Path, paths: Iterable[Path]) -> None:
+    """Move those of `paths`, all in `folder`, that exist into a new subfolder `replaced_N`."""
+    stale = [path for path in paths if path.exists()]
     if stale:
         number = next(n for n in itertools.count(1) if not (folder / f"replaced_{n}").exists())
         (folder / f"replaced_{number}").mkdir()

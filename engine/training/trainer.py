@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.run_state import RunState
 from engine.evaluation.scoring import EvaluationStopped
+from engine.training.changes import RunChanges
 from engine.training.learner import Learner
 from engine.training.meters import DataTimer, LossMeter, StepMetrics
 from engine.training.plan import RunIdentity, TrainSchedule
-from engine.training.resume import Checkpoint, check_resumable
+from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder, best_effort
 from engine.training.step import grouped
 from engine.training.step_figures import StepFigures
@@ -46,6 +47,7 @@ class Trainer:
         self.learner, self.data, self.validator, self.folder = learner, data, validator, folder
         self.schedule, self.identity, self.process = schedule, identity, learner.process
         self.state, self.meter = RunState(), LossMeter()
+        self.resumed: dict | None = None  # what changed since the snapshot that the run resumes from
         self.log = get_logger()
 
     def fit(self, stop: StopRequest) -> None:
@@ -55,7 +57,10 @@ class Trainer:
         state, schedule = self.state, self.schedule
         self.folder.record_from(state)
         if self.is_finished:
-            self.log.info("this run is finished; to train again, use --resume never or another --exp")
+            self.log.info(
+                "this run is finished; to train longer, give a larger --max_epoch with --resume_override; to train"
+                " again, use --resume never or another --exp"
+            )
         with Progress(None, "training", self.process.is_main, schedule.last_step, state.step) as bar:
             self.figures = StepFigures(state, schedule, self.process, self.folder.recorder, bar)
             while not self.is_finished:
@@ -104,7 +109,7 @@ class Trainer:
     def step(self, batches: list[dict]) -> None:
         """One optimizer step; `StepFigures` says what came of it."""
         state = self.state
-        terms, applied = self.learner.step(batches, state.step, self.schedule.total_steps)
+        terms, applied = self.learner.step(batches, state.step, self.schedule)
         state.step += 1
         state.step_in_epoch += 1
         self.meter.add(terms, applied)
@@ -182,7 +187,8 @@ class Trainer:
         sums = {name: total / self.process.world_size for name, total in totals.items()}
         broadcast_buffers(self.learner.model)
         state = vars(self.state) | {"loss_sums": sums}  # of a mean rank: their number may change
-        training = {"state": state, "settings": self.identity.settings}
+        training = {"state": state, "settings": self.identity.settings, "data": self.identity.data}
+        training["schedule"] = {name: getattr(self.schedule, name) for name in ("max_epoch", "steps_per_epoch")}
 
         def write() -> None:
             snapshot = {**self.identity.metadata, **self.learner.weights()}
@@ -191,17 +197,23 @@ class Trainer:
         on_main_rank(write)
 
     def load(self, checkpoint: Checkpoint, override: bool = False) -> None:
-        """Resume from a checkpoint; `override`: although settings changed, with the new ones.
+        """Resume from a checkpoint; `override`: although data or settings changed, with the new ones.
 
         Raises:
-            OptionError: Settings that decide the result are not those of the snapshot.
-            CheckpointError: It is of another model or optimizer, or holds no training state.
+            FENetError: See `RunChanges.check`, or the checkpoint holds no training state.
         """
-        training = checkpoint.training
-        if changes := check_resumable(training["settings"], self.identity.settings, checkpoint.path, override):
-            self.log.info(f"since that snapshot: {', '.join(changes)}")
+        changes = RunChanges(checkpoint, self.identity, self.schedule)
+        changes.check(override, checkpoint.path.resolve().parent == self.folder.path.resolve())
+        if texts := changes.texts():
+            self.log.info(f"since that snapshot: {', '.join(texts)}")
+        if changes.validation and self.process.is_main:
+            self.log.warning(
+                f"the validation data changed since that snapshot: {changes.validation}; scores before and after it"
+                f" don't compare, and {self.folder.best.name} stays that of the old data until a score is higher"
+            )
         self.learner.load(checkpoint)
-        self.state = RunState(**training["state"])
+        self.state, self.schedule = changes.state, changes.schedule
+        self.resumed = changes.record()
 
     def log_scores(self, scores: dict) -> None:
         """The scores of a validation, a line for each class."""
