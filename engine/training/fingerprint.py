@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from datasets.base import Split
-from datasets.index import data_digest, open_index, sample_keys
+from datasets.index import data_digest, name_digests, open_index, sample_keys
 
 
 def take_fingerprint(split: Split, folder: Path) -> dict:
@@ -19,11 +19,16 @@ def take_fingerprint(split: Split, folder: Path) -> dict:
 
     Returns:
         `dataset` and `split` (names), `digest` (SHA-256, hex), `keys`: int64 (N,2), digests of the name and of the
-        content of each sample, in the split's order.
+        content of each sample (0 where samples are no files), in the split's order.
     """
-    index = open_index(split, folder)
-    keys = torch.from_numpy(sample_keys(index, split.names).view(np.int64))
-    return {"dataset": split.dataset, "split": split.split, "digest": data_digest(index, split), "keys": keys}
+    if split.files(0):
+        index = open_index(split, folder)
+        keys, digest = sample_keys(index, split.names), data_digest(index, split)
+    else:  # made, not read: nothing but the data set's own description can change
+        names = name_digests(split.names)
+        keys, digest = np.stack([names, np.zeros_like(names)], axis=1), split.fingerprint()
+    keys = torch.from_numpy(keys.view(np.int64))
+    return {"dataset": split.dataset, "split": split.split, "digest": digest, "keys": keys}
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ def compare_fingerprints(before: dict, now: dict) -> DataChange | None:
         return None
     names, in_old, in_new = np.intersect1d(old[:, 0], new[:, 0], return_indices=True)
     gone, come = (np.delete(keys[:, 1], kept) for keys, kept in ((old, in_old), (new, in_new)))
-    renamed = len(np.intersect1d(gone, come))
+    renamed = np.count_nonzero(np.intersect1d(gone, come))
     return DataChange(
         before=len(old),
         now=len(new),

@@ -1,26 +1,95 @@
 from pathlib import Path
 
 import pytest
+import torch
 
+from engine.checkpoint.run_state import RunState
 from engine.checkpoint.snapshot import previous_path, save_snapshot
+from engine.training.changes import RunChanges
 from engine.training.options import ScheduleOptions, ValidationOptions
-from engine.training.plan import TrainSchedule
-from engine.training.resume import check_resumable
+from engine.training.plan import RunIdentity, TrainSchedule
+from engine.training.resume import Checkpoint
 from engine.training.run_folder import prepare_run_folder
 from utils.errors import CheckpointError, OptionError
 
 PATH = Path("last.pth")
 
 
+def schedule(max_epoch: int = 4, steps_per_epoch: int = 6, **options) -> TrainSchedule:
+    return TrainSchedule(ScheduleOptions(max_epoch=max_epoch, **options), ValidationOptions(), steps_per_epoch)
+
+
+def changes(saved: dict, present: dict, state: RunState | None = None, now: TrainSchedule | None = None) -> RunChanges:
+    """Of a run of an older version, whose snapshots know their settings and their place only."""
+    content = {"training": {"settings": saved, "state": vars(state or RunState())}}
+    data = {part: {"digest": "", "dataset": "", "keys": torch.zeros(0, 2)} for part in ("train", "val")}
+    identity = RunIdentity({}, present, {"lr": "0.1", "loss": "'ce'", "optimizer_args": "''"}, data, {})
+    return RunChanges(Checkpoint(PATH, content), identity, now or schedule())
+
+
 def test_changed_settings_are_refused_with_old_and_new_value():
     old = {"lr": "0.1", "arch": "a"}
-    check_resumable(old, dict(old), PATH, override=False)
+    changes(old, dict(old)).check(False, True)
     with pytest.raises(OptionError, match=r"last.pth.*lr was 0.1, is 0.2.*--resume_override"):
-        check_resumable(old, {"lr": "0.2", "arch": "a"}, PATH, override=False)
-    check_resumable(old, {"lr": "0.2", "arch": "a"}, PATH, override=True)
+        changes(old, {"lr": "0.2", "arch": "a"}).check(False, True)
+    changes(old, {"lr": "0.2", "arch": "a"}).check(True, True)
     for override in (False, True):
         with pytest.raises(CheckpointError, match=r"arch was a, is b"):
-            check_resumable(old, {"lr": "0.2", "arch": "b"}, PATH, override)
+            changes(old, {"lr": "0.2", "arch": "b"}).check(override, True)
+
+
+@pytest.mark.parametrize(
+    ("saved", "present", "refused"),
+    [
+        ({}, {"loss": "'ce'", "optimizer_args": "''"}, None),
+        ({}, {"loss": "'dice'"}, "loss was ce, is dice"),
+        ({}, {"optimizer_args": "'nesterov=true'"}, "optimizer_args was , is nesterov=true"),
+        ({"ohem": "True"}, {"ohem": "True", "loss": "'ohem'"}, None),
+        ({"ohem": "True", "jointwtborder": "True"}, {"loss": "'relaxed_boundary'"}, None),
+        ({"ohem": "True"}, {"loss": "'ce'"}, "loss was ohem, is ce"),
+    ],
+)
+def test_settings_that_an_older_version_did_not_know_had_their_defaults(saved, present, refused):
+    if refused is None:
+        changes(saved, present).check(False, True)
+    else:
+        with pytest.raises(OptionError, match=refused):
+            changes(saved, present).check(False, True)
+
+
+@pytest.mark.parametrize(
+    ("state", "resumes_at", "total"),
+    [
+        (RunState(step=8, epoch=1, step_in_epoch=2), (1, 1), 22),
+        (RunState(step=12, epoch=1, step_in_epoch=6), (1, 5), 22),
+        (RunState(step=12, epoch=2), (2, 0), 22),
+        (RunState(step=6, epoch=0, step_in_epoch=6), (0, 5), 21),
+        (RunState(step=3, epoch=0, step_in_epoch=3), (0, 3), 20),  # how long its epoch was can't be told
+        (RunState(step=24, epoch=4), (4, 0), 24),
+    ],
+)
+def test_a_run_of_an_older_version_ends_right_on_fewer_images(state, resumes_at, total):
+    found = changes({"max_epoch": "4"}, {"max_epoch": "4"}, state, schedule(steps_per_epoch=5))
+    found.check(False, True)
+    assert (found.state.epoch, found.state.step_in_epoch) == resumes_at and found.state.step == state.step
+    assert found.schedule.total_steps == total
+    place = found.state.step - found.schedule.offset
+    assert place == found.state.epoch * 5 + found.state.step_in_epoch
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_epoch": "x"}, {"max_epoch": "-3"}, {"max_epoch": "(" * 500}])
+def test_odd_settings_of_a_snapshot(settings):
+    state = RunState(step=5, epoch=3, step_in_epoch=9)
+    assert changes(settings, {}, state).schedule.total_steps == 5 + 6 - 6
+
+
+def test_means_and_rates_stay_in_an_epoch_of_another_length():
+    state = RunState(20, 1, 8, seconds_in_epoch=4.0, waited_in_epoch=2.0, loss_sums={"main": 12.0}, skipped_in_epoch=2)
+    there = state.rescaled(10, 5)
+    assert (there.step, there.step_in_epoch, there.skipped_in_epoch) == (20, 4, 2)
+    assert there.loss_sums["main"] / 2 == 12 / 6 and there.seconds_in_epoch == 2 and there.waited_in_epoch == 1
+    assert state.rescaled(10, 10) is state
+    assert state.rescaled(10, 1).step_in_epoch == 0
 
 
 def test_when_it_validates():
@@ -30,11 +99,18 @@ def test_when_it_validates():
 
 
 def test_a_fresh_start_moves_old_snapshots_aside_and_sweeps(tmp_path):
-    for name in ("last.pth", "last_previous.pth", "best.pth", ".last.pth.x.tmp"):
-        (tmp_path / name).write_text(name)
+    results = ["best.pth", "config.json", "events.out.tfevents.1", "last.pth", "last_previous.pth", "metrics.jsonl"]
+    for number in (1, 2):
+        for name in [*results, ".last.pth.x.tmp", "log.txt"]:
+            (tmp_path / name).write_text(f"{name} {number}")
+        prepare_run_folder(tmp_path, None if number == 1 else tmp_path / "elsewhere" / "last.pth")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.txt", "replaced_1", "replaced_2"]
+    for number in (1, 2):
+        found = {path.name: path.read_text() for path in (tmp_path / f"replaced_{number}").iterdir()}
+        assert found == {name: f"{name} {number}" for name in results}
+    (tmp_path / "config.json").write_text("of a run without a snapshot")
     prepare_run_folder(tmp_path, None)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["replaced_1"]
-    assert (tmp_path / "replaced_1" / "best.pth").read_text() == "best.pth"
+    assert not (tmp_path / "replaced_3").exists()
 
 
 def test_a_damaged_last_never_replaces_the_good_previous(tmp_path):

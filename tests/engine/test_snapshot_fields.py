@@ -26,7 +26,10 @@ def snapshot(monkeypatch):
         "average": {"updates": 3, "shadow": model.state_dict()},
         "state": vars(RunState(step=3, loss_sums={"main": 0.5})),
         "settings": {"lr": "0.1"},
+        "schedule": {"max_epoch": 2, "steps_per_epoch": 4},
     }
+    data = {"dataset": "folder", "split": "a", "digest": "0", "keys": torch.zeros(3, 2, dtype=torch.int64)}
+    training["data"] = {"train": data, "val": dict(data)}
     classes = {"dataset": "folder", "names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]], "label_ids": [0, 7]}
     classes["id_to_train"] = {"0": 0, "7": 1, "255": 255}
     header = {"config": model.config, "classes": classes, "score": {"mean_iou": 0.5}}
@@ -52,7 +55,8 @@ def test_what_train_writes_is_taken(snapshot, tmp_path):
     assert load_snapshot(tmp_path / "a.pth")["training"]["state"]["step"] == 3
     load_model(tmp_path / "a.pth")
     check_fields({"model": {"w": torch.zeros(1)}}, "weights and nothing else")
-    check_fields(change(snapshot, "training/state/skipped_in_row", REMOVED), "of an earlier version")
+    for place in ("state/skipped_in_row", "schedule", "data"):
+        check_fields(change(snapshot, f"training/{place}", REMOVED), "of an earlier version")
 
 
 @pytest.mark.parametrize("number", [torch.zeros(2), "1", None, 2, 1.0])
@@ -96,6 +100,11 @@ def test_a_release_is_whole_or_not_written(snapshot, tmp_path, capsys):
         ("training/scaler", [None, 5]),
         ("training/average", [{}, 5, {"updates": -1, "shadow": {}}, {"updates": 1.5, "shadow": {"w": torch.zeros(1)}}]),
         ("training/settings", [REMOVED, None, []]),
+        ("training/schedule", [None, 5, {}, {"max_epoch": 0, "steps_per_epoch": 1}, {"max_epoch": 1}]),
+        ("training/data", [None, 5, {}]),
+        ("training/data/val", [REMOVED, None, {}]),
+        ("training/data/train/digest", [REMOVED, None, 5]),
+        ("training/data/train/keys", [REMOVED, [[1, 2]], torch.zeros(3, 2), torch.zeros(4, dtype=torch.int64)]),
         ("training/state", [REMOVED, None, 5, {"steps": 3}]),
         ("training/state/step", [None, "3", 3.5, -1, 2**70, True]),
         ("training/state/best_epoch", [-2, "a"]),
