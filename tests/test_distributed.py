@@ -187,3 +187,9 @@ def test_a_failed_save_is_known_to_all(data, tmp_path):
     done = launch([train_on_a_full_disk, *train_args(data, tmp_path, "--max_steps", "2")], processes=2)
     assert done.returncodes == [5, 5]
     assert done.stderr.count("error: last.pth: cannot be written") == 1, done.stderr
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_said_once(data, tmp_path):
+    done = launch(["train.py", *train_args(data, tmp_path, "--device", "cuda")], processes=2)
+    assert done.returncodes == [5, 5] and done.stderr.count("error: --device cuda: PyTorch finds no CUDA device") == 1

@@ -8,7 +8,7 @@ from engine.checkpoint.snapshot import previous_path, save_snapshot
 from engine.training.changes import RunChanges
 from engine.training.options import ScheduleOptions, ValidationOptions
 from engine.training.plan import RunIdentity, TrainSchedule
-from engine.training.resume import Checkpoint
+from engine.training.resume import Checkpoint, find_checkpoint
 from engine.training.run_folder import prepare_run_folder
 from utils.errors import CheckpointError, OptionError
 
@@ -81,6 +81,11 @@ def test_a_run_of_an_older_version_ends_right_on_fewer_images(state, resumes_at,
 def test_odd_settings_of_a_snapshot(settings):
     state = RunState(step=5, epoch=3, step_in_epoch=9)
     assert changes(settings, {}, state).schedule.total_steps == 5 + 6 - 6
+
+
+def test_a_snapshot_that_is_not_there(tmp_path):
+    with pytest.raises(CheckpointError, match="--resume nevr: no such file; give auto, never, or a snapshot"):
+        find_checkpoint(tmp_path, "nevr")
 
 
 def test_means_and_rates_stay_in_an_epoch_of_another_length():
