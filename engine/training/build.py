@@ -23,7 +23,7 @@ from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, find_deep_stems
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.training.checks import check_batches
-from engine.training.fingerprint import take_fingerprint
+from engine.training.fingerprint import take_fingerprints
 from engine.training.learner import Learner
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
@@ -276,14 +276,7 @@ def build_identity(config: TrainConfig, splits: Splits, process: Process, model:
     settings |= {"classes": list(classes.names), "norms": norm}
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset)}
     return RunIdentity(
-        metadata, settings, default_settings(), take_fingerprints(splits, Path(config.run.ckpt)), options
-    )
-
-
-def take_fingerprints(splits: Splits, folder: Path) -> dict:
-    """Of both splits, as rank 0 sees them; `folder` keeps the index of their files."""
-    return distributed.from_first_rank(
-        lambda: {part: take_fingerprint(split, folder) for part, split in splits._asdict().items()}
+        metadata, settings, default_settings(), take_fingerprints(splits._asdict(), Path(config.run.ckpt)), options
     )
 
 

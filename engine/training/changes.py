@@ -1,26 +1,13 @@
 """What changed between the run that a snapshot is of and the one that resumes from it, and whether it may."""
 
-import ast
-from dataclasses import replace
 from typing import Any
 
 from engine.checkpoint.run_state import RunState
 from engine.training.fingerprint import compare_fingerprints
 from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.resume import Checkpoint
-from loss.options import OLD_NAMES
+from engine.training.settings import JOB_SETTINGS, MODEL_SETTINGS, complete_settings, plain, schedule_of
 from utils.errors import CheckpointError, DataError, OptionError
-
-# a change of these makes another model or optimizer, whose state doesn't fit
-MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
-MODEL_SETTINGS += ("norm_groups", "optimizer")
-# of the job that computes the steps: they may change, and the log says so
-JOB_SETTINGS = {
-    "processes": "processes",
-    "bs_mult": "crops per process",
-    "accumulate": "batches per step",
-    "norms": "norms",
-}
 
 
 class RunChanges:
@@ -49,7 +36,7 @@ class RunChanges:
         training, self.path = checkpoint.training, checkpoint.path
         saved, present = complete_settings(training["settings"], identity.defaults), identity.settings
         self.settings = {
-            name: (_plain(saved[name]), _plain(value))
+            name: (plain(saved[name]), plain(value))
             for name, value in present.items()
             if name in saved and saved[name] != value
         }
@@ -59,7 +46,7 @@ class RunChanges:
         )
         self.digests = {part: (known[part]["digest"], identity.data[part]["digest"]) for part in ("train", "val")}
         state = RunState(**training["state"])
-        self.before = _schedule_of(training, state, schedule).resumed_at(state)
+        self.before = schedule_of(training, state, schedule).resumed_at(state)
         self.state = state.rescaled(self.before.steps_per_epoch, schedule.steps_per_epoch)
         self.schedule = schedule.resumed_at(self.state)
 
@@ -173,36 +160,6 @@ class RunChanges:
             if values[0] != values[1]:
                 changed[name] = values
         return {"step": self.state.step, "from": str(self.path), "changed": changed}
-
-
-def complete_settings(saved: dict, defaults: dict) -> dict:
-    """A snapshot's settings, with what its version didn't know as it worked without."""
-    loss = next((name for flag, name in OLD_NAMES.items() if saved.get(flag) == "True"), "ce")
-    derived = ("global_batch", *JOB_SETTINGS, *MODEL_SETTINGS)
-    known = {name: value for name, value in defaults.items() if name not in derived}
-    return known | {"loss": repr(loss)} | saved
-
-
-def _schedule_of(training: dict, state: RunState, present: TrainSchedule) -> TrainSchedule:
-    """The schedule of a snapshot; where an older version wrote it, as far as that can be told."""
-    if "schedule" in training:
-        steps, epochs = training["schedule"]["steps_per_epoch"], training["schedule"]["max_epoch"]
-    else:
-        epochs = _plain(training["settings"].get("max_epoch"))
-        epochs = epochs if type(epochs) is int and epochs > 0 else present.options.max_epoch
-        steps, rest = divmod(state.step - state.step_in_epoch, max(1, state.epoch))
-        if rest or steps < 1:
-            steps = present.steps_per_epoch
-        steps = max(steps, state.step_in_epoch)
-    return replace(present, options=replace(present.options, max_epoch=epochs), steps_per_epoch=steps)
-
-
-def _plain(value: Any) -> Any:
-    """What a setting's text stands for."""
-    try:
-        return ast.literal_eval(value) if isinstance(value, str) else value
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return value
 
 
 def _was(name: str, old: Any, new: Any) -> str:

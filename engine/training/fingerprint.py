@@ -1,5 +1,6 @@
 """The fingerprint of a split, which a snapshot keeps of its data, and what differs between two."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,12 @@ import torch
 
 from datasets.base import Split
 from datasets.index import data_digest, name_digests, open_index, sample_keys
+from utils.distributed import from_first_rank
+
+
+def take_fingerprints(splits: Mapping[str, Split], folder: Path) -> dict[str, dict]:
+    """`take_fingerprint` of several splits, as rank 0 sees them."""
+    return from_first_rank(lambda: {part: take_fingerprint(split, folder) for part, split in splits.items()})
 
 
 def take_fingerprint(split: Split, folder: Path) -> dict:

@@ -113,7 +113,7 @@ class RunOptions:
     tb_path: str | None = option(None, "TensorBoard folder; unset: the experiment's own")
     tb_tag: str = option("", "appended to the name of the TensorBoard run")
     resume: str = option("auto", "auto: the newest snapshot of this experiment; never; or a snapshot")
-    resume_override: bool = option(False, "resume although options that decide the result changed")
+    resume_override: bool = option(False, "resume although training data or options that decide the result changed")
     test_mode: bool = option(False, "a few steps and images of everything, to see that it runs")
     dump_augmentation_images: bool = option(False, "write augmented samples of the first epoch as pictures")
     evaluateF: bool = option(False, "only evaluate the boundary F-score of --snapshot")
