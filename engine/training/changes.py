@@ -87,7 +87,7 @@ class RunChanges:
 
     def _check_length(self) -> None:
         """Refuses fewer epochs than are trained."""
-        epochs = self.schedule.options.max_epoch
+        epochs = self.schedule.max_epoch
         trained = self.state.epoch + (self.state.step_in_epoch > 0)
         if trained > epochs:
             raise OptionError(
@@ -100,8 +100,8 @@ class RunChanges:
             return
         more = [*self.option_texts(), *self.length_texts()]
         way = "--resume_override resumes with it as it is now"
-        if self.is_finished:
-            way = "the run is finished, --snapshot starts another from its weights"
+        if self.is_finished and self.state.epoch >= self.schedule.max_epoch:
+            way = "the run is finished: a larger --max_epoch with --resume_override trains on"
         raise DataError(
             f"{self.path}: the training data changed: {'; '.join([str(self.images), *more])}; {way}, another --exp or"
             " --resume never starts anew"
@@ -125,7 +125,7 @@ class RunChanges:
     @property
     def is_finished(self) -> bool:
         """True if the snapshot's run was trained to its end."""
-        return self.state.epoch >= self.before.options.max_epoch
+        return self.state.epoch >= self.before.max_epoch
 
     def option_texts(self) -> list[str]:
         """The options that changed, old and new, without those of the job."""
@@ -163,4 +163,5 @@ class RunChanges:
 
 
 def _was(name: str, old: Any, new: Any) -> str:
+    old, new = ("unset" if value in ("", None) else value for value in (old, new))
     return f"{name} was {old}, is {new}"

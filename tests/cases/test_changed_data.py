@@ -161,6 +161,12 @@ def test_another_length_after_the_end(data, go):
         assert code == 2 and "has begun epoch 2 already; give 2 or more" in text
     code, text = go(data, "--max_epoch", "3", "--resume_override")
     assert code == 0 and ends_right(text, 18) and steps(text)[0][2] == pytest.approx(0.01 / 3, rel=1e-3)
+    add(data, "900")
+    add(data, "901")
+    code, text = go(data, "--max_epoch", "3")
+    assert code == 3 and "the run is finished: a larger --max_epoch with --resume_override trains on" in text
+    code, text = go(data, "--max_epoch", "4", "--resume_override")
+    assert code == 0 and ends_right(text, 25) and steps(text)[0][0] == 19
 
 
 @pytest.mark.slow

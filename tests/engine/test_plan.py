@@ -43,7 +43,7 @@ def test_changed_settings_are_refused_with_old_and_new_value():
     [
         ({}, {"loss": "'ce'", "optimizer_args": "''"}, None),
         ({}, {"loss": "'dice'"}, "loss was ce, is dice"),
-        ({}, {"optimizer_args": "'nesterov=true'"}, "optimizer_args was , is nesterov=true"),
+        ({}, {"optimizer_args": "'nesterov=true'"}, "optimizer_args was unset, is nesterov=true"),
         ({"ohem": "True"}, {"ohem": "True", "loss": "'ohem'"}, None),
         ({"ohem": "True", "jointwtborder": "True"}, {"loss": "'relaxed_boundary'"}, None),
         ({"ohem": "True"}, {"loss": "'ce'"}, "loss was ohem, is ce"),
