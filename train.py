@@ -9,11 +9,13 @@ if __name__ == "__main__":  # before the slow imports
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from config import parse_train
 from engine.training.build import build_trainer, check_run, like_snapshot, open_splits, score_boundaries
 from engine.training.checks import check_data, data_plan, log_findings
 from engine.training.run_folder import RunFolder
+from engine.training.start import open_indexes
 from utils import distributed
 from utils.cli import run_main
 from utils.logging import setup_logging
@@ -38,11 +40,12 @@ def train(argv: Sequence[str]) -> None:
         config = like_snapshot(config.for_processes(process.world_size))
         splits = open_splits(config)
         check_run(config, splits, process)
-        findings = check_data(splits, data_plan(config.data, config.augment, config.validation))
+        indexes = open_indexes(splits, Path(config.run.ckpt))
+        findings = check_data(splits, indexes, data_plan(config.data, config.augment, config.validation))
         with RunFolder(config.run, process) as folder:  # nothing is written before
             setup_logging(process.is_main, folder.log)
             checkpoint = folder.find_checkpoint(config.weights.snapshot if config.weights.restore_optimizer else None)
-            trainer = build_trainer(config, splits, process, folder, checkpoint)
+            trainer = build_trainer(config, splits, indexes, process, folder, checkpoint)
             if process.is_main:
                 log_findings(findings)
             trainer.fit(stop)

@@ -15,7 +15,7 @@ from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs, open_centroids
-from datasets.index import SplitIndex, open_index
+from datasets.index import SplitIndex
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.finetune import snapshot_header, start_from
 from engine.checkpoint.loading import load_weights, restore_normalization
@@ -23,14 +23,14 @@ from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, find_deep_stems
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.training.checks import check_batches
-from engine.training.fingerprint import take_fingerprints
+from engine.training.fingerprint import take_fingerprint
 from engine.training.learner import Learner
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
 from engine.training.samples import save_samples
-from engine.training.start import Splits, compare_ranks, log_start, warn_of_overlap
+from engine.training.start import Indexes, Splits, compare_ranks, log_start, warn_of_overlap
 from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
@@ -94,13 +94,19 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
 
 
 def build_trainer(
-    config: TrainConfig, splits: Splits, process: Process, folder: RunFolder, checkpoint: Checkpoint | None
+    config: TrainConfig,
+    splits: Splits,
+    indexes: Indexes,
+    process: Process,
+    folder: RunFolder,
+    checkpoint: Checkpoint | None,
 ) -> Trainer:
     """A run where it starts or resumes, the same on all processes, and said in the log.
 
     Args:
         config: All options.
         splits: What is trained and validated on.
+        indexes: What its files hold.
         process: This process.
         folder: Of the run; gets `config.json`.
         checkpoint: What the run resumes from.
@@ -120,9 +126,8 @@ def build_trainer(
         restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
     model = adapt_model(model, config, process)
     network.use_kernels(model, config.compute.kernels)
-    index = distributed.from_first_rank(lambda: open_index(splits.train, Path(config.run.ckpt), progress=True))
-    data, augment = build_epochs(config, process, splits.train, index, model.encoder)
-    identity = build_identity(config, splits, process, model)
+    data, augment = build_epochs(config, process, splits.train, indexes.train, model.encoder)
+    identity = build_identity(config, splits, indexes, process, model)
     trainer = Trainer(
         build_learner(config, process, model, splits.train.classes.num_classes, augment),
         data,
@@ -262,7 +267,9 @@ def build_schedule(config: TrainConfig, batches: int, process: Process) -> Train
     return TrainSchedule(options, validation, batches // options.accumulate, process.world_size)
 
 
-def build_identity(config: TrainConfig, splits: Splits, process: Process, model: nn.Module) -> RunIdentity:
+def build_identity(
+    config: TrainConfig, splits: Splits, indexes: Indexes, process: Process, model: nn.Module
+) -> RunIdentity:
     """What the run is, with the model as it was built."""
     classes, norm = splits.train.classes, norm_of(config, process)
     built = {"arch": model.config["arch"], "backbone": model.config["options"].get("backbone")}
@@ -275,9 +282,8 @@ def build_identity(config: TrainConfig, splits: Splits, process: Process, model:
     settings = config.reproducibility_key(process.world_size) | built
     settings |= {"classes": list(classes.names), "norms": norm}
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset)}
-    return RunIdentity(
-        metadata, settings, default_settings(), take_fingerprints(splits._asdict(), Path(config.run.ckpt)), options
-    )
+    data = {part: take_fingerprint(getattr(splits, part), getattr(indexes, part)) for part in Splits._fields}
+    return RunIdentity(metadata, settings, default_settings(), data, options)
 
 
 def score_boundaries(config: TrainConfig, process: Process) -> None:

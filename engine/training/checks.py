@@ -1,17 +1,13 @@
 """What is checked of data and batches before anything of a run is built."""
 
-from functools import partial
-
 from datasets.checks.crops import Crop
 from datasets.checks.findings import Finding, many
 from datasets.checks.run import Plan, check_split
-from datasets.index import build_index
 from datasets.options import DataOptions
 from datasets.sampling.sampler import count_batches
 from engine.training.options import ScheduleOptions, ValidationOptions
-from engine.training.start import Splits
+from engine.training.start import Indexes, Splits
 from transforms.options import AugmentOptions
-from utils import distributed
 from utils.errors import DataError, OptionError
 from utils.logging import get_logger
 
@@ -26,14 +22,16 @@ def data_plan(data: DataOptions, augment: AugmentOptions, validation: Validation
     return Plan(data, crop, validation.bs_mult_val)
 
 
-def check_data(splits: Splits, plan: Plan) -> list[Finding]:
-    """What is worth saying about the data, the same on all ranks: one of them reads the files.
+def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
+    """What is worth saying about the data, the same on all ranks.
 
     Raises:
         DataError: The data can't be trained on.
         OptionError: It can't with these options.
     """
-    findings = _look(splits, plan)
+    parts = dict(zip((split.split for split in splits), zip(splits, indexes, strict=True), strict=False))
+    found = [finding for split, index in parts.values() for finding in check_split(split, index, plan)]
+    findings = [finding for finding in dict.fromkeys(found) if finding.severity != "ok"]
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         unusable = [finding for finding in errors if finding.exit_code == DataError.exit_code]
@@ -41,15 +39,6 @@ def check_data(splits: Splits, plan: Plan) -> list[Finding]:
         more = f" ({many(len(errors) - 1, 'more error')}: {DOCTOR})" if len(errors) > 1 else ""
         raise fault(f"{first.line()}{more}")
     return findings
-
-
-def _look(splits: Splits, plan: Plan) -> list[Finding]:
-    train, val = splits
-    found = []
-    for split in [train] if val.split == train.split else splits:
-        index = distributed.from_first_rank(partial(build_index, split, progress=True))
-        found += check_split(split, index, plan)
-    return [finding for finding in dict.fromkeys(found) if finding.severity != "ok"]
 
 
 def log_findings(findings: list[Finding]) -> None:

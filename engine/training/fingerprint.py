@@ -1,35 +1,22 @@
 """The fingerprint of a split, which a snapshot keeps of its data, and what differs between two."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from datasets.base import Split
-from datasets.index import data_digest, name_digests, open_index, sample_keys
-from utils.distributed import from_first_rank
+from datasets.index import SplitIndex, data_digest, name_digests, sample_keys
 
 
-def take_fingerprints(splits: Mapping[str, Split], folder: Path) -> dict[str, dict]:
-    """`take_fingerprint` of several splits, as rank 0 sees them."""
-    return from_first_rank(lambda: {part: take_fingerprint(split, folder) for part, split in splits.items()})
-
-
-def take_fingerprint(split: Split, folder: Path) -> dict:
+def take_fingerprint(split: Split, index: SplitIndex) -> dict:
     """What identifies a split wherever its files lie; plain data and a tensor.
-
-    Args:
-        split: Any split.
-        folder: The run's `--ckpt`, which keeps the index of the files.
 
     Returns:
         `dataset` and `split` (names), `digest` (SHA-256, hex), `keys`: int64 (N,2), digests of the name and of the
         content of each sample (0 where samples are no files), in the split's order.
     """
     if split.files(0):
-        index = open_index(split, folder)
         keys, digest = sample_keys(index, split.names), data_digest(index, split)
     else:  # made, not read: nothing but the data set's own description can change
         names = name_digests(split.names)

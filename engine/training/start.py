@@ -1,12 +1,14 @@
 """What is compared and said before the first step of a run."""
 
 import platform
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from datasets.base import Split
+from datasets.index import SplitIndex, open_index
 from engine.checkpoint.digests import weights_sha256
 from engine.training.trainer import Trainer
 from utils import distributed
@@ -22,6 +24,24 @@ class Splits(NamedTuple):
 
     train: Split
     val: Split
+
+
+class Indexes(NamedTuple):
+    """What the files of the splits hold."""
+
+    train: SplitIndex
+    val: SplitIndex
+
+
+def open_indexes(splits: Splits, folder: Path) -> Indexes:
+    """As rank 0 reads them, once where both splits are the same; kept in `folder`, the run's `--ckpt`."""
+
+    def read() -> Indexes:
+        train = open_index(splits.train, folder, progress=True)
+        same = splits.val.split == splits.train.split
+        return Indexes(train, train if same else open_index(splits.val, folder, progress=True))
+
+    return distributed.from_first_rank(read)
 
 
 def warn_of_overlap(splits: Splits) -> None:

@@ -1,6 +1,7 @@
 """The data set: builds its splits, reads some of their samples, and hands them to the checks of `datasets.checks`."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import datasets
 from datasets.checks.findings import Finding
@@ -9,7 +10,7 @@ from datasets.checks.label_ids import LabelIds, as_table
 from datasets.checks.run import CHECKS, run_check
 from datasets.checks.sizes import check_images, image_sizes
 from datasets.checks.splits import check_count, check_overlap, check_pairs
-from datasets.index import build_index
+from datasets.index import open_index
 from engine.training.build import norm_of
 from engine.training.checks import check_batches
 from scripts.doctor_checks.visit import Visit
@@ -53,7 +54,9 @@ def read_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
     """
     limit = None if visit.full else seconds
     for name, split in visit.splits.items():
-        visit.indexes[name] = build_index(split, limit and limit / len(visit.splits), visit.full)
+        visit.indexes[name] = open_index(
+            split, Path(visit.config.run.ckpt), limit and limit / len(visit.splits), visit.full
+        )
         visit.details.setdefault("sizes", {})[name] = dict(image_sizes(visit.splits[name], visit.indexes[name]))
     chosen = {
         name: choose_samples(split, len(split) if visit.full else count, visit.seed)

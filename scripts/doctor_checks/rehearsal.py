@@ -5,6 +5,7 @@ import io
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from config import TrainConfig
 from datasets.base import Split
@@ -15,9 +16,10 @@ from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
 from engine.checkpoint.options import WeightOptions
 from engine.checkpoint.snapshot import load_snapshot
-from engine.training.build import Splits, build_trainer, check_run
+from engine.training.build import build_trainer, check_run
 from engine.training.options import RunOptions, ScheduleOptions, ValidationOptions
 from engine.training.run_folder import RunFolder
+from engine.training.start import Splits, open_indexes
 from engine.training.trainer import Trainer
 from scripts.doctor_checks.visit import Visit
 from utils.cli import as_fault
@@ -85,7 +87,8 @@ def rehearse(config: TrainConfig, splits: Splits) -> Finding:
     with contextlib.redirect_stderr(io.StringIO()):  # its progress bars
         check_run(config, splits, process)
         with RunFolder(config.run, process) as folder:
-            trainer = build_trainer(config, splits, process, folder, None)
+            indexes = open_indexes(splits, Path(config.run.ckpt))
+            trainer = build_trainer(config, splits, indexes, process, folder, None)
             trainer.fit(StopRequest())
         return _loaded_again(trainer)
 

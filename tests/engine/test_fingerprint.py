@@ -6,8 +6,13 @@ import pytest
 import torch
 
 from datasets import build_split
+from datasets.index import build_index
 from engine.training.fingerprint import compare_fingerprints, take_fingerprint
 from tests.conftest import CLASSES, make_scenes
+
+
+def taken(split):
+    return take_fingerprint(split, build_index(split))
 
 
 def fingerprint(*rows: tuple[int, int], digest: str = "", dataset: str = "folder") -> dict:
@@ -43,16 +48,16 @@ def test_another_data_set():
 
 def test_of_files_wherever_they_lie(tmp_path):
     data = make_scenes(tmp_path / "a", 3)
-    first = take_fingerprint(build_split("folder", data, "train"), tmp_path)
+    first = taken(build_split("folder", data, "train"))
     moved = shutil.copytree(data, tmp_path / "b", copy_function=shutil.copyfile)
-    assert compare_fingerprints(first, take_fingerprint(build_split("folder", moved, "train"), tmp_path)) is None
+    assert compare_fingerprints(first, taken(build_split("folder", moved, "train"))) is None
     assert first["keys"].dtype == torch.int64 and len(np.unique(first["keys"].numpy())) == 6
     classes = [row | {"id": 3 - row["id"]} for row in CLASSES]
     (moved / "classes.json").write_text(json.dumps({"classes": classes, "ignore": [255]}))
-    change = compare_fingerprints(first, take_fingerprint(build_split("folder", moved, "train"), tmp_path))
+    change = compare_fingerprints(first, taken(build_split("folder", moved, "train")))
     assert "another class table" in str(change)
 
 
 def test_drawn_scenes_have_one_too(tmp_path):
-    train, val = (take_fingerprint(build_split("synthetic", tmp_path, split), tmp_path) for split in ("train", "val"))
+    train, val = (taken(build_split("synthetic", tmp_path, split)) for split in ("train", "val"))
     assert len(val["keys"]) == 40 and compare_fingerprints(train, val).is_other
