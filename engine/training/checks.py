@@ -25,6 +25,11 @@ def data_plan(data: DataOptions, augment: AugmentOptions, validation: Validation
 def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
     """What is worth saying about the data, the same on all ranks.
 
+    Args:
+        splits: What is trained and validated on.
+        indexes: What its files hold.
+        plan: What is done with it.
+
     Raises:
         DataError: The data can't be trained on.
         OptionError: It can't with these options.

@@ -4,13 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import datasets
+from datasets.base import Split
 from datasets.checks.findings import Finding
 from datasets.checks.inspection import choose_samples, inspect_images
 from datasets.checks.label_ids import LabelIds, as_table
 from datasets.checks.run import CHECKS, run_check
 from datasets.checks.sizes import check_images, image_sizes
 from datasets.checks.splits import check_count, check_overlap, check_pairs
-from datasets.index import open_index
+from datasets.index import SplitIndex, build_index, open_index
 from engine.training.build import norm_of
 from engine.training.checks import check_batches
 from scripts.doctor_checks.visit import Visit
@@ -44,6 +45,14 @@ def check_layout(visit: Visit) -> Iterator[Finding]:
         yield check_count(split, published, name in needed)
 
 
+def _index(visit: Visit, split: Split, seconds: float | None) -> SplitIndex:
+    """That of the runs in --ckpt, if there are any: the doctor makes no folder."""
+    folder = Path(visit.config.run.ckpt)
+    if folder.is_dir():
+        return open_index(split, folder, seconds, visit.full)
+    return build_index(split, seconds, visit.full)
+
+
 def read_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
     """Reads headers and labels of all splits and decodes `count` images of each; with `full` all, however long.
 
@@ -54,10 +63,8 @@ def read_files(visit: Visit, count: int, seconds: float) -> Iterator[Finding]:
     """
     limit = None if visit.full else seconds
     for name, split in visit.splits.items():
-        visit.indexes[name] = open_index(
-            split, Path(visit.config.run.ckpt), limit and limit / len(visit.splits), visit.full
-        )
-        visit.details.setdefault("sizes", {})[name] = dict(image_sizes(visit.splits[name], visit.indexes[name]))
+        visit.indexes[name] = _index(visit, split, limit and limit / len(visit.splits))
+        visit.details.setdefault("sizes", {})[name] = dict(image_sizes(split, visit.indexes[name]))
     chosen = {
         name: choose_samples(split, len(split) if visit.full else count, visit.seed)
         for name, split in visit.splits.items()
