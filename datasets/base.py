@@ -15,6 +15,8 @@ from datasets.reading import read_label
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
 
+IDS = "ids"  # a label code: files hold ids
+
 
 @dataclass(frozen=True)
 class ClassTable:
@@ -118,6 +120,7 @@ class Split:
         submission_size: (height, width) that a benchmark server asks for; None: each image's own.
         submission_count: Images that it asks for; None: those that are there.
         notes: How the split came about, where that isn't plain, a sentence each; trainer and doctor say them.
+        label_code: How label files are read; where it differs, the same file gives other ids.
     """
 
     dataset: str
@@ -128,6 +131,7 @@ class Split:
     submission_size: tuple[int, int] | None = None
     submission_count: int | None = None
     notes: tuple[str, ...] = ()
+    label_code: str = IDS
 
     def __len__(self) -> int:
         return len(self.names)
@@ -179,7 +183,8 @@ class Split:
     def fingerprint(self) -> str:
         """SHA-256 (hex) over what identifies the samples; equal on every rank that sees the same data."""
         ids = str(sorted(self.classes.id_to_train.items()))
-        text = "\n".join([self.dataset, self.split, *self.names, *self.classes.names, ids])
+        code = [] if self.label_code == IDS else [self.label_code]
+        text = "\n".join([self.dataset, self.split, *self.names, *self.classes.names, ids, *code])
         return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -220,10 +225,14 @@ class FileSplit(Split):
         return self.classes.to_train_ids(self.load_label_ids(index), self.items[index].label)
 
     def load_label_ids(self, index: int) -> np.ndarray:
-        """Original label ids (H,W) uint8, as the file holds them. Raises `DataError` where it can't be read."""
+        """Original label ids (H,W) uint8. Raises `DataError` where the file can't be read."""
         path = self.items[index].label
         if path is None:
             raise DataError(f"{self.items[index].image}: split {self.split} of {self.dataset} has no labels")
+        return self.read_label_ids(path)
+
+    def read_label_ids(self, path: Path) -> np.ndarray:
+        """What a label file holds, as original ids (H,W) uint8. Raises `DataError` where it can't be read."""
         return read_label(path)
 
     def files(self, index: int) -> tuple[Path, ...]:

@@ -1,6 +1,8 @@
 """Class lists in JSON files that come with the data: read, and checked value by value."""
 
 import json
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +49,19 @@ def checked_color(path: Path, key: str, value: Any) -> tuple[int, int, int]:
     if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
         raise DataError(f"{path}: key {key!r} must be three numbers from 0 to 255, given {value!r}")
     return (value[0], value[1], value[2])
+
+
+def check_keys(path: Path, data: dict[str, Any], known: Sequence[str], place: str = "") -> None:
+    """Raises `DataError` with `path` and the key if `data`, which stands at `place`, has one that isn't `known`."""
+    for key in data:
+        if key not in known:
+            near = get_close_matches(key.casefold(), known, 1)
+            meant = f"; is {near[0]!r} meant?" if near else ""
+            raise DataError(f"{path}: unknown key '{place}{key}'{meant} Known are {', '.join(known)}")
+
+
+def checked_several(key: str, value: Any, check: Callable[[str, Any], Any]) -> tuple:
+    """What `check` makes of a value, or of each of a list of at least one."""
+    if not isinstance(value, list) or not value:
+        return (check(key, value),)
+    return tuple(check(f"{key}[{i}]", one) for i, one in enumerate(value))

@@ -1,43 +1,32 @@
 """A user's own data: `images/`, `masks/` and a `classes.json` that names the classes and their label ids.
 
-Example of `classes.json`; `color` and `ignore` may be left out:
+Example of `classes.json`; DATASETs.md shows all keys:
     {"classes": [{"name": "road", "id": 0, "color": [128, 64, 128]}, {"name": "car", "id": 1}], "ignore": [255]}
 """
 
-import hashlib
 from functools import partial
 from pathlib import Path
 
-from datasets.base import ClassTable, FileSplit
-from datasets.class_file import checked_color, checked_id, checked_name, read_rows
+from datasets.base import FileSplit
 from datasets.file_table import FileTable
-from datasets.layout import (
-    LABEL_SUFFIXES,
-    OnUnpaired,
-    check_folder,
-    check_single_cv,
-    check_split,
-    check_unique,
-    empty_error,
-    folder_items,
-    list_files,
-    pair_files,
-    raise_error,
-)
-from utils.constants import IGNORE_LABEL
+from datasets.layout import check_folder, check_single_cv, check_split, check_unique, empty_error
+from datasets.own.colors import ColorSplit
+from datasets.own.files import OwnFiles
+from datasets.own.settings import Settings, read_settings
+from datasets.own.splits import check_clear, describe_folders, describe_rest, is_list, listed, split_folders, val_names
+from datasets.pairing import OnUnpaired, match_names, raise_error
 from utils.errors import DataError
 
 SPLITS = ("train", "val", "trainval", "test")
-VAL_SHARE = 0.2
-EXPECTED = "images/[train|val|test/], masks/[train|val|test/] (8-bit PNG of label ids) and classes.json"
 
 
 def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = raise_error) -> FileSplit:
-    """One split of a folder of images and masks; names keep their path below `images/[split/]`.
+    """One split of a folder of images and masks; names keep their path below the split's folder.
 
-    With `images/train` or `images/val` those folders are the splits. Otherwise all images (but `images/test`) are one
-    pool that a hash of the names divides, about 20 % for `val`: neighbouring frames of a video then fall on both sides,
-    so use folders for videos. Masks of `test` are optional, all or none.
+    The splits are those that `classes.json` names, else the folders below `images` that are called like them. Otherwise
+    all images (but those of `images/test`) are one pool that a hash of the names divides, about 20 % for `val`:
+    neighbouring frames of a video then fall on both sides, so use folders for videos. Masks of `test` are optional,
+    all or none. The split's `notes` say how it was made.
 
     Args:
         root: Folder with `images`, `masks` and `classes.json`.
@@ -47,86 +36,100 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
 
     Raises:
         OptionError: Unknown split or fold.
-        DataError: `classes.json` is malformed, a folder is missing, an image or a mask has no partner.
+        DataError: `classes.json` is malformed, a folder or a listed image is missing, an image or a mask has no
+            partner, or it isn't clear which folder is which split.
     """
     root = Path(root)
     check_split("folder", split, SPLITS)
     check_single_cv("folder", cv)
-    for folder in (root, root / "images"):
-        check_folder(root, folder, EXPECTED)
-    classes = load_classes(root / "classes.json")
-    if split == "test":
-        masks = root / "masks" / "test"
-        items = folder_items(
-            root, root / "images" / "test", masks if masks.is_dir() else None, EXPECTED, on_unpaired, nested=True
-        )
-    elif (root / "images" / "train").is_dir() or (root / "images" / "val").is_dir():
-        parts = ("train", "val") if split == "trainval" else (split,)
-        folders = [(root / "images" / part, root / "masks" / part) for part in parts]
-        items = FileTable()
-        for images, masks in folders:
-            items += folder_items(root, images, masks, EXPECTED, on_unpaired, nested=True)
+    settings = _open(root)
+    files = OwnFiles(settings, on_unpaired)
+    parts = ("train", "val") if split == "trainval" else (split,)
+    if settings.splits:
+        items = sum((_named(files, part) for part in parts), FileTable())
     else:
-        items = _pool_items(root, split, on_unpaired)
-    built = FileSplit("folder", split, classes, check_unique(items))
+        items = _found(files, parts)
+    items = check_unique(items)
+    if settings.code:
+        built = ColorSplit("folder", split, settings.classes, items, settings.code)
+    else:
+        built = FileSplit("folder", split, settings.classes, items)
+    built.notes = tuple(files.notes)
     if split in ("val", "test"):
         built.rules_from = partial(build_split, root, "train")
     return built
 
 
-def load_classes(path: Path) -> ClassTable:
-    """`classes.json` -> class table; the train id is the position in the list, missing colours are generated.
-
-    Raises:
-        DataError: The file is missing or malformed; the message names it and the key.
-    """
-    data, rows = read_rows(path, "classes", IGNORE_LABEL - 1)
-    names, ids, colors = [], [], []
-    for i, row in enumerate(rows):
-        key = f"classes[{i}]"
-        names.append(checked_name(path, f"{key}.name", row.get("name"), names))
-        ids.append(checked_id(path, f"{key}.id", row.get("id"), ids))
-        colors.append(checked_color(path, f"{key}.color", row.get("color", _generated_color(i + 1))))
-    ignored = data.get("ignore", [] if IGNORE_LABEL in ids else [IGNORE_LABEL])
-    if not isinstance(ignored, list):
-        raise DataError(f"{path}: key 'ignore' must be a list of label ids")
-    table = {checked_id(path, f"ignore[{i}]", value, ids): IGNORE_LABEL for i, value in enumerate(ignored)}
-    table |= {label_id: train_id for train_id, label_id in enumerate(ids)}
-    return ClassTable(names=tuple(names), palette=tuple(colors), label_ids=tuple(ids), id_to_train=table)
+def _open(root: Path) -> Settings:
+    expected = "images/[train|val|test/], masks/[train|val|test/] (8-bit PNG of label ids) and classes.json"
+    check_folder(root, root, expected)
+    path = root / "classes.json"
+    if not path.exists():
+        check_folder(root, root / "images", expected)
+    settings = read_settings(path)
+    check_folder(root, settings.image_folder, settings.expected)
+    return settings
 
 
-def _generated_color(number: int) -> list[int]:
-    """A colour per number, distinct for 0 to 255: three bits at a time, spread from the top bit down (PASCAL VOC)."""
-    color = [0, 0, 0]
-    for level in range(8):
-        for channel in range(3):
-            color[channel] |= (number >> (3 * level + channel) & 1) << (7 - level)
-    return color
+def _named(files: OwnFiles, part: str) -> FileTable:
+    """A split that `classes.json` names, by a folder or by a list file."""
+    settings = files.settings
+    if part not in settings.splits:
+        raise DataError(f"{settings.file}: key 'splits' names no {part}; add its folder or list file")
+    value, images, masks = settings.splits[part], settings.image_folder, settings.mask_folder
+    if not is_list(value, settings):
+        return files.folder(images / value, masks / value, optional=part == "test")
+    found = files.images(images)
+    found = {name: found[name] for name in listed(settings.root / value, part, found, settings)}
+    partners = files.masks(masks)
+    wanted = set(match_names(found, partners).values())  # the rest is other splits'
+    return files.pair(found, {name: partners[name] for name in wanted}, masks, optional=part == "test")
 
 
-def _pool_items(root: Path, split: str, on_unpaired: OnUnpaired) -> FileTable:
-    """The labelled pool, or the share of it that the hash of the names gives to `split`."""
-    image_folder, mask_folder = root / "images", root / "masks"
-    check_folder(root, mask_folder, EXPECTED)
-    images, masks = (
-        {name: path for name, path in files.items() if not name.startswith("test/")}
-        for files in (list_files(image_folder, nested=True), list_files(mask_folder, LABEL_SUFFIXES, nested=True))
-    )
+def _found(files: OwnFiles, parts: tuple[str, ...]) -> FileTable:
+    """Splits by the names of the folders, or by a hash where there are none for `train` and `val`."""
+    settings = files.settings
+    images = split_folders(settings.image_folder, settings)
+    masks = split_folders(settings.mask_folder, settings) if settings.mask_folder.is_dir() else {}
+    check_clear(settings.image_folder, images, settings)
+    pooled = not {"train", "val"} & images.keys()
+    files.notes += describe_folders(images, masks, settings)
+    if not pooled:
+        files.notes += describe_rest(images, settings)
+    if pooled and parts != ("test",):
+        return _pool(files, parts, images.get("test"), masks.get("test"))
+    items = FileTable()
+    for part in parts:
+        image_folder = settings.image_folder / images.get(part, part)
+        mask_folder = settings.mask_folder / masks.get(part, images.get(part, part))
+        items += files.folder(image_folder, mask_folder, optional=part == "test")
+    return items
+
+
+def _pool(files: OwnFiles, parts: tuple[str, ...], test_images: str | None, test_masks: str | None) -> FileTable:
+    """All labelled images but those of the test, or the part of them that the hash of the names gives."""
+    settings = files.settings
+    check_folder(settings.root, settings.mask_folder, settings.expected)
+    images, masks = files.images(settings.image_folder), files.masks(settings.mask_folder)
+    images, masks = _outside(images, test_images), _outside(masks, test_masks)
     if not images:
-        raise empty_error(root, image_folder, EXPECTED)
-    items = pair_files(images, masks, mask_folder, on_unpaired)
-    if split == "trainval":
+        raise empty_error(settings.root, settings.image_folder, settings.expected)
+    items = files.pair(images, masks, settings.mask_folder)
+    if len(parts) == 2:
         return items
     if len(items) < 2:
-        raise DataError(f"{image_folder}: one image can't be divided into train and val; add more (set --data_root)")
-    hashes = {name: _share_of(name) for name in items.names}
-    below = sum(value < VAL_SHARE for value in hashes.values())
-    count = min(max(below, 1), len(items) - 1)  # neither side is empty
-    val = set(sorted(hashes, key=lambda name: hashes[name])[:count])
-    return items.take([row for row, name in enumerate(items.names) if (name in val) == (split == "val")])
+        raise DataError(
+            f"{settings.image_folder}: one image can't be divided into train and val; add images, or train and validate"
+            " on this one: --train_split trainval --val_split trainval --bs_mult 1 --norm group"
+        )
+    val = val_names(items.names)
+    files.notes.append(
+        f"splits are by a hash of the names: {len(items) - len(val)} images of {settings.image_folder} -> train,"
+        f' {len(val)} -> val; for videos make folders train and val, or list files, see "splits" in DATASETs.md'
+    )
+    return items.take([row for row, name in enumerate(items.names) if (name in val) == (parts == ("val",))])
 
 
-def _share_of(name: str) -> float:
-    """A number in [0, 1) that depends on the name only."""
-    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
-    return int(digest[:8], 16) / 2**32
+def _outside(found: dict[str, str], folder: str | None) -> dict[str, str]:
+    """Without the samples in a folder."""
+    return {name: path for name, path in found.items() if folder is None or not name.startswith(f"{folder}/")}

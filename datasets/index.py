@@ -55,7 +55,7 @@ def file_name(split: Split) -> str:
 
 
 def _place(split: Split) -> list:
-    """Data set, split and folder; a change of the files doesn't make it another place, a change of drawings does."""
+    """Data set, split, folder and how labels are read; other files don't make it another place, other drawings do."""
     if isinstance(split, SubsetSplit):
         return [_place(split.whole), [int(index) for index in split.indices]]
     if isinstance(split, BoostedSplit):
@@ -63,7 +63,8 @@ def _place(split: Split) -> list:
     if not isinstance(split, FileSplit):
         return [split.dataset, split.split, split.fingerprint()]
     folders = [os.path.abspath(os.path.dirname(before)) for before, _ in split.items.places]
-    return [split.dataset, split.split, os.path.realpath(os.path.commonpath(folders)) if folders else ""]
+    place = os.path.realpath(os.path.commonpath(folders)) if folders else ""
+    return [split.dataset, split.split, place, split.label_code]
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,8 @@ def labels_digest(index: SplitIndex, split: Split) -> str:
 
 
 def _digest(split: Split, numbers: np.ndarray) -> str:
-    digest = hashlib.sha256(json.dumps(split.classes.to_dict(split.dataset), sort_keys=True).encode())
+    table = split.classes.to_dict(split.dataset) | {"code": split.label_code}
+    digest = hashlib.sha256(json.dumps(table, sort_keys=True).encode())
     if len(split) and not split.files(0):  # images that are no files have no digests
         digest.update(split.fingerprint().encode())
     digest.update(numbers.astype("<u8").tobytes())

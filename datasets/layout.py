@@ -2,20 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from datasets.file_table import FileItem, FileTable
+from datasets.pairing import OnUnpaired, pair_files, raise_error
 from datasets.reading import IMAGE_SUFFIXES
 from utils.errors import DataError, OptionError
 
 LABEL_SUFFIXES = (".png",)
-OnUnpaired = Callable[[DataError], None]  # told of images without labels and of labels without images
-
-
-def raise_error(error: DataError) -> None:
-    """Raises `error`: what an unpaired file is to all but tools that look at damaged data."""
-    raise error
 
 
 def check_split(dataset: str, split: str, allowed: Sequence[str]) -> None:
@@ -142,36 +137,6 @@ def _leads_somewhere(entry: os.DirEntry) -> bool:
     except OSError:
         return False
     return True
-
-
-def pair_files(
-    images: Mapping[str, str],
-    labels: Mapping[str, str],
-    label_folder: Path,
-    on_unpaired: OnUnpaired = raise_error,
-    tail: str = "",
-) -> FileTable:
-    """Image and label files with the same name -> samples, in the order of the images.
-
-    `on_unpaired` is called where an image has no label, and where a label has no image, with an error that names the
-    first and counts them; where it returns, the complete samples are left.
-    """
-    missing = sorted(images.keys() - labels.keys())
-    if missing:
-        on_unpaired(_missing_error(label_folder / f"{missing[0]}{tail}.png", images[missing[0]], len(missing)))
-    extra = sorted(labels.keys() - images.keys())
-    if extra:
-        remedy = f"add the image ({', '.join(IMAGE_SUFFIXES)}) or remove the label"
-        on_unpaired(DataError(f"{labels[extra[0]]}: label without an image ({len(extra)} in all); {remedy}"))
-    names = [name for name in images if name in labels]
-    return FileTable(names, map(images.__getitem__, names), map(labels.__getitem__, names))
-
-
-def _missing_error(label: Path, image: str, count: int) -> DataError:
-    """The `DataError` for images without labels: the first label that is missing, and how many are."""
-    others = sorted(path.name for path in label.parent.glob("*") if path.stem == label.stem)
-    remedy = f"{others[0]} is there, but labels are PNG: save it as one" if others else "add it or remove the image"
-    return DataError(f"{label}: label of {image} is missing ({count} missing in all); {remedy}")
 
 
 def check_unique(items: Iterable[FileItem]) -> FileTable:

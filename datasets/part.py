@@ -21,6 +21,7 @@ class SubsetSplit(Split):
         self.whole, self.indices = whole, list(indices)
         self.dataset, self.split, self.classes = whole.dataset, whole.split, whole.classes
         self.names, self.has_labels = [whole.names[index] for index in self.indices], whole.has_labels
+        self.label_code = whole.label_code
 
     def load_image(self, index: int) -> np.ndarray:
         return self.whole.load_image(self.indices[index])
@@ -47,5 +48,7 @@ class SubsetSplit(Split):
         """Of files only those of the chosen samples are looked at."""
         whole = self.whole
         if isinstance(whole, FileSplit):
-            return FileSplit(whole.dataset, whole.split, whole.classes, whole.items.take(self.indices)).fingerprint()
+            part = FileSplit(whole.dataset, whole.split, whole.classes, whole.items.take(self.indices))
+            part.label_code = whole.label_code
+            return part.fingerprint()
         return hashlib.sha256(f"{self.whole.fingerprint()} {self.indices}".encode()).hexdigest()

@@ -103,7 +103,7 @@ def _single_channel(values: np.ndarray, path: Path) -> np.ndarray:
         color = ", ".join(str(value) for value in values[row, column].tolist())
         raise DataError(
             f"{path}: a label of colours, such as {color} at x {column}, y {row}; save ids, not colours, as 8-bit PNG"
-            " with one channel, or use --dataset folder, whose classes.json can name each class's colour"
+            ' with one channel; colours are read by --dataset folder with "masks": "color" in its classes.json'
         )
     return np.ascontiguousarray(first)
 

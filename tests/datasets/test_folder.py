@@ -1,6 +1,4 @@
-"""A user's own folder: splits, the hashed pool, classes.json and its faults."""
-
-import json
+"""A user's own folder: splits, the hashed pool, the class table."""
 
 import pytest
 
@@ -65,36 +63,3 @@ def test_classes_keep_order_ids_colours_and_ignored_ids(tmp_path):
     assert table.names == ("road", "car") and table.label_ids == (0, 3)
     assert table.id_to_train == {0: 0, 3: 1, 255: 255}
     assert table.palette[0] == (1, 2, 3)
-
-
-def test_generated_colours_are_distinct(tmp_path):
-    rows = [{"name": f"c{i}", "id": i} for i in range(254)]
-    (tmp_path / "classes.json").write_text(json.dumps({"classes": rows}))
-    assert len(set(folder.load_classes(tmp_path / "classes.json").palette)) == 254
-
-
-@pytest.mark.parametrize(
-    ("text", "key"),
-    [
-        ("{", "not valid JSON"),
-        ("[]", "'classes'"),
-        ("{}", "'classes'"),
-        ('{"classes": []}', "'classes'"),
-        ('{"classes": ["road"]}', r"'classes\[0\]'"),
-        ('{"classes": [{"id": 0}]}', r"classes\[0\].name"),
-        ('{"classes": [{"name": "a", "id": 0}, {"name": "a", "id": 1}]}', r"classes\[1\].name"),
-        ('{"classes": [{"name": "a", "id": 0}, {"name": "b", "id": 0}]}', r"classes\[1\].id"),
-        ('{"classes": [{"name": "a", "id": 256}]}', r"classes\[0\].id.*256"),
-        ('{"classes": [{"name": "a", "id": true}]}', r"classes\[0\].id"),
-        ('{"classes": [{"name": "a", "id": 0, "color": [0, 0]}]}', r"classes\[0\].color"),
-        ('{"classes": [{"name": "a", "id": 0, "color": "red"}]}', r"classes\[0\].color.*'red'"),
-        ('{"classes": [{"name": "a", "id": 0}], "ignore": 255}', "'ignore'"),
-        ('{"classes": [{"name": "a", "id": 0}], "ignore": [0]}', r"ignore\[0\]"),
-    ],
-)
-def test_a_malformed_classes_file_names_itself_and_the_key(text, key, tmp_path):
-    path = tmp_path / "classes.json"
-    path.write_text(text)
-    with pytest.raises(DataError, match=f"{path}.*{key}") as caught:
-        folder.load_classes(path)
-    assert "\n" not in str(caught.value)
