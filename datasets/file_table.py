@@ -1,6 +1,7 @@
 """The files of a split's samples, kept as strings and codes: a million objects with two paths each would cost a GB."""
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from utils.threads import parallel_map
 
 NO_FILE = -1
 CHUNK = 1024  # samples whose files one thread looks up at a time
+SLOW = 1e-4  # seconds for a sample's two files
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,12 @@ class FileTable(Sequence[FileItem]):
         0 where there is no file. Each file is looked up once, the first time.
         """
         if self._stats is None:
-            rows = range(len(self))
-            parts = list(parallel_map(self._look_up, [rows[i : i + CHUNK] for i in range(0, len(rows), CHUNK)]))
-            self._stats = np.concatenate([np.empty((0, 2, 3), np.int64), *parts])
+            rows, start = range(len(self)), time.monotonic()
+            parts = [self._look_up(rows[:CHUNK])]
+            # a network drive lets many look-ups wait at once; on a local disk threads would wait for each other
+            several = parallel_map if time.monotonic() - start > CHUNK * SLOW else map
+            parts += several(self._look_up, [rows[i : i + CHUNK] for i in range(CHUNK, len(rows), CHUNK)])
+            self._stats = np.concatenate(parts)
         return self._stats
 
     def _look_up(self, rows: range) -> np.ndarray:
