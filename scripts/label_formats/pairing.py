@@ -43,7 +43,7 @@ class Images:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.files = list_files(root, nested=True)
+        self.files = {name: Path(path) for name, path in list_files(root, nested=True).items()}
         self.by_name: dict[str, list[str]] = {}
         for path in self.files:
             self.by_name.setdefault(path.rpartition("/")[2], []).append(path)
