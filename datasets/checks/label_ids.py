@@ -22,7 +22,7 @@ class LabelIds:
     """
 
     def __init__(self, split: Split, index: SplitIndex) -> None:
-        self.table, counts = split.classes, np.diff(index.starts)
+        self.table, self._starts, counts = split.classes, index.starts, np.diff(index.starts)
         self.labelled, self.owner = counts > 0, np.repeat(np.arange(len(index)), counts)
         self.ids, self.pixels = index.ids, index.pixels
         meaning = np.full(256, UNKNOWN)
@@ -58,8 +58,9 @@ class LabelIds:
 
     def unknown(self, label: int) -> list[tuple[int, int]]:
         """(id, pixels) of the ids in one label that the table doesn't have."""
-        rows = (self.owner == label) & (self.train_ids == UNKNOWN)
-        return list(zip(self.ids[rows].tolist(), self.pixels[rows].tolist(), strict=True))
+        own = slice(self._starts[label], self._starts[label + 1])
+        rows = zip(*(values[own].tolist() for values in (self.ids, self.pixels, self.train_ids)), strict=True)
+        return [(label_id, pixels) for label_id, pixels, train_id in rows if train_id == UNKNOWN]
 
     def id_pixels(self) -> dict[int, int]:
         """Original id -> pixels, of those that occur."""

@@ -51,8 +51,9 @@ def check_readable(split: Split, index: SplitIndex) -> Iterator[Finding]:
 
 def check_pair_sizes(split: Split, index: SplitIndex) -> Iterator[Finding]:
     """Images and labels of different sizes; one that lies on its side isn't to be resized."""
-    differ = differing(split, index)
-    turned = differ & (read_sizes(split, index)[:, ::-1] == index.label_sizes).all(1)
+    images, labels = read_sizes(split, index), index.label_sizes
+    differ = _differ(images, labels)
+    turned = differ & (images[:, ::-1] == labels).all(1)
     for rows, what, remedy in (
         (
             turned,
@@ -65,14 +66,21 @@ def check_pair_sizes(split: Split, index: SplitIndex) -> Iterator[Finding]:
             "take the label of this image, or resize one of them (labels: nearest neighbour)",
         ),
     ):
-        faults = tuple(_sizes(split, index, i) for i in np.flatnonzero(rows).tolist())
+        faults = tuple(
+            f"{label_name(split, i)}: the label is {labels[i, 1]}x{labels[i, 0]} pixels,"
+            f" the image {images[i, 1]}x{images[i, 0]}"
+            for i in np.flatnonzero(rows).tolist()
+        )
         if faults:
             yield Finding("error", f"{split.split}: {many(len(faults), 'label')} {what}", faults, remedy)
 
 
 def differing(split: Split, index: SplitIndex) -> np.ndarray:
     """bool (N,): image, as it is read, and label are known to have different sizes."""
-    images, labels = read_sizes(split, index), index.label_sizes
+    return _differ(read_sizes(split, index), index.label_sizes)
+
+
+def _differ(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return images.all(1) & labels.all(1) & (images != labels).any(1)
 
 
@@ -80,11 +88,6 @@ def sound_labels(split: Split, index: SplitIndex) -> np.ndarray:
     """bool (N,): the label can be trained on: it has a class, no unknown id, and the image's size."""
     ids = LabelIds(split, index)
     return ids.labels_with(ids.of_classes) & ~ids.labels_with(ids.train_ids == UNKNOWN) & ~differing(split, index)
-
-
-def _sizes(split: Split, index: SplitIndex, i: int) -> str:
-    (height, width), (rows, columns) = read_sizes(split, index)[i].tolist(), index.label_sizes[i].tolist()
-    return f"{label_name(split, i)}: the label is {columns}x{rows} pixels, the image {width}x{height}"
 
 
 def image_sizes(split: Split, index: SplitIndex) -> Counter:

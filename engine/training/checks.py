@@ -8,6 +8,7 @@ from datasets.sampling.sampler import count_batches
 from engine.training.options import ScheduleOptions, ValidationOptions
 from engine.training.start import Indexes, Splits
 from transforms.options import AugmentOptions
+from utils import distributed
 from utils.errors import DataError, OptionError
 from utils.logging import get_logger
 
@@ -23,7 +24,7 @@ def data_plan(data: DataOptions, augment: AugmentOptions, validation: Validation
 
 
 def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
-    """What is worth saying about the data, the same on all ranks.
+    """What rank 0 finds in the data that is worth saying; the same on all ranks, whatever else differs there.
 
     Args:
         splits: What is trained and validated on.
@@ -34,9 +35,7 @@ def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
         DataError: The data can't be trained on.
         OptionError: It can't with these options.
     """
-    parts = dict(zip((split.split for split in splits), zip(splits, indexes, strict=True), strict=False))
-    found = [finding for split, index in parts.values() for finding in check_split(split, index, plan)]
-    findings = [finding for finding in dict.fromkeys(found) if finding.severity != "ok"]
+    findings = distributed.from_first_rank(lambda: _look(splits, indexes, plan))
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         unusable = [finding for finding in errors if finding.exit_code == DataError.exit_code]
@@ -44,6 +43,12 @@ def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
         more = f" ({many(len(errors) - 1, 'more error')}: {DOCTOR})" if len(errors) > 1 else ""
         raise fault(f"{first.line()}{more}")
     return findings
+
+
+def _look(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
+    parts = dict(zip((split.split for split in splits), zip(splits, indexes, strict=True), strict=False))
+    found = [finding for split, index in parts.values() for finding in check_split(split, index, plan)]
+    return [finding for finding in dict.fromkeys(found) if finding.severity != "ok"]
 
 
 def log_findings(findings: list[Finding]) -> None:
