@@ -30,7 +30,7 @@ from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
 from engine.training.samples import save_samples
-from engine.training.start import Indexes, Splits, compare_ranks, log_start, warn_of_overlap
+from engine.training.start import Indexes, Splits, compare_ranks, compare_splits, log_start, warn_of_overlap
 from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
@@ -83,6 +83,7 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
 
     Raises:
         OptionError: An option doesn't fit.
+        DataError: The processes see other data.
         EnvironmentFault: A package isn't installed.
     """
     check_kernels(config.compute.kernels, process.device)
@@ -91,6 +92,7 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
             raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")
     build_loss(config.loss, splits.train.classes.num_classes, IGNORE_LABEL)
     check_batches(splits.train.epoch_length, config.schedule, norm_of(config, process), process.world_size)
+    compare_splits(splits, process)
 
 
 def build_trainer(
@@ -138,7 +140,7 @@ def build_trainer(
     )
     if checkpoint is not None:
         trainer.load(checkpoint, config.run.resume_override)
-    compare_ranks(splits, trainer)
+    compare_ranks(trainer)
     if config.run.dump_augmentation_images and process.is_main:
         save_samples(data, augment, model.encoder, folder.path / "augmented")
     folder.prepare(checkpoint and checkpoint.path, identity.options, config.command, trainer.resumed)

@@ -12,6 +12,7 @@ from datasets.index import SplitIndex, open_index
 from engine.checkpoint.digests import weights_sha256
 from engine.training.trainer import Trainer
 from utils import distributed
+from utils.distributed import Process
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 from utils.logging import get_logger
 
@@ -55,16 +56,23 @@ def warn_of_overlap(splits: Splits) -> None:
         )
 
 
-def compare_ranks(splits: Splits, trainer: Trainer) -> None:
-    """Refuse to start where the processes don't agree on options, data, versions or weights."""
+def compare_splits(splits: Splits, process: Process) -> None:
+    """Refuse to read the files where the processes don't see the same samples: one reads them for all."""
+    if process.world_size == 1:
+        return
+    names = {f"{part}_split": split.split for part, split in splits._asdict().items()}
+    distributed.check_equal(names, "options", OptionError)
+    distributed.check_equal({split.split: split.fingerprint() for split in splits}, "data", DataError)
+
+
+def compare_ranks(trainer: Trainer) -> None:
+    """Refuse to start where the processes don't agree on options, versions or weights."""
     if trainer.process.world_size == 1:
         return
     options = {name: repr(value) for name, value in trainer.identity.options.items() if name not in OWN}
-    data = {split.split: split.fingerprint() for split in splits}
     versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     weights = {"step": trainer.state.step, "sha256": weights_sha256(trainer.learner.model.state_dict())}
     distributed.check_equal(options, "options", OptionError)
-    distributed.check_equal(data, "data", DataError)
     distributed.check_equal(versions, "versions", EnvironmentFault)
     distributed.check_equal(weights, "starting point", CheckpointError)
 
