@@ -97,26 +97,14 @@ def tile_centroids(label: np.ndarray, tile: int) -> list[tuple[int, int, int]]:
 
 
 def extract_centroids(split: Split, tile: int, progress: bool = False) -> Centroids:
-    """Centroids of a whole split, read from all its label maps.
+    """Centroids of a whole split, read from all its label maps; an image no larger than a tile is one tile."""
 
-    A tile larger than an image is no fault: the whole image is one tile then, and the log says how often.
-    """
-    small = 0
+    def look(index: int) -> np.ndarray:
+        found = [(class_id, index, x, y) for class_id, x, y in tile_centroids(split.load_label(index), tile)]
+        return np.array(found, np.int32).reshape(-1, 4)
 
-    def look(index: int) -> tuple[np.ndarray, bool]:
-        label = split.load_label(index)
-        found = [(class_id, index, x, y) for class_id, x, y in tile_centroids(label, tile)]
-        return np.array(found, np.int32).reshape(-1, 4), max(label.shape) <= tile
-
-    parts = [np.empty((0, 4), np.int32)]
-    for found, fits in Progress(parallel_map(look, range(len(split))), "class centroids", progress, total=len(split)):
-        small += fits
-        parts.append(found)
-    if small:
-        get_logger().info(
-            f"{small} of {len(split)} images are no larger than --class_uniform_tile {tile}: one tile each"
-        )
-    rows = np.concatenate(parts)
+    parts = Progress(parallel_map(look, range(len(split))), "class centroids", progress, total=len(split))
+    rows = np.concatenate([np.empty((0, 4), np.int32), *parts])
     return [rows[rows[:, 0] == class_id, 1:] for class_id in range(split.classes.num_classes)]
 
 

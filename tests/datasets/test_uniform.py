@@ -209,14 +209,6 @@ def test_a_crash_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_tile_larger_than_the_images_is_said_in_the_log(caplog):
-    with caplog.at_level("INFO", "fenet"):
-        extract_centroids(random_split(3), 16)
-        assert "one tile each" not in caplog.text
-        extract_centroids(random_split(3), 30)
-    assert "3 of 3 images are no larger than --class_uniform_tile 30" in caplog.text
-
-
 @trees.needs_camvid
 def test_camvid_s_rare_classes_get_their_share():
     from datasets.camvid import build_split
