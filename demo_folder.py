@@ -4,6 +4,12 @@
 """
 
 import sys
+
+if __name__ == "__main__":  # before PyTorch is loaded
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
 from collections.abc import Sequence
 
 from config import DemoOptions, parse_demo

@@ -1,7 +1,13 @@
 """Score a snapshot on a split: alone, or on several processes under torchrun. `python eval.py --help`."""
 
-import dataclasses
 import sys
+
+if __name__ == "__main__":  # before PyTorch is loaded
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -3,8 +3,10 @@
 import sys
 
 if __name__ == "__main__":  # before the slow imports
+    from utils.machine import limit_spinning
     from utils.signals import prepare_process
 
+    limit_spinning()
     prepare_process()
 
 import os

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from datasets.dataset import EvaluationDataset
-from datasets.workers import init_worker, kill_workers, signals_held
-from utils.errors import EnvironmentFault, FENetError, OptionError
+from datasets.workers import batch_memory, init_worker, kill_workers, signals_held
+from utils.errors import MORE_MEMORY, EnvironmentFault, FENetError, OptionError
 
-LOST_WORKER = ("DataLoader worker (pid", "DataLoader timed out")  # how PyTorch says it
+LOST_WORKER = ("DataLoader worker (pid", "DataLoader timed out", "shared memory")  # how PyTorch says it
 WORKER_TIMEOUT = 300.0  # seconds without a batch after which a worker counts as stuck
 
 
@@ -39,12 +39,12 @@ class SafeDataLoader(DataLoader):
 
         Raises:
             FENetError: What a data set raised.
-            EnvironmentFault: A worker process died, or gave nothing for `timeout` seconds.
+            EnvironmentFault: A worker process can't be started, died, or gave nothing for `timeout` seconds.
         """
         batches = None
         try:
             with signals_held():  # workers, and any thread that starts in them, inherit it
-                batches = super().__iter__()
+                batches = self._start()
             for batch in batches:
                 if isinstance(batch, FENetError):
                     raise batch
@@ -53,13 +53,24 @@ class SafeDataLoader(DataLoader):
             if not any(mark in str(error) for mark in LOST_WORKER):
                 raise
             kill_workers()
-            reason = " ".join(str(error).split())
-            hint = "free memory (also /dev/shm), look at the storage, or lower --num_workers"
+            reason, hint = (
+                " ".join(str(error).strip().splitlines()[-1].split()),
+                f"{MORE_MEMORY}, or look at the storage",
+            )
             if "timed out" in reason:
                 reason, hint = f"no batch for {self.timeout:g} s: a loader process hangs", f"{hint} (--worker_timeout)"
             raise EnvironmentFault(f"{reason.rstrip('.')}; {hint}") from error
         finally:
             del batches  # ends the workers of one epoch now; a traceback's collection would wait 5 s for each of them
+
+    def check_worker_number_rationality(self) -> None:
+        """Of `DataLoader`, which warns of more workers than processors: they wait, no more."""
+
+    def _start(self) -> Iterator:
+        try:
+            return super().__iter__()
+        except OSError as error:  # no process, or no semaphore, which lies in /dev/shm
+            raise EnvironmentFault(f"loader processes can't be started: {error.strerror}; {MORE_MEMORY}") from error
 
 
 def build_eval_loader(
@@ -113,16 +124,20 @@ def collate(samples: list[dict | FENetError]) -> dict | FENetError:
             f"images of different sizes ({', '.join(sorted(sizes))}) don't fit in one batch of {len(samples)};"
             " set --bs_mult_val 1 (train.py) or --batch_size 1 (eval.py)"
         )
-    return default_collate(samples)
+    return {key: _stack([sample[key] for sample in samples]) for key in samples[0]}
+
+
+def _stack(values: list) -> torch.Tensor | list[str]:
+    """Tensors or numbers in one tensor; names as they are."""
+    if isinstance(values[0], str):
+        return values
+    tensors = [torch.as_tensor(value) for value in values]
+    return torch.stack(tensors, out=batch_memory((len(tensors), *tensors[0].shape), tensors[0].dtype))
 
 
 def _concatenate(arrays: list[np.ndarray]) -> torch.Tensor:
-    """All bytes in one tensor, made where the main process can read it: what is copied here is copied once."""
-    total = sum(array.nbytes for array in arrays)
-    if get_worker_info() is None:
-        flat = torch.empty(total, dtype=torch.uint8)
-    else:
-        flat = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(total))
+    """All bytes in one tensor."""
+    flat = batch_memory((sum(array.nbytes for array in arrays),), torch.uint8)
     place, start = flat.numpy(), 0
     for array in arrays:
         place[start : start + array.nbytes].reshape(array.shape)[...] = array

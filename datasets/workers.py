@@ -1,14 +1,16 @@
-"""What a loader's worker processes do about signals, threads and the end of the main process."""
+"""What a loader's worker processes do about signals, threads, memory and the end of the main process."""
 
+import math
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import cv2
 import torch
+from torch.utils.data import get_worker_info
 
 from utils.signals import SIGNALS, die_with_parent
 
@@ -58,3 +60,24 @@ def kill_workers() -> None:
         for step in (child.kill, child.join, child.join):
             with suppress(RuntimeError):
                 step()
+
+
+def batch_memory(shape: Sequence[int], dtype: torch.dtype) -> torch.Tensor:
+    """A tensor of any content. In a worker it lies where the main process can read it, so that it isn't copied."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=dtype)
+    storage = _shared_storage(math.prod(shape) * dtype.itemsize)
+    return torch.empty(0, dtype=dtype).set_(storage).view(shape)
+
+
+def _shared_storage(size: int) -> torch.UntypedStorage:
+    """Bytes in a file without a name. PyTorch would take one in /dev/shm, of which a container has 64 MB by default."""
+    try:
+        handle = os.memfd_create("fenet-batch")
+    except (AttributeError, OSError):  # not Linux, or the kernel forbids it
+        return torch.UntypedStorage._new_shared(size)
+    try:
+        os.ftruncate(handle, size)
+        return torch.UntypedStorage._new_shared_fd_cpu(handle, size)
+    finally:
+        os.close(handle)  # the storage has its own

@@ -10,15 +10,20 @@ our arms as our programs set it (utils/machine.py): an arm runs once untimed aft
 its memory in place. What each measures is described in scripts/benchmarks/: arms.py, data.py, cpu_demo.py, scaling.py.
 """
 
-import argparse
-import platform
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import torch
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    limit_spinning()
+
+import argparse
+import platform
+from collections.abc import Sequence
+
+import torch
 
 from scripts.benchmarks.arms import BUILDERS, measure_arms
 from scripts.benchmarks.cpu_demo import measure_cpu_demo

@@ -8,15 +8,20 @@ drawn again for both, so that what makes an image hard for both doesn't hide the
 marked with *. Where the protocols differ (scales, flip, ...), that is said first.
 """
 
-import argparse
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    limit_spinning()
+
+import argparse
+import json
+from collections.abc import Sequence
+
+import numpy as np
 
 from engine.evaluation.scoring import Evaluation
 from scripts.receipts.evaluations import (

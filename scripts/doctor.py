@@ -6,15 +6,20 @@ Put the options of your train.py command behind it: crop, batch, model and sampl
 them. A sample of the files is read, in under a minute; --full reads all. Exit code 3: the data can't be trained on.
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import argparse
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import TrainConfig, parse_train
 from datasets.checks.findings import Finding

@@ -10,10 +10,15 @@ uint8; the file is kept only if its labels agree with the snapshot's on real ima
 """
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+from collections.abc import Sequence
 
 from engine.checkpoint import load_snapshot
 from engine.export.build import export_model

@@ -9,21 +9,25 @@ eval.py ... --dump_images`, joined by `&&`, with $OUT and $DATA for the folders.
 metrics.json; the 95 % interval is a bootstrap over images, whose counts are kept in docs/results/ID/.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
 import argparse
 import hashlib
 import json
-import os
 import platform
 import shutil
-import sys
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import datasets
 from datasets.base import Split
@@ -36,7 +40,7 @@ from utils.cli import run_main
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError, OptionError
 from utils.files import file_sha256, make_folder, read_json, write_atomically, write_json
-from utils.machine import present_revision
+from utils.machine import present_revision, usable_cores
 from utils.metrics.confusion import confusion_matrix
 from utils.options import Parser, finite
 
@@ -74,7 +78,7 @@ def describe_machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ", no GPU"
-    return f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores{gpu}"
+    return f"{names[0] if names else platform.machine()}, {usable_cores()} cores{gpu}"
 
 
 def check_scores(metrics: dict, command: Command, split: Split, folder: Path) -> None:

@@ -1,17 +1,22 @@
 """Write synthetic street scenes as a tree of files in the layout of Cityscapes."""
 
-import io
 import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import io
 from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from PIL import Image
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # so that it runs from anywhere, without installation
 
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from datasets.synthetic.split import MIN_SIZE, SPLITS, stream

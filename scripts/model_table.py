@@ -8,19 +8,24 @@ estimate for one more crop (docs/doctor.md). Speed: images on the device -> clas
 batch 1, channels_last, in rounds that alternate over the models; median, first rounds not counted.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
 import argparse
 import copy
 import statistics
-import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
 from config import parse_train

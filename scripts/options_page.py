@@ -3,12 +3,17 @@
 Usage: python scripts/options_page.py [--verify]
 """
 
-import argparse
 import sys
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import argparse
+from collections.abc import Iterator, Sequence
 
 from config import demo_parser, eval_parser, train_parser
 from utils.cli import run_main

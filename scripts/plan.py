@@ -7,13 +7,18 @@ this order: the number of processes, float32, the crops that a norm sees, the cr
 estimated from what the model saves for its backward pass on small crops on the CPU (engine/training/memory.py).
 """
 
-import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 from config import TrainConfig, parse_train
 from engine.training.memory import StepMemory, build_step_memory

@@ -8,18 +8,23 @@ what stands between the parts, such as resizing and the checks of a step. `host_
 host waited for a GPU: never, if all is well.
 """
 
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
 import argparse
 import platform
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import network
 from engine.inference.precision import Precision

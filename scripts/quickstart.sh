@@ -10,7 +10,13 @@ python=$(find_python)
 out=runs/quickstart
 # glibc: keep freed memory instead of asking the kernel for it in every step
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000
-rm -rf "$out"
+if [ -n "$(ls "$out" 2>/dev/null | grep -vx earlier)" ]; then
+    number=1
+    while [ -e "$out/earlier/$number" ]; do number=$((number + 1)); done
+    mkdir -p "$out/earlier/$number"
+    find "$out" -mindepth 1 -maxdepth 1 ! -name earlier -exec mv {} "$out/earlier/$number/" \;
+    echo "the earlier run is now in $out/earlier/$number"
+fi
 options=$(recipe quickstart)
 # shellcheck disable=SC2086  # an option is two words
 "$python" train.py $options --ckpt "$(dirname "$out")" --exp "$(basename "$out")" --resume never "$@"

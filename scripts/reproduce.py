@@ -7,12 +7,17 @@ The last line says whether the receipt holds. Exit codes: 0 it holds, 3 the data
 snapshot is another, 6 the scores are further off than the tolerance, else the code of the step that failed.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import argparse
+from collections.abc import Sequence
 
 import datasets
 from datasets.options import find_root

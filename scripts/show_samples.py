@@ -6,18 +6,23 @@ The samples are those that train.py would draw first in that epoch with the same
 centroid of a crop that class-uniform sampling has centred on a class. Without --dataset: synthetic street scenes.
 """
 
-import argparse
 import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import argparse
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
 import torch
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from config import TrainConfig, parse_train
 from datasets.base import Split

@@ -10,10 +10,10 @@ from collections.abc import Callable, Sequence
 import torch
 import torch.distributed as dist
 
-from utils.errors import EnvironmentFault, FENetError, OptionError, PeerLostError
+from utils.errors import MORE_MEMORY, EnvironmentFault, FENetError, OptionError, PeerLostError
 from utils.heartbeat import is_lost_peer
 from utils.logging import close_bars, one_line
-from utils.machine import keep_freed_memory
+from utils.machine import keep_freed_memory, usable_cores
 from utils.signals import EARLY, StoppedEarly
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
@@ -29,6 +29,7 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     keep_freed_memory()
+    _follow_quota()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
@@ -51,6 +52,12 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
             sys.stdout.flush()  # process group sometimes aborts, and the launcher would see SIGABRT as the exit code
             os._exit(fault.exit_code)
         return fault.exit_code
+
+
+def _follow_quota() -> None:
+    """No more threads than processors, where a container's quota is smaller and the user didn't say how many."""
+    if "OMP_NUM_THREADS" not in os.environ and usable_cores() < torch.get_num_threads():
+        torch.set_num_threads(usable_cores())
 
 
 def _is_said(error: Exception) -> bool:
@@ -78,7 +85,7 @@ def as_fault(error: BaseException) -> FENetError | None:
         reason = str(error).splitlines()[0][:200]
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
     if "dataloader worker (pid" in text:  # PyTorch raises it wherever the program is when the process dies
-        return EnvironmentFault(f"{error}; free memory (also /dev/shm) or lower --num_workers")
+        return EnvironmentFault(f"{error}; {MORE_MEMORY}")
     if isinstance(error, OSError) and (error.filename or error.errno in OF_THE_DISK):
         reason = error.strerror or error
         return EnvironmentFault(f"{error.filename or 'output'}: {reason}; check the path, its permissions and the disk")

@@ -4,6 +4,9 @@ Raise one of these with a single line that names the file or flag and the remedy
 ``error: ...``. Anything else that escapes is our own mistake and ends in ``error: internal: ...``.
 """
 
+# what helps loader processes
+MORE_MEMORY = "free memory, give a container more /dev/shm (docker run --shm-size=1g), lower --num_workers (0: none)"
+
 
 class FENetError(Exception):
     """Base of every fault that is reported as one line."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
+from utils.machine import usable_cores
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -22,8 +24,7 @@ def _threads() -> ThreadPoolExecutor:
     While a thread that has used OpenCV ends, it holds a lock of OpenCV's. A loader process that is forked in that
     moment inherits the lock, held for ever, and hangs at its first call.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return ThreadPoolExecutor(min(32, 2 * cores), "parallel_map")
+    return ThreadPoolExecutor(min(32, 2 * usable_cores()), "parallel_map")
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,10 +1,9 @@
-"""Are memory, disk and shared memory large enough for the run?"""
+"""Are memory and disk large enough for the run?"""
 
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
@@ -13,8 +12,6 @@ from datasets.checks.findings import Finding
 from engine.training.memory import StepMemory, build_step_memory
 from scripts.doctor_checks.visit import Visit
 
-SHARED_MEMORY = Path("/dev/shm")
-PREFETCHED = 2  # batches that each loader process holds ready
 SNAPSHOTS = 3  # last.pth, its predecessor, and the one being written
 
 
@@ -67,7 +64,7 @@ def device_memory(visit: Visit) -> tuple[float, str]:
 
 
 def check_disk(visit: Visit) -> Iterator[Finding]:
-    """Room for snapshots below --ckpt, and for batches in shared memory."""
+    """Room for snapshots below --ckpt."""
     config, memory = visit.config, visit.details.get("memory")
     folder = config.run.folder
     while not folder.exists():
@@ -79,17 +76,3 @@ def check_disk(visit: Visit) -> Iterator[Finding]:
     yield Finding("ok", what) if free > needed else Finding("warning", what, remedy="--ckpt on another disk")
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         yield Finding("error", f"{folder}: can't be written", remedy="choose another --ckpt", exit_code=5)
-    if config.data.num_workers and SHARED_MEMORY.is_dir():
-        yield _shared_memory(visit, shutil.disk_usage(SHARED_MEMORY).free)
-
-
-def _shared_memory(visit: Visit, free: int) -> Finding:
-    config, (height, width) = visit.config, visit.plan.crop.size
-    sample = (3 * 4 + 8) * height * width  # float32 image, int64 label
-    needed = config.data.num_workers * PREFETCHED * config.schedule.bs_mult * sample
-    visit.details["shared_memory_free_bytes"] = free
-    workers = f"--num_workers {config.data.num_workers}"
-    what = f"{SHARED_MEMORY}: {gib(free)} free, {workers} takes up to {gib(needed)} for each training process"
-    if free > needed:
-        return Finding("ok", what)
-    return Finding("warning", what, remedy="a lower --num_workers, or more shared memory (docker run --shm-size)")
