@@ -86,6 +86,8 @@ def as_fault(error: BaseException) -> FENetError | None:
         return PeerLostError(f"another process of this job failed or stopped answering ({reason})")
     if "dataloader worker (pid" in text:  # PyTorch raises it wherever the program is when the process dies
         return EnvironmentFault(f"{error}; {MORE_MEMORY}")
+    if "no usable temporary directory" in text:  # PyTorch needs one; a container's files may all be read-only
+        return EnvironmentFault(f"{getattr(error, 'strerror', error)}; name a folder that can be written: TMPDIR=...")
     if isinstance(error, OSError) and (error.filename or error.errno in OF_THE_DISK):
         reason = error.strerror or error
         return EnvironmentFault(f"{error.filename or 'output'}: {reason}; check the path, its permissions and the disk")
