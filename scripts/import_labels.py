@@ -6,13 +6,18 @@ Shapes are drawn in the order of the file, later ones over earlier ones. Where t
 train, val and test, they become the splits.
 """
 
-import argparse
-import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import argparse
+import shlex
+from collections.abc import Sequence
 
 from scripts.label_formats import coco, labelme, yolo
 from scripts.label_formats.labelled import Labels

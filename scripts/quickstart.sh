@@ -10,7 +10,7 @@ python=$(find_python)
 out=runs/quickstart
 # glibc: keep freed memory instead of asking the kernel for it in every step
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000
-if [ -n "$(ls "$out" 2>/dev/null | grep -vx earlier)" ]; then
+if [ -n "$(find "$out" -mindepth 1 -maxdepth 1 ! -name earlier 2>/dev/null)" ]; then
     number=1
     while [ -e "$out/earlier/$number" ]; do number=$((number + 1)); done
     mkdir -p "$out/earlier/$number"

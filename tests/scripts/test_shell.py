@@ -405,8 +405,8 @@ def test_submission_says_how_to_call_it(place, argv):
 
 def test_quickstart_s_command_lines(place):
     out = place.root / "runs" / "quickstart"
-    out.mkdir(parents=True)
-    (out / "metrics.json").write_text('{"mean_iou": 0.5, "num_images": 3}')
+    (out / "earlier" / "1").mkdir(parents=True)
+    (out / "metrics.json").write_text("of the run before")
     python = place.stub("python", STUB + "\n")
     done = place.run("quickstart.sh", PYTHON=python)
     assert done.returncode == 0, done.stderr
@@ -420,6 +420,8 @@ def test_quickstart_s_command_lines(place):
     assert (scored.snapshot, scored.save_dir) == ("runs/quickstart/best.pth", "runs/quickstart")
     assert scored.dump_images and scored.report and not trained.validation.report
     assert trained.notes == []
+    assert [path.name for path in out.iterdir()] == ["earlier"]
+    assert (out / "earlier" / "2" / "metrics.json").read_text() == "of the run before"
 
 
 def test_quickstart_stops_where_training_fails(place):
