@@ -7,12 +7,17 @@ split have to be in the data set's folder: names and sizes are theirs. The last 
 it; exit code 0 it would, 3 it wouldn't, with everything that is wrong.
 """
 
-import argparse
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __name__ == "__main__":  # from anywhere, without installation, and before PyTorch is loaded
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from utils.machine import limit_spinning
+
+    limit_spinning()
+
+import argparse
+from collections.abc import Sequence
 
 import datasets
 from datasets.options import find_root

@@ -185,7 +185,6 @@ def test_read_only_files_without_a_home(tmp_path):
     frame.mkdir()
     Image.fromarray(np.zeros((32, 48, 3), np.uint8)).save(frame / "a.png")
     snapshot = out / "run" / "best.pth"
-    # one namespace for all: what they write is gone with it
     programs = [
         ["train.py", *train_args(data, out, "--num_workers", "1", "--max_epoch", "1")],
         ["eval.py", *eval_args(snapshot, data, out / "scores", "--dump_images", "--report")],
