@@ -474,7 +474,6 @@ def test_demo_flag(argv, option, value):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (DEMO_NEEDED[:2], "--snapshot"),
         (DEMO_NEEDED[2:], "--demo_folder"),
         ([*DEMO_NEEDED, "--no_such_option"], "--no_such_option"),
     ],

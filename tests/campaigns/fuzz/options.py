@@ -130,6 +130,7 @@ def base(name: str, world: World, out: Path) -> list:
         "export": ["--snapshot", world.best, "--out", out],
         "compare": [scores, scores, "--bootstrap", "20"],
         "check_submission": [world.data / "masks" / "val", "--dataset", "folder", "--data_root", world.data],
+        "import_labels": ["--format", "coco", "--labels", world.polygons, "--images", world.data / "images" / "train"],
         "make_receipt": ["r", "--out_folder", scores.parent, "--dataset", "folder", "--data_root", world.data],
         "make_synthetic": [out, "--train", "1", "--val", "0", "--test", "0", "--height", "64", "--width", "64"],
         "benchmark": ["hpf", "--json", out / "b.json", "--size", "32,32", "--rounds", "1", "--warmup", "0"],
@@ -142,6 +143,7 @@ def base(name: str, world: World, out: Path) -> list:
     more = {
         "eval": ["--num_workers", "0", "--bootstrap", "20"],
         "check_submission": ["--split", "val"],
+        "import_labels": ["--out", out],
         "make_receipt": [
             *("--title", "t", "--variant", "v", "--tolerance", "0.1", "--covers", "c", "--command", EVAL),
             *("--out", out / "r.json"),

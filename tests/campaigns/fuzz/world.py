@@ -1,5 +1,6 @@
 """What all targets start from: a small data set, and weight files of every kind of a small model."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,9 @@ CLASS_TABLE = ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)), (0, 1), {0: 0, 1: 1
 
 @dataclass
 class World:
-    """Folder of the data; a run's last and best snapshot; the best as safetensors, release, legacy file; its scores."""
+    """Folder of the data; a run's last and best snapshot; the best as safetensors, release, legacy file; its scores;
+    polygons of the training images as COCO has them.
+    """
 
     data: Path
     last: Path
@@ -28,6 +31,7 @@ class World:
     release: Path
     legacy: Path
     scores: Path
+    polygons: Path
 
     def train_args(self, data: Path, out: Path, *more: str) -> list[str]:
         """The command line that `last` was trained with, or one that starts like it."""
@@ -38,7 +42,15 @@ def build_world(folder: Path) -> World:
     """Make the files, with a run of one epoch."""
     data = make_scenes(folder / "data", 4, 32, 48)
     run, files = folder / "runs" / "run", folder / "files"
-    world = World(data, run / "last.pth", run / "best.pth", *(files / name for name in FILES), folder / "scores")
+    world = World(
+        data,
+        run / "last.pth",
+        run / "best.pth",
+        *(files / name for name in FILES),
+        folder / "scores",
+        folder / "coco.json",
+    )
+    world.polygons.write_text(json.dumps(coco_of(data / "images" / "train")))
     argv = world.train_args(data, folder / "runs", "--max_epoch", "1", "--ema", "0.9")
     if train.main(argv) != 0:
         raise RuntimeError("the run that the campaign starts from failed")
@@ -51,3 +63,12 @@ def build_world(folder: Path) -> World:
     if evaluation.main([*map(str, argv), "--device", "cpu", "--num_workers", "0"]) != 0:
         raise RuntimeError("the evaluation that the campaign starts from failed")
     return world
+
+
+def coco_of(folder: Path) -> dict:
+    """An object in each image of 48x32."""
+    names = sorted(path.name for path in folder.iterdir())
+    images = [{"id": i, "file_name": name, "width": 48, "height": 32} for i, name in enumerate(names)]
+    box = {"category_id": 1, "segmentation": [[2, 2, 20, 2, 20, 15, 2, 15]]}
+    annotations = [{"id": i, "image_id": i, **box} for i in range(len(names))]
+    return {"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "car"}]}
