@@ -20,7 +20,7 @@ from datasets.file_contents import look_at
 from datasets.index_file import KeptIndex, read_index, write_index
 from datasets.index_rows import SplitIndex
 from datasets.part import SubsetSplit
-from utils.logging import Progress, get_logger
+from utils.logging import Progress
 from utils.threads import parallel_map
 
 VERSION = 1  # of what a look finds; another one looks again
@@ -109,8 +109,6 @@ def _open_files(split: Split, wanted: np.ndarray, look: _Look) -> SplitIndex:
     missing = np.flatnonzero((known < 0) & wanted)
     if not len(missing) and np.array_equal(known, np.arange(len(kept.names))):
         return kept.index
-    if path and len(missing):
-        get_logger().info(f"looking at the files of {len(missing)} of {len(split)} samples, once: {path}")
     known[missing] = len(kept.names) + np.arange(len(missing))
     # -1, a sample that isn't wanted, is the last row
     index = SplitIndex.join([kept.index, look(split, missing), SplitIndex.of([None])]).take(known)

@@ -24,7 +24,7 @@ from dataclasses import replace
 from config import TrainConfig, parse_train
 from datasets.checks.findings import Finding
 from datasets.checks.manifest import DEFAULT_NAME, verify_manifest, write_manifest
-from engine.training.build import like_snapshot
+from engine.training.load import like_snapshot
 from network.options import DEFAULT_ARCH
 from scripts.doctor_checks.data import check_crops, check_duplicates, check_files, check_labels, check_layout
 from scripts.doctor_checks.machine import check_disk, check_memory

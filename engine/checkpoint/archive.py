@@ -54,7 +54,7 @@ def read_archive(path: str | Path) -> Any:
         CheckpointError: The file is missing, a folder, unreadable, damaged, or holds more than plain data.
     """
     path = Path(path)
-    _check_file(path)
+    check_file(path)
     safetensors = path.suffix == ".safetensors"
     try:
         protected = not safetensors and _check_archive(path)
@@ -71,7 +71,8 @@ def read_archive(path: str | Path) -> Any:
     return content
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Raises `CheckpointError` unless this is a regular file."""
     if not os.path.exists(path):
         raise CheckpointError(f"{path}: no such file; check --snapshot")
     if path.is_dir():

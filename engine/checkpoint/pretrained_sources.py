@@ -39,9 +39,14 @@ def find_encoder_weights(encoder: nn.Module, source: str) -> EncoderWeights:
         return from_torchvision(encoder)
     if source == PACKAGE:
         return _from_package(encoder)
-    if Path(source).exists():
-        return _from_file(encoder, source)
-    raise OptionError(f"--pretrained {source}: no such file, and not one of {', '.join(SOURCES)}")
+    check_source(source)
+    return _from_file(encoder, source)
+
+
+def check_source(source: str) -> None:
+    """Raises `OptionError` unless `--pretrained` is a name that we know, or a file that is there."""
+    if source not in SOURCES and not Path(source).exists():
+        raise OptionError(f"--pretrained {source}: no such file, and not one of {', '.join(SOURCES)}")
 
 
 def _from_file(encoder: nn.Module, path: str) -> EncoderWeights:

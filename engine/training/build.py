@@ -1,7 +1,5 @@
 """Builds a training run from its options."""
 
-import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,15 +14,13 @@ from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs, open_centroids
 from datasets.index import SplitIndex
-from engine.checkpoint import load_pretrained
-from engine.checkpoint.finetune import snapshot_header, start_from
-from engine.checkpoint.loading import load_weights, restore_normalization
-from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, find_deep_stems
+from engine.checkpoint.loading import restore_normalization
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.training.checks import check_batches
 from engine.training.fingerprint import take_fingerprint
 from engine.training.learner import Learner
+from engine.training.load import check_start, load_start
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.resume import Checkpoint
@@ -64,20 +60,6 @@ def open_splits(config: TrainConfig) -> Splits:
     return Splits(train, val)
 
 
-def like_snapshot(config: TrainConfig) -> TrainConfig:
-    """The config whose model is that of `--snapshot`, where a snapshot of ours is named and the options leave it open.
-
-    Raises:
-        CheckpointError: The snapshot is damaged.
-        OptionError: Its model doesn't take an option that was given.
-    """
-    path = config.weights.snapshot
-    header = snapshot_header(path) if path and os.path.exists(path) else None  # a run that resumes may have lost it
-    if header is None:
-        return config
-    return replace(config, model=config.model.like(header["config"]["arch"], header["config"]["options"]))
-
-
 def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
     """Refuse, before anything is written, what only data and processes show not to work.
 
@@ -86,6 +68,7 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
         DataError: The processes see other data.
         EnvironmentFault: A package isn't installed.
     """
+    check_start(config)
     check_kernels(config.compute.kernels, process.device)
     for flag, split in (("--train_split", splits.train), ("--val_split", splits.val)):
         if not split.has_labels:
@@ -151,43 +134,6 @@ def build_trainer(
 def create_model(config: TrainConfig, num_classes: int) -> nn.Module:
     """The model with random weights."""
     return network.build_model(config.model.arch or DEFAULT_ARCH, num_classes, **config.model.build_options())
-
-
-def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> None:
-    """The weights that a run starts from, said in the log; `names` are those of its classes."""
-    options, log, pretrained = config.weights, get_logger(), config.weights.pretrained
-    of_release = network.is_release_name(config.model.arch) and not (pretrained or options.snapshot)
-    if of_release:
-        pretrained = find_release_start(model)
-    if pretrained:
-        report = distributed.node_by_node(lambda: load_pretrained(model, pretrained, options.partial))
-        log.info(f"encoder weights: {report}")
-    if options.snapshot and snapshot_header(options.snapshot):
-        report, match = start_from(model, options.snapshot, names)
-        few = 2 * len(report.loaded) < len(model.state_dict())
-        (log.warning if few else log.info)(f"starting from {report}")
-        log.info(f"its heads: {match}")
-    elif options.snapshot:
-        log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
-    if of_release and not pretrained:
-        log.warning(
-            f"--arch {config.model.arch}: starting from random weights, where the release starts from ImageNet's; give"
-            f" --pretrained FILE (of the SFNet authors' resnet{model.encoder.depth}-deep-stem), or lay that file into"
-            f" ./{RELEASE_FOLDER}/; _r50 and _r101 take --pretrained imagenet, too; --snapshot starts from a whole"
-            " model"
-        )
-    elif not (pretrained or options.snapshot):
-        log.info("starting from random weights; see --pretrained and --snapshot")
-
-
-def find_release_start(model: nn.Module) -> str | None:
-    """The file of ImageNet weights that a release would start from, said in the log; None where none lies there."""
-    files = find_deep_stems(model.encoder)
-    if not files:
-        return None
-    more = f" (also there: {', '.join(files[1:])})" if files[1:] else ""
-    get_logger().info(f"{files[0]}{more}: used as the release does; --pretrained FILE names another")
-    return files[0]
 
 
 def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.Module:

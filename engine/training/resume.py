@@ -44,8 +44,7 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     if resume == "auto" or _began_here(folder):
         found = newest_snapshot(folder, log.warning)
     elif resume != "never":
-        if not Path(resume).exists():
-            raise CheckpointError(f"--resume {resume}: no such file; give auto, never, or a snapshot such as last.pth")
+        check_resume(resume)
         found = Path(resume), load_snapshot(resume)
     if found is None and otherwise is not None:
         found = Path(otherwise), load_snapshot(otherwise)
@@ -56,6 +55,12 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     if checkpoint is not None:
         log.info(f"resuming at step {step} from {checkpoint.path}")
     return checkpoint
+
+
+def check_resume(resume: str) -> None:
+    """Raises `CheckpointError` unless `--resume` is `auto`, `never` or a file that is there."""
+    if resume not in ("auto", "never") and not Path(resume).exists():
+        raise CheckpointError(f"--resume {resume}: no such file; give auto, never, or a snapshot such as last.pth")
 
 
 def _began_here(folder: Path) -> bool:

@@ -1,0 +1,85 @@
+"""What a run starts from: the model and weights of a snapshot, an encoder's weights, or random ones."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+import network
+from config import TrainConfig
+from engine.checkpoint import load_pretrained
+from engine.checkpoint.archive import check_file
+from engine.checkpoint.finetune import snapshot_header, start_from
+from engine.checkpoint.loading import load_weights
+from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, check_source, find_deep_stems
+from engine.training.resume import check_resume
+from utils import distributed
+from utils.logging import get_logger
+
+
+def like_snapshot(config: TrainConfig) -> TrainConfig:
+    """The config whose model is that of `--snapshot`, where a snapshot of ours is named and the options leave it open.
+
+    Raises:
+        CheckpointError: The snapshot is damaged.
+        OptionError: Its model doesn't take an option that was given.
+    """
+    path = config.weights.snapshot
+    header = snapshot_header(path) if path and os.path.exists(path) else None  # a run that resumes may have lost it
+    if header is None:
+        return config
+    return replace(config, model=config.model.like(header["config"]["arch"], header["config"]["options"]))
+
+
+def check_start(config: TrainConfig) -> None:
+    """Refuse weights that aren't there before all files of the data are looked at.
+
+    Raises:
+        OptionError: `--pretrained` names nothing.
+        CheckpointError: `--resume` names no file; nor does `--snapshot`, which a run that resumes may have lost.
+    """
+    weights, run = config.weights, config.run
+    check_resume(run.resume)
+    if weights.pretrained:
+        check_source(weights.pretrained)
+    if weights.snapshot and (run.resume == "never" or not (run.folder / "last.pth").exists()):
+        check_file(Path(weights.snapshot))
+
+
+def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> None:
+    """The weights that a run starts from, said in the log; `names` are those of its classes."""
+    options, log, pretrained = config.weights, get_logger(), config.weights.pretrained
+    of_release = network.is_release_name(config.model.arch) and not (pretrained or options.snapshot)
+    if of_release:
+        pretrained = find_release_start(model)
+    if pretrained:
+        report = distributed.node_by_node(lambda: load_pretrained(model, pretrained, options.partial))
+        log.info(f"encoder weights: {report}")
+    if options.snapshot and snapshot_header(options.snapshot):
+        report, match = start_from(model, options.snapshot, names)
+        few = 2 * len(report.loaded) < len(model.state_dict())
+        (log.warning if few else log.info)(f"starting from {report}")
+        log.info(f"its heads: {match}")
+    elif options.snapshot:
+        log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
+    if of_release and not pretrained:
+        log.warning(
+            f"--arch {config.model.arch}: starting from random weights, where the release starts from ImageNet's; give"
+            f" --pretrained FILE (of the SFNet authors' resnet{model.encoder.depth}-deep-stem), or lay that file into"
+            f" ./{RELEASE_FOLDER}/; _r50 and _r101 take --pretrained imagenet, too; --snapshot starts from a whole"
+            " model"
+        )
+    elif not (pretrained or options.snapshot):
+        log.info("starting from random weights; see --pretrained and --snapshot")
+
+
+def find_release_start(model: nn.Module) -> str | None:
+    """The file of ImageNet weights that a release would start from, said in the log; None where none lies there."""
+    files = find_deep_stems(model.encoder)
+    if not files:
+        return None
+    more = f" (also there: {', '.join(files[1:])})" if files[1:] else ""
+    get_logger().info(f"{files[0]}{more}: used as the release does; --pretrained FILE names another")
+    return files[0]
