@@ -12,7 +12,7 @@ from datasets.file_table import FileTable
 from datasets.layout import check_folder, check_single_cv, check_split, check_unique, empty_error
 from datasets.own.colors import ColorSplit
 from datasets.own.files import OwnFiles
-from datasets.own.settings import Settings, read_settings
+from datasets.own.settings import Settings, describe_layout, read_settings
 from datasets.own.splits import check_clear, describe_folders, describe_rest, is_list, listed, split_folders, val_names
 from datasets.pairing import OnUnpaired, match_names, raise_error
 from utils.errors import DataError
@@ -61,7 +61,7 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
 
 
 def _open(root: Path) -> Settings:
-    expected = "images/[train|val|test/], masks/[train|val|test/] (8-bit PNG of label ids) and classes.json"
+    expected = describe_layout("images/", "masks/", "label ids or colours")
     check_folder(root, root, expected)
     path = root / "classes.json"
     if not path.exists():

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from datasets.base import Split
+from datasets.base import IDS, Split
 from datasets.checks.findings import Finding, many, some
 from datasets.checks.inspection import ImageFacts
 from datasets.checks.label_ids import UNKNOWN, LabelIds
@@ -43,7 +43,9 @@ def check_readable(split: Split, index: SplitIndex) -> Iterator[Finding]:
     read = f"all {len(index)}" if index.read.all() else f"{int(index.read.sum())} of {len(index)}"
     if index.faults:
         what = f"{split.split}: {many(len(index.faults), 'sample')} can't be read ({read} read)"
-        remedy = "get damaged files again; save labels as 8-bit PNG with one channel of ids"
+        by_color = "mend these masks, or the colours in classes.json"
+        by_id = "save labels as 8-bit PNG with one channel of ids"
+        remedy = f"get damaged files again; {by_id if split.label_code == IDS else by_color}"
         yield Finding("error", what, tuple(index.faults.values()), remedy)
     elif index.read.any():
         yield Finding("ok", f"{split.split}: {read} labels and headers of images can be read")
@@ -112,7 +114,7 @@ def check_modes(split: Split, index: SplitIndex) -> Iterator[Finding]:
     sound = [i for i in np.flatnonzero(index.read).tolist() if i not in index.faults]
     for modes, noun, known in (
         (index.image_modes, "", IMAGE_MODES),
-        (index.label_modes, "labels are ", LABEL_MODES),
+        (index.label_modes, "labels are ", LABEL_MODES if split.label_code == IDS else {}),
     ):
         for text, count in Counter(known[modes[i]] for i in sound if modes[i] in known).items():
             yield Finding("note", f"{split.split}: {count} {noun}{text}")

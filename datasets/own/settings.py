@@ -53,9 +53,17 @@ class Settings:
     @property
     def expected(self) -> str:
         """The layout, for messages."""
-        images, masks = (os.path.relpath(folder, self.root) for folder in (self.image_folder, self.mask_folder))
-        kind = "of label ids" if self.code is None else "of colours"
-        return f"{images}/[train|val|test/], {masks}/[train|val|test/] (8-bit PNG {kind}) and {self.file.name}"
+        folders = (os.path.relpath(folder, self.root) for folder in (self.image_folder, self.mask_folder))
+        images, masks = (f"{folder}/".removeprefix("./") for folder in folders)
+        return describe_layout(images, masks, "label ids" if self.code is None else "colours")
+
+
+def describe_layout(images: str, masks: str, kind: str) -> str:
+    """What is expected below the data's folder, for messages; folders end with a slash."""
+    return (
+        f"{images}[train|val|test/], {masks}[train|val|test/] (8-bit PNG of {kind}) and classes.json, which may name"
+        ' other folders ("image_folder", "mask_folder"),'
+    )
 
 
 def read_settings(path: Path) -> Settings:

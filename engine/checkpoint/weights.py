@@ -62,7 +62,10 @@ def fit_weights(module: nn.Module, weights: Mapping[str, Tensor], source: str, p
         if name not in own:
             (report.unused if name.startswith(TRAINING_HEADS) else report.unexpected).append(name)
     if not partial and not report.complete:
-        raise CheckpointError(f"{report}; they are of another architecture: name the right --arch, or --partial")
+        other = "of another architecture: name the right --arch, or --partial"
+        if not (report.missing or report.unexpected):
+            other = "for other classes or channels: --partial starts these anew"
+        raise CheckpointError(f"{report}; they are {other}")
     if not report.loaded:
         raise CheckpointError(f"{report}; nothing in this file fits the model")
     module.load_state_dict({**own, **{name: weights[name] for name in report.loaded}})

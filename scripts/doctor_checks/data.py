@@ -32,11 +32,13 @@ def check_layout(visit: Visit) -> Iterator[Finding]:
                 raise
             continue
         except DataError as error:
-            if name not in needed:
-                yield Finding("note", f"{name}: not there; it is needed for predictions only", (str(error),))
-            elif str(error) not in said:
-                said.add(str(error))
+            if str(error) in said:
+                continue
+            said.add(str(error))
+            if name in needed:
                 yield Finding("error", f"{name}: can't be used", (str(error),), "lay it out as DATASETs.md says")
+            else:
+                yield Finding("note", f"{name}: not there; it is needed for predictions only", (str(error),))
             continue
         visit.splits[name] = split
         visit.details.setdefault("counts", {})[name] = len(split)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets.checks.findings import SEVERITIES, Finding
+from datasets.checks.findings import SEVERITIES, Finding, many
 from scripts.doctor_checks.visit import Visit
 
 WIDTH, INDENT = 110, 11
@@ -46,7 +46,7 @@ def summary(findings: Iterable[Finding], seconds: float) -> str:
     for finding in findings:
         counts[finding.severity] += 1
     verdict = "not ready to train on: see the errors" if counts["error"] else "ready to train on"
-    return f"{counts['error']} errors, {counts['warning']} warnings, {seconds:.0f} s: {verdict}"
+    return f"{many(counts['error'], 'error')}, {many(counts['warning'], 'warning')}, {seconds:.0f} s: {verdict}"
 
 
 def exit_code(findings: Iterable[Finding]) -> int:

@@ -13,7 +13,9 @@ import train
 from datasets.synthetic.split import SyntheticSplit
 from engine.checkpoint import load_snapshot, load_weights
 from engine.checkpoint.finetune import ClassMatch, class_axes, start_from
+from engine.checkpoint.snapshot import save_snapshot
 from tests.conftest import CLASSES, train_args
+from utils.errors import CheckpointError
 
 NAMES = [row["name"] for row in CLASSES]
 
@@ -102,6 +104,24 @@ def test_no_class_in_common_starts_the_head_anew(trained):
     report, match = start_from(model, str(trained.best), ["x", "y"])
     assert match.rows == () and match.new == ("x", "y") and match.left == tuple(NAMES)
     assert "head.3.weight" in report.missing and torch.equal(model.state_dict()["head.3.weight"], fresh)
+
+
+def test_a_snapshot_without_class_names_is_refused_before_anything_is_written(trained, scenes, tmp_path, capsys):
+    content = load_snapshot(trained.best)
+    del content["classes"]["names"]
+    save_snapshot(tmp_path / "nameless.pth", content)
+    code = train.main([*train_args(scenes, tmp_path / "out"), "--snapshot", str(tmp_path / "nameless.pth")])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert code == 4 and line.startswith(f"error: {tmp_path}/nameless.pth: ") and "classes/names" in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_bare_weights_for_other_classes_are_no_other_architecture(tmp_path):
+    torch.save(network.build_model("fenet_tiny", 4, channels=16).state_dict(), tmp_path / "bare.pth")
+    with pytest.raises(CheckpointError, match="mismatched .*for other classes or channels: --partial"):
+        load_weights(network.build_model("fenet_tiny", 5, channels=16), tmp_path / "bare.pth")
+    with pytest.raises(CheckpointError, match="missing.*of another architecture: name the right --arch"):
+        load_weights(network.build_model("sfnet_r18", 4), tmp_path / "bare.pth")
 
 
 def test_names_are_compared_as_people_spell_them():
