@@ -1,8 +1,8 @@
 """Models and their registry."""
 
 from network.build import build_model, check_buildable, release_key_map
-from network.foreign import convert_sync_batchnorm
 from network.kernels import use_kernels
+from network.parts.sync_norm import synchronise_norms
 from network.recompute import checkpoint_activations
 from network.registry import list_models, resolve_arch
 from network.release_names import is_release_name
@@ -15,6 +15,6 @@ __all__ = [
     "list_models",
     "release_key_map",
     "resolve_arch",
-    "convert_sync_batchnorm",
+    "synchronise_norms",
     "use_kernels",
 ]

@@ -5,7 +5,6 @@ from torch import nn
 from torch.func import functional_call
 
 from utils.nested import named_tensors
-from utils.optional import import_extra
 
 
 def freeze_unused(model: nn.Module) -> list[str]:
@@ -29,10 +28,3 @@ def freeze_unused(model: nn.Module) -> list[str]:
     for name in unused:
         model.get_parameter(name).requires_grad_(False)
     return unused
-
-
-def convert_sync_batchnorm(model: nn.Module) -> nn.Module:
-    """`model` with synchronised batch norms; timm's, which hold an activation too, keep it."""
-    if any(type(module).__module__.startswith("timm.") for module in model.modules()):
-        return import_extra("timm.layers", "--backbone").convert_sync_batchnorm(model)
-    return nn.SyncBatchNorm.convert_sync_batchnorm(model)

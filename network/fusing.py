@@ -12,10 +12,11 @@ from torch.utils._pytree import tree_leaves
 
 from network.parts.enhancement import FeatureFilter
 from network.parts.pyramid_conv import PyramidConv
+from network.parts.sync_norm import SyncNorm
 from utils.resizing import resize
 
 TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
-NORMS = (nn.BatchNorm2d, nn.SyncBatchNorm)
+NORMS = (nn.BatchNorm2d, SyncNorm)
 
 
 class ImageToLabels(nn.Module):

@@ -119,6 +119,11 @@ class ModelOptions:
         """True if statistics and scales of the batch norms stay as they are."""
         return self.fix_bn or self.norm == "frozen"
 
+    @property
+    def wanted_norm(self) -> str | None:
+        """One of `NORMS`; None: it depends on the processes."""
+        return "frozen" if self.freeze_norms else self.norm or ("sync" if self.syncbn else None)
+
     def build_options(self) -> dict:
         """Keyword arguments of `network.build_model`; what is the model's own default is left out.
 

@@ -146,9 +146,9 @@ def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.M
             layer.requires_grad_(False)
     if norm == "sync":
         by_apex = compute.ddp_backend == "apex"
-        model = import_apex().convert_syncbn_model(model) if by_apex else network.convert_sync_batchnorm(model)
-    elif options.syncbn and options.norm is None:
-        get_logger().info("--syncbn: synchronised norms need CUDA and several processes; norms are plain in this run")
+        model = import_apex().convert_syncbn_model(model) if by_apex else network.synchronise_norms(model)
+    elif norm == "plain" and options.syncbn and options.norm is None:
+        get_logger().info("--syncbn: there is one process, whose norms are plain ones")
     if compute.checkpoint_activations:
         model = network.checkpoint_activations(model)
     layout = torch.channels_last if compute.channels_last else torch.contiguous_format
@@ -157,7 +157,7 @@ def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.M
 
 def norm_of(config: TrainConfig, process: Process) -> str:
     """What the norms are in this run: `plain`, `sync`, `group` or `frozen`."""
-    return choose_norm("frozen" if config.model.freeze_norms else config.model.norm, process)
+    return choose_norm(config.model.wanted_norm, process)
 
 
 def build_learner(

@@ -76,7 +76,7 @@ def check_batches(images: int, schedule: ScheduleOptions, norm: str, processes: 
     if batch < least:
         raise OptionError(
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
-            " use --bs_mult 2 or more, --norm group, --fix_bn, or several CUDA processes (--syncbn)"
+            " use --bs_mult 2 or more, --norm group, --fix_bn, or several processes with --syncbn"
         )
     batches = count_batches(images, processes, batch)
     if batches < schedule.accumulate:

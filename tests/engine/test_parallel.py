@@ -28,6 +28,7 @@ ONE, SEVERAL, GPUS = Process(0, 1, CPU), Process(0, 2, CPU), Process(0, 2, CUDA)
         (None, GPUS, "sync"),
         ("plain", GPUS, "plain"),
         ("sync", GPUS, "sync"),
+        ("sync", SEVERAL, "sync"),
         ("sync", ONE, "plain"),  # the same there
         ("group", GPUS, "group"),
         ("frozen", SEVERAL, "frozen"),
@@ -35,11 +36,6 @@ ONE, SEVERAL, GPUS = Process(0, 1, CPU), Process(0, 2, CPU), Process(0, 2, CUDA)
 )
 def test_norm(wanted, process, norm):
     assert choose_norm(wanted, process) == norm
-
-
-def test_synchronised_norms_need_cuda():
-    with pytest.raises(OptionError, match="--norm sync"):
-        choose_norm("sync", SEVERAL)
 
 
 def test_one_process_needs_no_wrapper():

@@ -9,6 +9,7 @@ from torch import nn
 import network
 from network.encoders.timm_encoder import STRIDES, TimmEncoder, inspect_encoder
 from network.foreign import freeze_unused
+from network.parts.sync_norm import SyncNorm
 from utils.errors import EnvironmentFault, OptionError
 from utils.optional import import_torchvision
 
@@ -131,9 +132,9 @@ def test_synchronised_norms_keep_timms_activations():
     x = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         before = model(x)["logits"]
-        model = network.convert_sync_batchnorm(model)
-        assert not any(type(module) is nn.BatchNorm2d for module in model.modules())
-        assert any(isinstance(module, nn.SyncBatchNorm) for module in model.encoder.modules())
+        model = network.synchronise_norms(model)
+        assert not any(isinstance(module, nn.BatchNorm2d) for module in model.modules())
+        assert any(isinstance(module, SyncNorm) for module in model.encoder.modules())
         torch.testing.assert_close(model(x)["logits"], before)
 
 
