@@ -50,7 +50,7 @@ def synchronise_norms(model: nn.Module) -> nn.Module:
 
 
 class _JoinedNorm(torch.autograd.Function):
-    """Values (N,C,...), weight (C), bias (C) -> normalised values, mean (C), variance (C), count () of all processes."""
+    """Values (N,C,...), weight, bias (C) -> normalised ones; mean (C), variance (C), count () over all processes."""
 
     @staticmethod
     def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> tuple[Tensor, ...]:

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 import network
+from network.options import ModelOptions
 from network.parts.enhancement import FeatureFilter
 from reference.network import plain_filter
 from utils.errors import OptionError
@@ -82,3 +83,16 @@ def test_values_that_are_not_there():
         build(filter_weights="wild")
     with pytest.raises(OptionError, match="fem_d"):
         network.build_model("sfnet_lite_r18", 3, fem_d=False)
+
+
+@pytest.mark.parametrize(
+    ("options", "norm"),
+    [
+        ({}, None),
+        ({"syncbn": True}, "sync"),
+        ({"syncbn": True, "norm": "group"}, "group"),
+        ({"syncbn": True, "fix_bn": True}, "frozen"),
+    ],
+)
+def test_norms_that_are_asked_for(options, norm):
+    assert ModelOptions(**options).wanted_norm == norm

@@ -161,7 +161,7 @@ def test_frozen_norms_talk_to_nobody_and_are_plain():
     norm, x = network.synchronise_norms(copy.deepcopy(plain)), torch.randn(2, 3, 4, 4)
     norm(x).square().sum().backward()  # there is no process group that it could talk to
     plain(x).square().sum().backward()
-    for one, other in zip(chain(norm.parameters(), norm.buffers()), chain(plain.parameters(), plain.buffers())):
+    for one, other in zip(*(chain(x.parameters(), x.buffers()) for x in (norm, plain)), strict=True):
         assert torch.equal(one, other) and (one.grad is None or torch.equal(one.grad, other.grad))
 
 
