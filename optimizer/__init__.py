@@ -1,7 +1,7 @@
 """Optimizers, the learning rate's schedule and weight averaging."""
 
 from optimizer.averaging import ModelAverage
-from optimizer.build import build_optimizer
+from optimizer.build import build_optimizer, match_strides
 from optimizer.options import OptimizerOptions
 from optimizer.registry import OPTIMIZERS, list_optimizers
 from optimizer.schedule import SCHEDULES, LrSchedule, set_lr
@@ -14,5 +14,6 @@ __all__ = [
     "OptimizerOptions",
     "build_optimizer",
     "list_optimizers",
+    "match_strides",
     "set_lr",
 ]

@@ -24,6 +24,17 @@ def build_optimizer(model: nn.Module, options: OptimizerOptions) -> torch.optim.
     return optimizer
 
 
+def match_strides(optimizer: torch.optim.Optimizer) -> None:
+    """Give the optimizer's tensors the strides of their parameters: a fused step walks through both side by side.
+
+    After loading, they have those of the memory layout that the state was saved in.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                state[name] = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+
+
 def parameter_groups(model: nn.Module, weight_decay: float, no_decay_norm_bias: bool) -> list[dict]:
     """Parameters that require a gradient with their weight decay, in the model's own order; no empty group.
 

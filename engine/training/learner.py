@@ -15,7 +15,7 @@ from engine.training.parallel import wrap_parallel
 from engine.training.plan import TrainSchedule
 from engine.training.resume import Checkpoint
 from engine.training.step import Criterion, seed_step, set_train_mode, train_step
-from optimizer import LrSchedule, ModelAverage, set_lr
+from optimizer import LrSchedule, ModelAverage, match_strides, set_lr
 from utils.distributed import Process, note
 from utils.errors import CheckpointError
 
@@ -137,6 +137,7 @@ class Learner:
             self.model.load_state_dict(weights)
             self.optimizer.load_state_dict(with_options(state, wanted))
             check_optimizer(self.optimizer, path)
+            match_strides(self.optimizer)
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(

@@ -1,13 +1,23 @@
-"""The meter of waiting, and batches that are augmented in the step."""
+"""The meter of waiting, batches that are augmented in the step, and a resume in another memory layout."""
+
+import copy
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from config import parse_train
 from engine.inference.precision import Precision
+from engine.training.build import adapt_model, build_learner, create_model
+from engine.training.learner import Learner
 from engine.training.meters import DataTimer
+from engine.training.resume import Checkpoint
 from engine.training.step import step_if_finite, train_step
-from optimizer import OptimizerOptions, build_optimizer
+from optimizer import OptimizerOptions, build_optimizer, list_optimizers
+from utils.distributed import Process
+
+CPU = torch.device("cpu")
 
 
 def test_only_the_wait_for_the_next_item_is_counted():
@@ -73,3 +83,32 @@ def test_a_step_that_is_not_finite_is_left_out_by_every_optimizer(build):
     weight.grad = torch.ones(3)
     step_if_finite(torch.tensor(True), optimizer)
     assert (weight < 1).all()
+
+
+def learner(*options: str) -> Learner:
+    config, process = parse_train(["--arch", "fenet_tiny", "--channels", "16", *options]), Process(0, 1, CPU)
+    torch.manual_seed(0)
+    model = adapt_model(create_model(config, 4), config, process)
+    built = build_learner(config, process, model, 4, None)
+    built.start_epoch(0)
+    return built
+
+
+def content(one: Learner) -> dict:
+    return copy.deepcopy({"model": one.model.state_dict(), "training": one.state_dict()})
+
+
+@pytest.mark.parametrize("optimizer", list_optimizers())
+def test_a_run_resumes_in_the_other_memory_layout(optimizer):
+    batch = {"image": torch.randn(2, 3, 32, 32), "label": torch.randint(0, 4, (2, 32, 32))}
+    first = learner("--optimizer", optimizer)
+    first.step([batch], 0, 10)
+    weights = []
+    for layout in ("--channels_last", "--no-channels_last"):
+        resumed = learner("--optimizer", optimizer, layout)
+        resumed.load(Checkpoint(Path("last.pth"), content(first)))
+        for parameter, gradient in zip(resumed.model.parameters(), first.model.parameters(), strict=True):
+            parameter.grad = torch.empty_like(parameter).copy_(gradient.grad)
+        resumed.optimizer.step()
+        weights.append(list(resumed.model.parameters()))
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
