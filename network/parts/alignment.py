@@ -5,17 +5,18 @@ SFNet: Faster and Accurate Semantic Segmentation via Semantic Flow, IJCV 2024, s
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utils.resizing import resize
+
+BILINEAR, ZEROS = 0, 0  # as `aten.grid_sampler_2d` numbers modes and paddings
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
     """Sample x (N,C,h,w) on the grid of flow (N,2,H,W), displaced by flow in pixels of half that grid: (N,C,H,W).
 
     Bilinear, zero outside, align_corners=True; the regular grid spans [-1, 1]. On CUDA with deterministic algorithms
-    on, the sampling is `sample_by_gather`'s, because the gradient of `grid_sample` adds up in random order there.
+    on, the sampling is `sample_by_gather`'s, because the gradient of `grid_sampler_2d` adds up in random order there.
     """
     dtype = torch.promote_types(flow.dtype, torch.float32)  # half precision can't tell neighbouring grid points apart
     height, width = flow.shape[-2:]
@@ -24,7 +25,8 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     grid = torch.stack((xs + right / width, ys[:, None] + down / height), dim=-1)
     if x.is_cuda and torch.are_deterministic_algorithms_enabled():
         return sample_by_gather(x.to(dtype), grid).to(x.dtype)
-    return F.grid_sample(x.to(dtype), grid, mode="bilinear", align_corners=True).to(x.dtype)
+    # `F.grid_sample` itself: on CUDA that would hand maps in channels_last to cuDNN's old sampler
+    return torch.ops.aten.grid_sampler_2d(x.to(dtype), grid, BILINEAR, ZEROS, True).to(x.dtype)
 
 
 def _regular_grid(length: int, dtype: torch.dtype, device: torch.device) -> Tensor:

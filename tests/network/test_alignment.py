@@ -26,6 +26,14 @@ def test_gathering_is_grid_sample_with_the_same_gradients(size, grid_size, reach
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
 
 
+def test_warping_samples_the_displaced_grid():
+    torch.manual_seed(0)
+    x, flow = torch.randn(2, 3, 5, 7), 3 * torch.randn(2, 2, 9, 8)
+    ys, xs = torch.meshgrid(*(2 * torch.arange(n) / (n - 1) - 1 for n in (9, 8)), indexing="ij")
+    grid = torch.stack((xs + flow[:, 0] / 8, ys + flow[:, 1] / 9), dim=-1)
+    torch.testing.assert_close(warp(x, flow), F.grid_sample(x, grid, align_corners=True))
+
+
 def test_places_far_outside_are_zero():
     x = torch.ones(1, 1, 4, 4)
     grid = torch.tensor([[[[1e9, 0.0], [-1e9, 1e9], [0.0, 0.0]]]])
