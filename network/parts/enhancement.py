@@ -73,7 +73,25 @@ class FeatureFilter(nn.Module):
                 f"--filter_padding reflect: a map of {x.shape[-2]}x{x.shape[-1]} is too small for a kernel of"
                 f" {self.weight.shape[-1]}; enlarge the images or --crop_size, or use --filter_padding zeros"
             )
-        return self.convolve(F.pad(x, [radius] * 4, mode="reflect"), self.kernel())
+        return self.convolve(reflect(x, radius), self.kernel())
+
+
+def reflect(x: Tensor, radius: int) -> Tensor:
+    """x (N,C,H,W) with `radius` more pixels on each side, mirrored at the outermost ones.
+
+    On CUDA with deterministic algorithms on, `reflect_by_selecting` does it: the gradient of `F.pad` is refused there.
+    """
+    if x.is_cuda and torch.are_deterministic_algorithms_enabled():
+        return reflect_by_selecting(x, radius)
+    return F.pad(x, [radius] * 4, mode="reflect")
+
+
+def reflect_by_selecting(x: Tensor, radius: int) -> Tensor:
+    """As `reflect`, by selecting rows and columns: their gradient can be deterministic."""
+    for dim, last in ((2, x.shape[2] - 1), (3, x.shape[3] - 1)):
+        places = torch.arange(-radius, last + radius + 1, device=x.device).abs()
+        x = x.index_select(dim, last - (last - places).abs())
+    return x
 
 
 class FeatureEnhancement(nn.Module):

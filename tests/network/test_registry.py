@@ -4,7 +4,7 @@ from torch import nn
 
 import network
 from engine.checkpoint import load_pretrained
-from network.parts.enhancement import FeatureFilter
+from network.parts.enhancement import FeatureFilter, reflect_by_selecting
 from utils.errors import CheckpointError, OptionError
 
 
@@ -53,6 +53,15 @@ def test_folded_filter_is_x_minus_its_convolution(padding):
     layer(x).square().sum().backward()
     (x - plain(x)).square().sum().backward()
     torch.testing.assert_close(layer.weight.grad, plain.weight.grad, rtol=1e-3, atol=1e-2)
+
+
+def test_selecting_rows_and_columns_reflects_with_the_same_gradient():
+    x = torch.randn(2, 3, 6, 8, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 3, 14, 16, dtype=torch.float64)
+    padded = [reflect_by_selecting(x, 4), nn.functional.pad(x, [4] * 4, mode="reflect")]
+    gradients = [torch.autograd.grad((y * weights).sum(), x)[0] for y in padded]
+    assert torch.equal(*padded)
+    torch.testing.assert_close(*gradients)
 
 
 def test_fresh_filter_removes_the_mean_inside():
