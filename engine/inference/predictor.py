@@ -147,7 +147,9 @@ class Predictor:
         n, channels, h, w = images.shape
         if (h, w) == (height, width):
             return images
-        canvas = images.new_tensor(self.pad_value).view(1, channels, 1, 1).repeat(n, 1, height, width)
+        canvas = images.new_empty(n, channels, height, width)
+        for channel, value in enumerate(self.pad_value):  # a tensor of them would have the host wait for the device
+            canvas[:, channel] = value
         canvas[..., :h, :w] = images
         return canvas
 
