@@ -1,0 +1,177 @@
+"""The product's own objects on a GPU that isn't there: a training step, a prediction, an exported graph."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from unittest import mock
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import network
+from config import TrainConfig, parse_train
+from datasets.base import ClassTable, Split
+from datasets.loader import collate
+from engine.export.program import export_program
+from engine.inference.build import wrap_model
+from engine.inference.options import PredictOptions
+from engine.inference.predictor import Predictor
+from engine.inference.score_maps import predict_labels
+from engine.training.build import adapt_model, build_learner, create_model
+from engine.training.learner import Learner
+from engine.training.meters import LossMeter, StepMetrics
+from engine.training.options import ValidationOptions
+from engine.training.validator import Validator
+from network.fusing import ImageToLabels, fuse_for_inference
+from tests.fakecuda import rules
+from tests.fakecuda.counting import Counts
+from tests.fakecuda.device import CUDA, fake_cuda
+from tests.fakecuda.matrix import CLASSES
+from tests.fakecuda.watch import Fault, Watch
+from transforms import DeviceAugment, build_train_transform
+from utils.distributed import Process
+from utils.signals import StopRequest
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run did: faults in words, rows of the tables that it needed, and what it cost."""
+
+    faults: list[str]
+    excused: list[list[str]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, watch: Watch, *more: str) -> "Result":
+        """What `watch` saw, and further faults."""
+        return cls(sorted({*watch.faults, *more}), sorted(map(list, watch.excused)), watch.counts.to_dict())
+
+    def to_dict(self) -> dict:
+        """The fields."""
+        return asdict(self)
+
+
+def train(*argv: str) -> Result:
+    """An optimizer step as train.py makes it, and what the trainer does with its results."""
+    config, process = parse_train(argv), Process(0, 1, CUDA)
+    torch.use_deterministic_algorithms(config.compute.deterministic)
+    watch = Watch(rules.WAITS_OF_TRAINING, config.compute.amp != "off")
+    watch.batch = config.schedule.bs_mult
+    with fake_cuda():
+        model = network.use_kernels(adapt_model(create_model(config, CLASSES), config, process), "torch")
+        transform, augment = build_train_transform(config.augment, CUDA, model.encoder.mean, model.encoder.std)
+        learner = build_learner(config, process, model, CLASSES, augment)
+        learner.start_epoch(0)
+        batches = [_batch(config, transform, augment) for _ in range(config.schedule.accumulate)]
+        result = watched(lambda: _step(learner, batches, watch.counts), watch)
+    return result if result.faults else Result.of(watch, *faults_of_state(learner))
+
+
+def _step(learner: Learner, batches: list[dict], counts: Counts) -> None:
+    with torch.autograd.graph.saved_tensors_hooks(counts.save, lambda tensor: tensor):
+        terms, applied = learner.step(batches, 0, 10)
+    StepMetrics(1, learner.lr, [], terms, applied)
+    LossMeter().add(terms, applied)
+
+
+def _batch(config: TrainConfig, transform, augment: DeviceAugment | None) -> dict:
+    """A batch as the loader gives it; its values don't matter."""
+    count, side = config.schedule.bs_mult, config.augment.crop_size
+    if augment is None:
+        labels = torch.zeros(count, side, side, dtype=torch.int64)
+        return {"image": torch.zeros(count, 3, side, side), "label": labels}
+    rng = np.random.default_rng(0)
+    image, label = rng.integers(0, 256, (side, 2 * side, 3), np.uint8), np.zeros((side, 2 * side), np.uint8)
+    return collate([transform({"name": "", "image": image, "label": label}, rng) for _ in range(count)])
+
+
+def faults_of_state(learner: Learner) -> list[str]:
+    """Parameters without a gradient; gradients and optimizer tensors that a fused step can't walk beside them."""
+    found, names = [], {id(value): name for name, value in learner.model.named_parameters()}
+    for group in learner.optimizer.param_groups:
+        for parameter in group["params"]:
+            name = names[id(parameter)]
+            if parameter.grad is None:
+                found.append(f"no gradient: {name}")
+                continue
+            beside = {"grad": parameter.grad, **learner.optimizer.state[parameter]}
+            for key, value in beside.items():
+                if isinstance(value, Tensor) and value.shape == parameter.shape and not _alike(value, parameter):
+                    found.append(f"strides: {key} of {name} {value.stride()}, the parameter's are {parameter.stride()}")
+    return found
+
+
+def _alike(a: Tensor, b: Tensor) -> bool:
+    strides = all(x == y for side, x, y in zip(a.shape, a.stride(), b.stride(), strict=True) if side > 1)
+    return strides and (a.dtype, a.device) == (b.dtype, b.device)
+
+
+def model_of(arch: str) -> nn.Module:
+    """A registered model in evaluation mode, of fake tensors; call it in a block of `fake_cuda`."""
+    return network.build_model(arch, CLASSES).eval()
+
+
+TABLE = ClassTable.from_dict(
+    {
+        "dataset": "folder",
+        "names": [str(i) for i in range(CLASSES)],
+        "palette": [[0, 0, i] for i in range(CLASSES)],
+        "label_ids": list(range(CLASSES)),
+        "id_to_train": {},
+    }
+)
+
+
+class Scene(Split):
+    """A split of one black image of class 0."""
+
+    dataset, split, classes, names = "folder", "val", TABLE, ["image"]
+
+    def load_image(self, index: int) -> np.ndarray:
+        """(H,W,3) uint8."""
+        return np.zeros((128, 256, 3), np.uint8)
+
+    def load_label(self, index: int) -> np.ndarray:
+        """(H,W) uint8."""
+        return np.zeros((128, 256), np.uint8)
+
+
+def watched(run: Callable[[], object], watch: Watch) -> Result:
+    """What `watch` sees of `run`; without inference mode, in which operators that are made of others come whole."""
+    call = torch.no_grad()(Predictor.__call__.__wrapped__)
+    try:
+        with mock.patch.object(Predictor, "__call__", call), watch:
+            run()
+    except Fault as fault:
+        return Result.of(watch, str(fault))
+    return Result.of(watch)
+
+
+def predict(arch: str, **options) -> Result:
+    """Scores and labels of a batch, as eval.py and the demo make them; `options` are those of `PredictOptions`."""
+    with fake_cuda():
+        loaded = wrap_model(model_of(arch), PredictOptions("none.pth", **options), CUDA, TABLE, {})
+        batch = {"image": torch.zeros(1, 3, 128, 256), "name": ["image"]}
+        return watched(lambda: predict_labels(loaded.predict(batch)), Watch(rules.WAITS_OF_PREDICTION))
+
+
+def validate(arch: str, amp: str) -> Result:
+    """A training run's validation, with its report's measures."""
+    with fake_cuda():
+        model = model_of(arch).to(CUDA, memory_format=torch.channels_last)
+        validator = Validator(Scene(), model.encoder, ValidationOptions(), Process(0, 1, CUDA), amp=amp)
+        return watched(lambda: validator.validate(model, StopRequest()), Watch(rules.WAITS_OF_PREDICTION))
+
+
+def export(arch: str) -> Result:
+    """The graph of an exported file, made on the CPU as always, on a GPU."""
+    program = export_program(ImageToLabels(fuse_for_inference(model_of(arch))).eval(), (192, 256), dynamic=True)
+    module = program.module()
+    for node in module.graph.nodes:
+        if "device" in node.kwargs:
+            node.kwargs = {**node.kwargs, "device": CUDA}
+    module.recompile()
+    with fake_cuda():
+        image = torch.zeros(1, 256, 320, 3, dtype=torch.uint8, device=CUDA)
+        module.to(CUDA)
+        return watched(lambda: module(image), Watch())

@@ -1,0 +1,44 @@
+"""Training steps on a GPU that isn't there, in every pair of options: no fault is found."""
+
+import json
+
+import pytest
+
+from tests.fakecuda import rules
+from tests.fakecuda.counts import SMALL, TABLE, excess
+from tests.fakecuda.harness import carry_out, faults_of, task
+from tests.fakecuda.matrix import all_cases, covering, fast_cases
+
+COUNTS = json.loads(TABLE.read_text())
+
+
+def test_every_pair_occurs_at_least_once():
+    rows = covering({"a": [1, 2, 3], "b": [1, 2], "c": [1, 2]}, lambda row: row["a"] != row["b"])
+    pairs = {(x, y) for row in rows for x in row.items() for y in row.items()}
+    assert (("a", 1), ("b", 1)) not in pairs
+    assert {(("a", 1), ("b", 2)), (("a", 3), ("c", 2)), (("b", 2), ("c", 1))} <= pairs
+    assert len(rows) < 8
+
+
+def test_ten_configurations(guard, tmp_path):
+    tasks = {case.name: task("train", *case.argv) for case in fast_cases()}
+    tasks["counted"] = task("train", *SMALL.split())
+    results = carry_out(tasks, guard, tmp_path)
+    assert not faults_of(results)
+    assert len(results) == 11 and all(result["counts"]["kernels"] > 400 for result in results.values())
+    assert not excess(results["counted"]["counts"], COUNTS[SMALL])
+
+
+@pytest.mark.slow
+def test_all_configurations(guard, tmp_path):
+    results = carry_out({case.name: task("train", *case.argv) for case in all_cases()}, guard, tmp_path)
+    assert not faults_of(results)
+    needed = {tuple(row) for result in results.values() for row in result["excused"]}
+    assert set(rules.FLOAT32) <= needed, "these rows of rules.FLOAT32 can go"
+
+
+@pytest.mark.slow
+def test_no_step_costs_much_more_than_it_did(guard, tmp_path):
+    results = carry_out({line: task("train", *line.split()) for line in COUNTS}, guard, tmp_path)
+    assert not faults_of(results)
+    assert not {line: found for line in COUNTS if (found := excess(results[line]["counts"], COUNTS[line]))}
