@@ -24,8 +24,9 @@ FLOAT32 = {
     ("network/parts/alignment.py", "GatedDualFlowAlignment.forward"): "the same",
     ("network/parts/alignment.py", "warp"): "half precision can't tell neighbouring grid points apart",
 }
-MAP_ROOMS = ("network/", "utils/")  # losses sum over a million pixels, and augmentation comes before autocast
-PRODUCT_ROOMS = ("network/", "utils/", "engine/")  # a backward pass is called in engine/
+# rooms that work in float32: losses sum over a million pixels, augmentation comes before autocast, weights stay precise
+PRODUCTS_IN_FLOAT32 = ("loss/", "transforms/")
+MAPS_IN_FLOAT32 = (*PRODUCTS_IN_FLOAT32, "engine/", "optimizer/")
 
 # without a deterministic form on CUDA: `torch.use_deterministic_algorithms` of PyTorch 2.13 lists them by their modules
 NOT_DETERMINISTIC = {

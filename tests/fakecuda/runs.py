@@ -55,8 +55,7 @@ def train(*argv: str) -> Result:
     """An optimizer step as train.py makes it, and what the trainer does with its results."""
     config, process = parse_train(argv), Process(0, 1, CUDA)
     torch.use_deterministic_algorithms(config.compute.deterministic)
-    watch = Watch(rules.WAITS_OF_TRAINING, config.compute.amp != "off")
-    watch.batch = config.schedule.bs_mult
+    watch = Watch(rules.WAITS_OF_TRAINING, 0 if config.compute.amp == "off" else config.schedule.bs_mult)
     with fake_cuda():
         model = network.use_kernels(adapt_model(create_model(config, CLASSES), config, process), "torch")
         transform, augment = build_train_transform(config.augment, CUDA, model.encoder.mean, model.encoder.std)

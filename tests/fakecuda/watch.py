@@ -68,15 +68,14 @@ class Watch(TorchDispatchMode):
 
     Args:
         waits: (file, function) where the host may wait.
-        half: Maps are meant to be of half precision.
+        half: N of the maps (N,C,H,W) that are meant to be of half precision; 0: of any.
     """
 
-    def __init__(self, waits: Collection[tuple[str, str]] = (), half: bool = False) -> None:
+    def __init__(self, waits: Collection[tuple[str, str]] = (), half: int = 0) -> None:
         super().__init__()
         self.waits, self.half = waits, half
         self.counts, self.faults = Counts(), set()
         self.excused: set[tuple[str, str]] = set()  # rows of the tables that were needed
-        self.batch = 0
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         if func is torch.ops.prim.device.default:  # what a fake tensor's `device` asks, many times
@@ -142,7 +141,7 @@ class Watch(TorchDispatchMode):
             return
         place = Place()
         key = (place.file, place.function)
-        if place.foreign or not place.file.startswith(rules.PRODUCT_ROOMS if slow else rules.MAP_ROOMS):
+        if place.foreign or place.file.startswith(rules.PRODUCTS_IN_FLOAT32 if slow else rules.MAPS_IN_FLOAT32):
             return
         if slow or key not in rules.FLOAT32:
             self._note(f"float32: {name} of {[tuple(tensor.shape) for tensor in read]}", place)
@@ -150,5 +149,5 @@ class Watch(TorchDispatchMode):
             self.excused.add(key)
 
     def _is_wide(self, tensor: Tensor) -> bool:
-        is_map = tensor.dim() == 4 and tensor.shape[0] == self.batch and tensor.shape[-1] > 1
+        is_map = tensor.dim() == 4 and tensor.shape[0] == self.half and tensor.shape[-1] > 1
         return is_map and tensor.dtype == torch.float32
