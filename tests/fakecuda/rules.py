@@ -1,8 +1,9 @@
 """What an operator may not do on a GPU, in tables: have the host wait, add up in random order, use float32."""
 
 # (file, function) where the host waits for the device on purpose -> why
-WAITS_OF_TRAINING = {
-    ("engine/training/step.py", "step_if_finite"): "an optimizer without a fused form can't skip a step by itself",
+WAITS_OF_UNFUSED = {  # optimizers, which can't skip a step by themselves; for any other a training step doesn't wait
+    ("engine/training/step.py", "step_if_finite"): "the host decides",
+    ("engine/training/step.py", "train_step"): "PyTorch's GradScaler decides, on the host too",
 }
 WAITS_OF_PREDICTION = {
     ("engine/inference/batch.py", "BatchPredictor.__call__"): "scores that aren't finite are an error",

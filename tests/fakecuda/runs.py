@@ -17,10 +17,11 @@ from engine.inference.build import wrap_model
 from engine.inference.options import PredictOptions
 from engine.inference.predictor import Predictor
 from engine.inference.score_maps import predict_labels
-from engine.training.build import adapt_model, build_learner, create_model
+from engine.training.build import adapt_model, build_learner, build_schedule, create_model
 from engine.training.learner import Learner
 from engine.training.meters import LossMeter, StepMetrics
 from engine.training.options import ValidationOptions
+from engine.training.plan import TrainSchedule
 from engine.training.validator import Validator
 from network.fusing import ImageToLabels, fuse_for_inference
 from tests.fakecuda import rules
@@ -55,20 +56,23 @@ def train(*argv: str) -> Result:
     """An optimizer step as train.py makes it, and what the trainer does with its results."""
     config, process = parse_train(argv), Process(0, 1, CUDA)
     torch.use_deterministic_algorithms(config.compute.deterministic)
-    watch = Watch(rules.WAITS_OF_TRAINING, 0 if config.compute.amp == "off" else config.schedule.bs_mult)
     with fake_cuda():
         model = network.use_kernels(adapt_model(create_model(config, CLASSES), config, process), "torch")
         transform, augment = build_train_transform(config.augment, CUDA, model.encoder.mean, model.encoder.std)
         learner = build_learner(config, process, model, CLASSES, augment)
         learner.start_epoch(0)
+        schedule = build_schedule(config, 10, process)
         batches = [_batch(config, transform, augment) for _ in range(config.schedule.accumulate)]
-        result = watched(lambda: _step(learner, batches, watch.counts), watch)
+        fused = getattr(learner.optimizer, "_step_supports_amp_scaling", False)
+        half = 0 if config.compute.amp == "off" else config.schedule.bs_mult
+        watch = Watch(() if fused else rules.WAITS_OF_UNFUSED, half)
+        result = watched(lambda: _step(learner, batches, schedule, watch.counts), watch)
     return result if result.faults else Result.of(watch, *faults_of_state(learner))
 
 
-def _step(learner: Learner, batches: list[dict], counts: Counts) -> None:
+def _step(learner: Learner, batches: list[dict], schedule: TrainSchedule, counts: Counts) -> None:
     with torch.autograd.graph.saved_tensors_hooks(counts.save, lambda tensor: tensor):
-        terms, applied = learner.step(batches, 0, 10)
+        terms, applied = learner.step(batches, 0, schedule)
     StepMetrics(1, learner.lr, [], terms, applied)
     LossMeter().add(terms, applied)
 
