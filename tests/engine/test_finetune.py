@@ -60,7 +60,7 @@ def test_classes_are_matched_by_name(trained, scenes, tmp_path, capsys, names, s
         json.dumps(listed | {"ignore": sorted({255, *range(4)} - set(range(len(names))))})
     )
     new = start(trained, scenes, tmp_path / "out")
-    assert said in capsys.readouterr().out.splitlines()[1]
+    assert f"its heads: {said}\n" in capsys.readouterr().out
     old = load_snapshot(trained.best)
     assert new["config"]["arch"] == "fenet_tiny" and new["config"]["options"]["channels"] == 16  # not named here
     for name, axis in {"head.3.weight": 0, "head.3.bias": 0}.items():
