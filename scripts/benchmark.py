@@ -31,7 +31,7 @@ from scripts.benchmarks.data import measure_data
 from scripts.benchmarks.scaling import measure_scaling
 from scripts.benchmarks.timing import hardware, time_arms
 from utils.cli import run_main
-from utils.distributed import choose_device
+from utils.devices import FORMS, choose_device, device_name
 from utils.errors import OptionError
 from utils.files import write_json
 from utils.kernels import KERNELS, check_kernels
@@ -59,7 +59,7 @@ def build_parser() -> Parser:
     )
     parser.add_argument("--batch", type=int, help="images; unset: 2 in training, else 1")
     parser.add_argument("--amp", choices=("off", "bf16", "fp16"), help="of our arm; unset: bf16 on CUDA, off on a CPU")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device")
+    parser.add_argument("--device", default="auto", type=device_name, help=f"device: {FORMS}")
     parser.add_argument(
         "--kernels",
         default="torch",

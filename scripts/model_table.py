@@ -33,7 +33,7 @@ from engine.training.memory import build_step_memory
 from network.registry import EXTRAS
 from scripts.benchmarks.timing import hardware
 from utils.cli import run_main
-from utils.distributed import choose_device
+from utils.devices import FORMS, choose_device, device_name
 from utils.errors import OptionError
 from utils.files import write_json
 from utils.options import Parser, numbers
@@ -52,7 +52,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--crop", type=int, default=512, help="side of a training crop")
     parser.add_argument("--rounds", type=int, default=5, help="rounds that count; 0: no speed")
     parser.add_argument("--warmup", type=int, default=2, help="rounds before them")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device of the speed")
+    parser.add_argument("--device", default="auto", type=device_name, help=f"device of the speed: {FORMS}")
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)

@@ -34,7 +34,7 @@ from optimizer import OptimizerOptions, build_optimizer
 from scripts.benchmark import check_numbers
 from scripts.benchmarks.timing import hardware
 from utils.cli import run_main
-from utils.distributed import choose_device
+from utils.devices import FORMS, choose_device, device_name
 from utils.files import write_json
 from utils.options import Parser, numbers
 
@@ -141,7 +141,7 @@ def body(argv: Sequence[str]) -> None:
     parser.add_argument("--batch", type=int, default=2, help="crops")
     parser.add_argument("--steps", type=int, default=3, help="steps that count")
     parser.add_argument("--amp", choices=("off", "bf16", "fp16"), help="unset: bf16 on CUDA, off on a CPU")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"), help="device")
+    parser.add_argument("--device", default="auto", type=device_name, help=f"device: {FORMS}")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     options = parser.parse_args(argv)
     check_numbers(options, batch=2, steps=1)  # plain norms need two crops

@@ -12,12 +12,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
+from utils.devices import choose_device
 from utils.errors import EnvironmentFault, FENetError
 from utils.heartbeat import DONE, Heartbeat, is_lost_peer
 from utils.signals import StopRequest
 
-DEVICES = ("auto", "cpu", "cuda")
 TIMEOUT_S = 120.0  # patience with other processes
+NCCL_MORE_S = 60.0  # NCCL's beyond that: its watchdog aborts the process, before the heartbeat could say who is lost
 JOIN_S = 300.0  # until all have started: they import from disks of different speed
 T = TypeVar("T")
 _heartbeat: Heartbeat | None = None
@@ -37,35 +38,17 @@ class Process:
         return self.rank == 0
 
 
-def choose_device(name: str, local_rank: int = 0) -> torch.device:
-    """`auto`, `cpu` or `cuda` -> device.
-
-    Raises:
-        EnvironmentFault: CUDA is asked for and there is none, or fewer GPUs than processes.
-    """
-    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
-        return torch.device("cpu")
-    if not torch.cuda.is_available():
-        raise EnvironmentFault("--device cuda: PyTorch finds no CUDA device here; use --device cpu")
-    if local_rank >= torch.cuda.device_count():
-        raise EnvironmentFault(
-            f"process {local_rank} of this node has no GPU of its own ({torch.cuda.device_count()} found);"
-            " start as many processes as GPUs (--nproc_per_node)"
-        )
-    torch.cuda.set_device(local_rank)
-    return torch.device("cuda", local_rank)
-
-
 @contextmanager
 def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None = None) -> Iterator[Process]:
     """Be one process of the job that torchrun describes in the environment; without one, the only process.
 
     Args:
-        device_name: `auto`, `cpu` or `cuda`.
+        device_name: `auto`, `cpu`, `cuda` or `cuda:N`.
         timeout_s: Patience with the other processes: longer silence, or waiting for one, ends the job.
         stop: Is passed on between the processes.
 
     Raises:
+        OptionError: One GPU is named for several processes.
         EnvironmentFault: There is no such device, or the environment is incomplete.
         PeerLostError: A collective operation failed; the message names who is lost.
     """
@@ -73,7 +56,7 @@ def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     try:
-        device = choose_device(device_name, local_rank)
+        device = choose_device(device_name, local_rank, world_size)
     except EnvironmentFault as error:
         error.is_said = local_rank > torch.cuda.device_count()  # by the first process that has none
         raise
@@ -108,10 +91,13 @@ def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopReq
         store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     heartbeat = Heartbeat(store, rank, world_size, timeout_s, stop)
     heartbeat.await_all(JOIN_S)
-    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    place, timeout = {"store": store, "rank": rank, "world_size": world_size}, timeout_s
+    backend = "gloo"
+    if device.type == "cuda":
+        backend, timeout = "cpu:gloo,cuda:nccl", timeout_s + NCCL_MORE_S
+        place["device_id"] = device  # else NCCL guesses it, and connects in the first step only
     try:
-        timeout = timedelta(seconds=timeout_s)
-        dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=timeout)
+        dist.init_process_group(backend, timeout=timedelta(seconds=timeout), **place)
     except RuntimeError as error:
         raise heartbeat.blame(str(error).splitlines()[0][:200]) from error
     return heartbeat

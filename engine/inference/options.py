@@ -8,7 +8,7 @@ from datasets import resolve_name
 from engine.inference.precision import PRECISIONS
 from engine.inference.settings import MAX_PIXELS, MERGES, MODES, SETTINGS, InferenceSettings
 from network import resolve_arch
-from utils.distributed import DEVICES
+from utils.devices import FORMS, device_name
 from utils.errors import OptionError
 from utils.options import numbers, option
 
@@ -43,7 +43,7 @@ class PredictOptions:
     base_size: int | None = option(None, "long side at scale 1; unset: the image's own")
     window_batch: int = option(4, "windows per forward pass")
     max_pixels: int = option(MAX_PIXELS, "refuse images with more pixels, at their own size or a scale")
-    device: str = option("auto", "device", choices=DEVICES)
+    device: str = option("auto", f"device: {FORMS}", parse=device_name)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     compile: bool = option(False, "compile the model for each image size, and check its logits")
     debug: bool = option(False, "show tracebacks")
@@ -67,8 +67,8 @@ class PredictOptions:
                     f"--{name}: {self.snapshot} gives labels of whole images at one scale, in its own precision; leave"
                     " the flag out, or take the snapshot that it was exported from"
                 )
-        if self.device == "cuda":
-            raise OptionError(f"--device cuda: {self.snapshot} runs on the CPU here; leave the flag out")
+        if self.device.startswith("cuda"):
+            raise OptionError(f"--device {self.device}: {self.snapshot} runs on the CPU here; leave the flag out")
 
     @property
     def runs_on(self) -> str:

@@ -15,7 +15,7 @@ from engine.inference.build import LoadedModel, load
 from engine.inference.options import PredictOptions
 from engine.inference.score_maps import predict_labels
 from engine.inference.small_weights import SMALL_WEIGHTS, describe_small_weights
-from utils.distributed import choose_device
+from utils.devices import choose_device
 from utils.drawing import overlay, save_png
 from utils.errors import DataError, OptionError
 from utils.logging import get_logger
@@ -74,7 +74,7 @@ class Segmenter:
     Args:
         snapshot: A snapshot, safetensors, or a file of scripts/export.py; None: the repository's small weights, which
             know drawn street scenes only.
-        device: `auto`, `cpu` or `cuda`; exported files run on the CPU.
+        device: `auto`, `cpu`, `cuda` or `cuda:N`; exported files run on the CPU.
         options: Further ones of `PredictOptions`, such as `scales=(0.5, 1.0)`, `flip=True` or `amp="bf16"`.
 
     Raises:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.evaluation.options import check_thresholds
 from engine.inference.precision import PRECISIONS
-from utils.distributed import DEVICES
+from utils.devices import FORMS, device_name
 from utils.errors import OptionError
 from utils.kernels import KERNELS
 from utils.metrics.boundary import F_SCORE_THRESHOLDS
@@ -67,7 +67,7 @@ class ComputeOptions:
 
     seed: int = option(0, "seed of everything random")
     deterministic: bool = option(False, "only deterministic kernels; an operation without one is refused")
-    device: str = option("auto", "device", choices=DEVICES)
+    device: str = option("auto", f"device: {FORMS}", parse=device_name)
     amp: str = option("off", "mixed precision", choices=PRECISIONS)
     channels_last: bool = option(True, "memory layout of images and weights")
     compile: bool = option(False, "train with torch.compile, if loss and gradients of the first batch are the same")

@@ -15,7 +15,8 @@ from datasets.index import SplitIndex, build_index, open_index
 from engine.training.build import norm_of
 from engine.training.checks import check_batches
 from scripts.doctor_checks.visit import Visit
-from utils.distributed import Process, choose_device
+from utils.devices import choose_device
+from utils.distributed import Process
 from utils.errors import DataError, OptionError
 
 

@@ -23,7 +23,8 @@ from engine.training.start import Splits, open_indexes
 from engine.training.trainer import Trainer
 from scripts.doctor_checks.visit import Visit
 from utils.cli import as_fault
-from utils.distributed import Process, choose_device
+from utils.devices import choose_device
+from utils.distributed import Process
 from utils.signals import StopRequest
 
 STEPS, BATCH, CROP, VALIDATED, LONG_SIDE = 2, 2, 64, 2, 192
