@@ -6,6 +6,7 @@ from pathlib import Path
 
 from datasets import list_datasets, resolve_name
 from utils.errors import OptionError
+from utils.machine import MOST_LOADERS, loader_processes
 from utils.options import check, numbers, option
 
 MAX_WORKERS = 256
@@ -26,7 +27,9 @@ class DataOptions:
     coarse_boost_classes: tuple | None = option(
         None, "train ids topped up from coarse labels, comma-separated", parse=numbers(int)
     )
-    num_workers: int = option(2, "loader processes per process; 0: load in the process itself")
+    num_workers: int | None = option(
+        None, f"loader processes per process; unset: its share of the cores, 1 to {MOST_LOADERS}; 0: the process itself"
+    )
     worker_timeout: int = option(300, "seconds without a batch after which a loader process counts as stuck")
     cache: str = option("off", "decoded training samples: off; ram; disk: in <ckpt>/cache; or a folder")
 
@@ -36,7 +39,7 @@ class DataOptions:
         check(0 <= share <= 1, "--class_uniform_pct", share, "must be from 0 to 1")
         for name in ("class_uniform_tile", "worker_timeout"):
             check(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "must be at least 1")
-        check_workers(self.num_workers)
+        object.__setattr__(self, "num_workers", choose_workers(self.num_workers))
         if self.coarse_boost_classes and self.class_uniform_pct == 0:
             raise OptionError("--coarse_boost_classes: needs class-uniform sampling; set --class_uniform_pct above 0")
 
@@ -56,11 +59,10 @@ def find_root(dataset: str, given: str | None) -> Path:
     return Path("data") / dataset
 
 
-def check_workers(value: int) -> None:
-    """Raises `OptionError` for a number of loader processes that cannot work."""
-    check(
-        0 <= value <= MAX_WORKERS,
-        "--num_workers",
-        value,
-        f"must be from 0 to {MAX_WORKERS}; one per CPU core is plenty",
-    )
+def choose_workers(given: int | None) -> int:
+    """`--num_workers`, or where it isn't given, by the cores. Raises `OptionError` for a number that cannot work."""
+    if given is None:
+        return loader_processes()
+    rule = f"must be from 0 to {MAX_WORKERS}; one per CPU core is plenty"
+    check(0 <= given <= MAX_WORKERS, "--num_workers", given, rule)
+    return given

@@ -19,6 +19,7 @@ DEFAULTS = {TRIM_THRESHOLD: 64 << 20, TOP_PAD: 128 << 10, MMAP_THRESHOLD: 32 << 
 KEEPING = {TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 64 << 20, MMAP_MAX: 0}
 # how long OpenMP's threads spin before they sleep: libgomp's by turns, about 0.1 ms; Intel's and LLVM's in milliseconds
 SPINNING = {"GOMP_SPINCOUNT": "10000", "KMP_BLOCKTIME": "1"}
+MOST_LOADERS = 8  # more hold batches in memory that nobody waits for
 CONTROL_GROUPS, OWN_GROUPS = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 
 
@@ -38,6 +39,11 @@ def usable_cores() -> int:
     """Processors that this process may use: as many as it may run on, or fewer where a container's quota is smaller."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, math.ceil(min(allowed, _quota())))
+
+
+def loader_processes() -> int:
+    """Loader processes for each training process of this machine, by its usable cores: from 1 to `MOST_LOADERS`."""
+    return max(1, min(MOST_LOADERS, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def _quota(groups: Path = CONTROL_GROUPS, own: Path = OWN_GROUPS) -> float:

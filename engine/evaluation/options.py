@@ -5,10 +5,11 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from datasets.options import check_workers
+from datasets.options import choose_workers
 from engine.inference.options import PredictOptions
 from network import is_release_name
 from utils.errors import OptionError
+from utils.machine import MOST_LOADERS
 from utils.metrics.boundary import F_SCORE_THRESHOLDS
 from utils.options import check, check_below, numbers, option
 
@@ -35,7 +36,9 @@ class EvalOptions(PredictOptions):
     split_index: int = option(0, "which part of the split, from 0")
     split_count: int = option(1, "parts that the split is cut into; each leaves its scores in part_INDEX_of_COUNT/")
     partial: bool = option(False, "load what fits of the snapshot and say what doesn't")
-    num_workers: int = option(2, "loader processes per process")
+    num_workers: int | None = option(
+        None, f"loader processes per process; unset: its share of the cores, 1 to {MOST_LOADERS}"
+    )
     test_mode: bool = option(False, "a few images only")
 
     def __post_init__(self) -> None:
@@ -48,7 +51,7 @@ class EvalOptions(PredictOptions):
                 f"--split_index {self.split_index} --split_count {self.split_count}: the index runs from 0 to count - 1"
             )
         check(self.batch_size >= 1, "--batch_size", self.batch_size, "must be at least 1")
-        check_workers(self.num_workers)
+        object.__setattr__(self, "num_workers", choose_workers(self.num_workers))
         check(self.bootstrap >= 0, "--bootstrap", self.bootstrap, "must not be negative")
         check_thresholds(self.eval_thresholds)
         _check_submission(self)

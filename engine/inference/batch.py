@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from utils.devices import without_benchmark
 from utils.errors import DataError, NumericsError
 
 LABELS = "labels"  # scores that are 1 at the label and else 0
@@ -30,6 +31,7 @@ class BatchPredictor:
     def __post_init__(self) -> None:
         assert getattr(self.predictor, "merge", self.merge) == self.merge
 
+    @without_benchmark()
     def __call__(self, batch: dict) -> Tensor:
         """Scores of the batch's `image` (N,3,H,W), which has `name`s.
 

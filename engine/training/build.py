@@ -18,6 +18,7 @@ from engine.checkpoint.loading import restore_normalization
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.training.checks import check_batches
+from engine.training.events import check_tensorboard
 from engine.training.fingerprint import take_fingerprint
 from engine.training.learner import Learner
 from engine.training.load import check_start, load_start
@@ -70,6 +71,14 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
     """
     check_start(config)
     check_kernels(config.compute.kernels, process.device)
+    if config.run.tb_path is not None:
+        check_tensorboard("--tb_path")
+    reflects = config.model.build_options().get("filter_padding") == "reflect"
+    if config.compute.deterministic and reflects and process.device.type == "cuda":
+        raise OptionError(
+            "--deterministic --filter_padding reflect: PyTorch has no deterministic gradient of this padding on CUDA;"
+            " leave one of them out"
+        )
     for flag, split in (("--train_split", splits.train), ("--val_split", splits.val)):
         if not split.has_labels:
             raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")
@@ -103,6 +112,7 @@ def build_trainer(
         get_logger().info(note)
     torch.manual_seed(config.compute.seed)
     torch.use_deterministic_algorithms(config.compute.deterministic)
+    torch.backends.cudnn.benchmark = not config.compute.deterministic  # all crops of a run have one size
     warn_of_overlap(splits)
     model = create_model(config, splits.train.classes.num_classes)
     if checkpoint is None:

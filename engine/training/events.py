@@ -20,8 +20,12 @@ LENGTH, CHECKSUM = struct.Struct("<Q"), 4  # a record: length, its checksum, an 
 
 
 def _tensorboard(module: str) -> ModuleType:
-    remedy = "pip install -r requirements.txt -c constraints.txt"
-    return import_package(f"tensorboardX.{module}", "TensorBoard events", remedy)
+    return import_package(f"tensorboardX.{module}", "TensorBoard events", "pip install tensorboardX")
+
+
+def check_tensorboard(flag: str) -> None:
+    """Raises `EnvironmentFault`, naming `flag`, if no events can be written here."""
+    import_package("tensorboardX.event_file_writer", flag, "pip install tensorboardX, or leave the flag out")
 
 
 class EventWriter:

@@ -1,4 +1,7 @@
-"""What a run writes for people and tools: `metrics.jsonl` and TensorBoard events; silent on all ranks but the first."""
+"""What a run writes for people and tools: `metrics.jsonl` and TensorBoard events; silent on all ranks but the first.
+
+Where tensorboardX isn't installed the log says so, and there are no events.
+"""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +11,9 @@ import numpy as np
 
 from engine.checkpoint.run_state import RunState
 from engine.training.events import EventWriter, filter_events
+from utils.errors import EnvironmentFault
 from utils.files import write_atomically
+from utils.logging import get_logger
 
 
 class Recorder:
@@ -22,12 +27,15 @@ class Recorder:
     """
 
     def __init__(self, folder: Path, tensorboard: Path, active: bool, state: RunState) -> None:
-        self.path = folder / "metrics.jsonl"
+        self.path, self._active = folder / "metrics.jsonl", active
         self._writer = None
         if active:
             _drop_lines(self.path, state)
-            _drop_events(tensorboard, state)
-            self._writer = EventWriter(tensorboard)
+            try:
+                _drop_events(tensorboard, state)
+                self._writer = EventWriter(tensorboard)
+            except EnvironmentFault as fault:
+                get_logger().warning(f"{fault}; this run writes none")
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         """Scalars of one step under `train/`."""
@@ -37,10 +45,12 @@ class Recorder:
 
     def epoch(self, figures: dict) -> None:
         """Append one epoch's figures; `per_class_iou` and the scalars go to TensorBoard too."""
-        if not self._writer:
+        if not self._active:
             return
         with open(self.path, "a") as file:
             file.write(json.dumps(figures, allow_nan=False) + "\n")
+        if not self._writer:
+            return
         values = {f"epoch/{name}": value for name, value in figures.items() if name not in ("epoch", "step")}
         values |= {f"iou/{name}": value for name, value in values.pop("epoch/per_class_iou", {}).items()}
         for tag, value in values.items():

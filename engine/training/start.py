@@ -12,6 +12,7 @@ from datasets.index import SplitIndex, open_index
 from engine.checkpoint.digests import weights_sha256
 from engine.training.trainer import Trainer
 from utils import distributed
+from utils.devices import float32_precision
 from utils.distributed import Process
 from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionError
 from utils.logging import get_logger
@@ -84,6 +85,8 @@ def log_start(splits: Splits, trainer: Trainer, command: str) -> None:
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in model.parameters())
     precision = "float32" if options["amp"] == "off" else f"mixed, {options['amp']}"
+    if trainer.process.device.type == "cuda":
+        precision += f"; TF32: {float32_precision()}"
     for line in (
         f"model: {options['arch']}, {total:,} parameters, {trained:,} of them trained; norms: {options['norm']}",
         f"data: {train.dataset} in {options['data_root']}; {len(train)} images of {train.split} to train on,"
