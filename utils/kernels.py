@@ -13,8 +13,8 @@ KERNELS = ("torch", "triton")
 
 
 def can_run(device: torch.device) -> bool:
-    """Whether Triton's kernels run on tensors of `device`: CUDA, or any in Triton's interpreter, as the tests do."""
-    return device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1"
+    """Whether Triton's kernels run on tensors of `device`: CUDA, or the CPU in Triton's interpreter, as the tests do."""
+    return device.type == "cuda" or (device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
 
 
 def check_kernels(kernels: str, device: torch.device) -> None:

@@ -1,4 +1,4 @@
-"""What holds for the loss in Triton; `test_triton_fused.py` runs this file."""
+"""What holds for the loss in Triton; `test_fused.py` runs this file."""
 
 import logging
 import math
