@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 import network
@@ -94,10 +95,14 @@ def marked(event) -> str | None:
 def share_out(events: Sequence, on_device: bool) -> tuple[Counter, Counter]:
     """Microseconds per (part, direction), and per operation.
 
+    A kernel's time is that of the operation that launched it. The profiler lists it once more as an event of the device,
+    and there again in each part that was marked.
+
     Args:
         events: Of the profiler.
         on_device: Count the kernels' time, not the operations'.
     """
+    events = [event for event in events if event.device_type == DeviceType.CPU]
     made_by = {event.sequence_nr: part for event in events if event.sequence_nr >= 0 and (part := marked(event))}
     parts, operations = Counter(), Counter()
     for event in events:

@@ -13,7 +13,7 @@ KERNELS = ("torch", "triton")
 
 
 def can_run(device: torch.device) -> bool:
-    """Whether Triton's kernels run on tensors of `device`: CUDA, or the CPU in Triton's interpreter, as the tests do."""
+    """Whether Triton's kernels run on tensors of `device`: CUDA, or the CPU in its interpreter, as the tests do."""
     return device.type == "cuda" or (device.type == "cpu" and os.environ.get("TRITON_INTERPRET") == "1")
 
 

@@ -94,11 +94,15 @@ class CompiledModel:
         return getattr(self._model, name)
 
     def __call__(self, images: Tensor) -> dict:
+        return (self._compiled if self.agrees_on(images) else self._model)(images)
+
+    def agrees_on(self, images: Tensor) -> bool:
+        """Whether compiled code predicts images of this size; the first ones of a size are compared."""
         size = tuple(images.shape)
         if size not in self._agrees:
             otherwise = f"images of {'x'.join(map(str, size[-2:]))} are predicted without it"
             self._agrees[size] = passes(lambda: self._compare(images), otherwise)
-        return (self._compiled if self._agrees[size] else self._model)(images)
+        return self._agrees[size]
 
     def _compare(self, images: Tensor) -> str | None:
         if len(self._agrees) >= SIZES:

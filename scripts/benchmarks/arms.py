@@ -1,7 +1,8 @@
 """`benchmark.py train-step`, `loss`, `hpf`, `infer`, `eval`: our code against its plain formulation.
 
 Plain is eager float32 PyTorch in NCHW layout, with OHEM by a full sort and the high-pass filter as a subtraction; on a
-GPU it has cuDNN's benchmark mode and TF32 convolutions.
+GPU it has cuDNN's benchmark mode and TF32 convolutions. Ours have the precision and layout that training has there;
+both get the same values. A compiled arm whose results differ, or that fails to compile, is left out, and that is said.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import torch
 
 import network
 from engine.inference.compile import CompiledModel, CompiledStep
-from engine.inference.precision import Precision
+from engine.inference.precision import AUTOCAST, Precision
 from engine.inference.predictor import build_predictor
 from engine.inference.score_maps import predict_labels
 from engine.training.step import train_step
@@ -29,48 +30,62 @@ from utils.resizing import resize
 
 LAST = torch.channels_last
 OPT_IN = ("triton", "compiled")  # arms that users have to ask for
+COMPILED_ON = ("cuda",)  # devices that have a compiled arm
 EVAL_SCALES = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
 def build_loss_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     """One head at stride 4: loss and the gradient of its logits."""
     height, width = options.size
-    logits = 3 * torch.randn(options.batch, 19, height // 4, width // 4, device=device)
+    dtype = AUTOCAST[options.amp]
+    logits = 3 * torch.randn(options.batch, 19, height // 4, width // 4, device=device, dtype=dtype)
     labels = torch.randint(0, 19, (options.batch, height, width), device=device)
     labels[:, : height // 10] = 255
+    trained = logits.to(memory_format=LAST) if device.type == "cuda" else logits
 
-    def arm(criterion: torch.nn.Module) -> Callable[[], torch.Tensor]:
+    def arm(criterion: torch.nn.Module, source: torch.Tensor) -> Callable[[], torch.Tensor]:
         def run() -> torch.Tensor:
-            x = logits.detach().requires_grad_()
-            criterion(x, labels).backward()
+            x = source.detach().requires_grad_()
+            with autocast(device, x.dtype):
+                loss = criterion(x, labels)
+            loss.backward()
             return x.grad
 
         return run
 
     ours = OhemCrossEntropy()
-    arms = {"plain": arm(PlainOhemCrossEntropy.like(ours)), "ours": arm(ours)}
+    arms = {"plain": arm(PlainOhemCrossEntropy.like(ours), logits.float()), "ours": arm(ours, trained)}
     if options.kernels == "triton":
-        arms["triton"] = arm(build_loss(LossOptions(loss="ohem"), 19, kernels="triton").criterion)
+        arms["triton"] = arm(build_loss(LossOptions(loss="ohem"), 19, kernels="triton").criterion, trained)
     return arms
+
+
+def autocast(device: torch.device, dtype: torch.dtype | None) -> torch.autocast:
+    """Mixed precision of this type; float32 or None: none."""
+    dtype = None if dtype == torch.float32 else dtype
+    return torch.autocast(device.type, dtype, enabled=dtype is not None)
 
 
 def build_hpf_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     """The 9x9 filter at stride 4, C = 128, forward alone and with its backward."""
     height, width = options.size
-    x = torch.randn(options.batch, 128, height // 4, width // 4, device=device)
+    x = torch.randn(options.batch, 128, height // 4, width // 4, device=device, dtype=AUTOCAST[options.amp])
     upstream = torch.randn_like(x)
     layer = FeatureFilter(128).to(device)
 
     def arm(call: Callable, layout: torch.memory_format, backward: bool) -> Callable:
-        source, gradient = x.to(memory_format=layout), upstream.to(memory_format=layout)
+        dtype = x.dtype if layout is LAST else torch.float32
+        source, gradient = (values.to(dtype, memory_format=layout) for values in (x, upstream))
 
         def run() -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
             if not backward:
-                with torch.no_grad():
+                with torch.no_grad(), autocast(device, dtype):
                     return call(source)
             leaf = source.detach().requires_grad_()
             layer.weight.grad = None
-            call(leaf).backward(gradient)
+            with autocast(device, dtype):
+                y = call(leaf)
+            y.backward(gradient)
             return leaf.grad, layer.weight.grad
 
         return run
@@ -107,13 +122,24 @@ def build_infer_arms(options: argparse.Namespace, device: torch.device) -> Arms:
         predictor = build_predictor(net, merge="logit")
 
         def run() -> torch.Tensor:
-            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            with autocast(device, dtype):
                 return predict_labels(predictor(images.to(memory_format=LAST)))
 
         return run
 
     arms = {"plain": plain, "ours": arm(fused)}
-    return arms | {"compiled": arm(CompiledModel(fused, dtype is not None))} if device.type == "cuda" else arms
+    if device.type in COMPILED_ON:
+        compiled = CompiledModel(fused, dtype is not None)
+        with torch.no_grad(), autocast(device, dtype):
+            agrees = compiled.agrees_on(images.to(memory_format=LAST))
+        arms |= {"compiled": arm(compiled)} if agrees else left_out()
+    return arms
+
+
+def left_out() -> Arms:
+    """No arm, which is said; why it is so a warning has said."""
+    print("the compiled arm is left out: it fails, or its results differ")
+    return {}
 
 
 def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
@@ -128,7 +154,7 @@ def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     dtype = Precision.build(options.amp, device).dtype
 
     def ours() -> torch.Tensor:
-        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+        with autocast(device, dtype):
             return predict_labels(predictor(image.to(memory_format=LAST)))
 
     return {"plain": lambda: predict_plain(reference, image, crop, EVAL_SCALES, flip=True).argmax(1), "ours": ours}
@@ -136,8 +162,10 @@ def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
 
 def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     """One optimizer step with OHEM on all heads; what is compared is the loss of the first one."""
-    labels = torch.randint(0, 19, (options.batch, *options.size))
-    batch = {"image": torch.randn(options.batch, 3, *options.size), "label": labels}
+    batch = {"image": torch.randn(options.batch, 3, *options.size)}
+    batch["label"] = torch.randint(0, 19, (options.batch, *options.size))
+    if device.type == "cuda":  # as the loader gives them
+        batch = {name: values.pin_memory() for name, values in batch.items()}
     model = network.build_model(options.arch, 19, dropout=0.0)
     reference = make_plain(copy.deepcopy(model)).to(device).train()
     model = model.to(device, memory_format=LAST)
@@ -146,24 +174,27 @@ def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
 
     def plain() -> torch.Tensor:
         plain_optimizer.zero_grad()
-        loss = plain_criterion(reference(batch["image"].to(device)), labels.to(device))["total"]
+        images, labels = (batch[name].to(device, non_blocking=True) for name in ("image", "label"))
+        loss = plain_criterion(reference(images), labels)["total"]
         loss.backward()
         plain_optimizer.step()
         return loss.detach()
 
-    def arm(net: torch.nn.Module, compiled: bool = False) -> Callable[[], torch.Tensor]:
+    def arm(net: torch.nn.Module, name: str) -> Arms:
         optimizer = build_optimizer(net, OptimizerOptions(lr=1e-4))
         precision, criterion = Precision.build(options.amp, device), SegmentationLoss(OhemCrossEntropy())
-        if compiled:
-            net = CompiledStep(net.train(), criterion, precision.dtype, device, LAST).start(net, batch)
+        if name == "compiled":
+            eager, net = net, CompiledStep(net.train(), criterion, precision.dtype, device, LAST).start(net, batch)
+            if net is eager:
+                return left_out()
 
         def run() -> torch.Tensor:
             return train_step(net.train(), criterion, optimizer, [batch], precision, device, LAST)[0]["total"]
 
-        return run
+        return {name: run}
 
-    arms = {"plain": plain, "ours": arm(model)}
-    return arms | {"compiled": arm(copy.deepcopy(model), compiled=True)} if device.type == "cuda" else arms
+    arms = {"plain": plain} | arm(model, "ours")
+    return arms | arm(copy.deepcopy(model), "compiled") if device.type in COMPILED_ON else arms
 
 
 BUILDERS = {

@@ -27,6 +27,28 @@ def test_writes_checked_figures(what, tmp_path, monkeypatch):
     assert result["ratio"] == max(row["ratio"] for name, row in result["arms"].items() if name in ("ours", "fused"))
 
 
+@pytest.mark.parametrize("what", ["loss", "hpf"])
+def test_ours_in_half_precision_have_the_values_of_plain(what, tmp_path):
+    out = tmp_path / "a.json"
+    argv = [what, "--json", str(out), "--size", "64,64", "--rounds", "1", "--device", "cpu", "--amp", "bf16"]
+    assert benchmark.main(argv) == 0
+    assert 1e-6 < json.loads(out.read_text())["max_error"] < 0.02  # rounded once, not other pixels chosen
+
+
+@pytest.mark.parametrize("what", ["infer", "train-step"])
+def test_a_compiled_arm_that_falls_back_is_left_out_and_said(what, tmp_path, monkeypatch, capsys):
+    def fails(*_, **__):
+        raise RuntimeError("no compiler")
+
+    monkeypatch.setattr(arms, "COMPILED_ON", ("cpu",))
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: fails)
+    out = tmp_path / "a.json"
+    argv = [what, "--json", str(out), "--arch", "fenet_tiny", "--size", "64,64", "--rounds", "1", "--device", "cpu"]
+    assert benchmark.main(argv) == 0
+    assert list(json.loads(out.read_text())["arms"]) == ["plain", "ours"]
+    assert "the compiled arm is left out" in capsys.readouterr().out
+
+
 def test_data_arms_make_the_plain_samples(tmp_path):
     out = tmp_path / "a.json"
     argv = ["data", "--json", str(out), "--size", "96,192", "--rounds", "1", "--warmup", "0", "--device", "cpu"]

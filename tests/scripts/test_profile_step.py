@@ -5,6 +5,8 @@ import json
 import pytest
 import torch
 from torch import nn
+from torch.autograd import DeviceType
+from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from scripts import profile_step
@@ -32,3 +34,19 @@ def test_a_part_that_does_all_the_work_has_its_time():
     parts, _ = profile_step.share_out(profiled.events(), on_device=False)
     assert parts["large", "forward"] > parts["small", "forward"] > 0
     assert parts["large", "backward"] > parts["small", "backward"] > 0
+
+
+def event(name: str, start: float, end: float, device: DeviceType = DeviceType.CPU, **more) -> FunctionEvent:
+    """As PyTorch's profiler lists it on a machine with a GPU; times in microseconds."""
+    common = {"id": 1, "thread": 1, "use_device": "cuda", "overload_name": "", "trace_name": name}
+    return FunctionEvent(name=name, start_us=start, end_us=end, device_type=device, **common, **more)
+
+
+def test_a_kernel_counts_once():
+    part, operation = event("part: encoder", 0, 100), event("aten::cudnn_convolution", 10, 20, sequence_nr=5)
+    operation.append_kernel("sm90_xmma_fprop", 0, 1000)
+    operation.set_cpu_parent(part)
+    part.append_cpu_child(operation)
+    on_device = [event(name, 15, 1015, DeviceType.CUDA) for name in ("sm90_xmma_fprop", "part: encoder")]
+    parts, operations = profile_step.share_out([part, operation, *on_device], on_device=True)
+    assert parts["encoder", "forward"] == parts.total() == operations["aten::cudnn_convolution"] == 1000

@@ -119,7 +119,7 @@ def test_benchmark_times_an_arm_that_the_ratio_leaves_out(tmp_path):
     assert benchmark.main([*argv, "--json", str(out)]) == 0
     result = json.loads(out.read_text())
     assert list(result["arms"]) == ["plain", "ours", "triton"] and result["ratio"] == result["arms"]["ours"]["ratio"]
-    options = argparse.Namespace(size=(4, 4), batch=1, kernels="triton")
+    options = argparse.Namespace(size=(4, 4), batch=1, kernels="triton", amp="off")
     arms = build_hpf_arms(options, torch.device(DEVICE))
     assert arms.keys() >= {"triton", "triton_forward"}
     torch.testing.assert_close(arms["triton_forward"](), arms["plain_forward"](), rtol=1e-5, atol=1e-5)

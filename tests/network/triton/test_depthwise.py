@@ -1,4 +1,4 @@
-"""The depthwise convolution in Triton: in its interpreter, on a GPU where there is one, compiled for those that aren't."""
+"""The depthwise convolution in Triton: in its interpreter, on a GPU if there is one, compiled for others."""
 
 import pytest
 import torch
