@@ -95,8 +95,8 @@ def marked(event) -> str | None:
 def share_out(events: Sequence, on_device: bool) -> tuple[Counter, Counter]:
     """Microseconds per (part, direction), and per operation.
 
-    A kernel's time is that of the operation that launched it. The profiler lists it once more as an event of the device,
-    and there again in each part that was marked.
+    A kernel's time is that of the operation that launched it; the profiler lists it again among the device's events,
+    and there once more for each part that was marked.
 
     Args:
         events: Of the profiler.

@@ -31,6 +31,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_threads.cache_clear)  # a child has none of them
 
 
+def in_background(work: Callable[..., T], *args: Any) -> "Future[T]":
+    """Run `work(*args)`, which must not call `parallel_map`, on another thread, beside whatever runs there."""
+    return _threads().submit(work, *args)
+
+
 def parallel_map(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
     """Results of `work`, which must not call this function, in the order of `items`; for I/O and what frees the GIL.
 

@@ -106,7 +106,8 @@ def shared_loader(
 ) -> SafeDataLoader:
     """Loader of this rank's share of the samples `indices`."""
     own = [indices[i] for i in evaluation_indices(len(indices), process.rank, process.world_size)]
-    return build_eval_loader(dataset, own, options.batch_size, options.num_workers)
+    pin = process.device.type == "cuda"
+    return build_eval_loader(dataset, own, options.batch_size, options.num_workers, pin)
 
 
 def build_metrics(options: EvalOptions, num_classes: int) -> list[PerImageMetric]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from datasets.base import Split
 from engine.evaluation.journal import EvaluationJournal
+from engine.evaluation.measuring import ImageResults
 from engine.evaluation.per_image import ImageResult, PerImageMetric
 from engine.evaluation.prediction_files import PredictionWriter
 from engine.inference.batch import LABELS, BatchPredictor
@@ -91,24 +92,20 @@ def evaluate(
         NumericsError: A score is not finite.
         EvaluationStopped: On every rank, because `stopped` was true on one.
     """
-    images = []
     note("evaluation")
-    for batch in Progress(loader, "evaluate", progress):
-        if stopped():
-            break
-        scores = predict(batch)
-        prediction = predict_labels(scores)
-        counts = _count(scores, prediction, batch, num_classes, predict.merge)
-        if writer is not None or metrics:
-            prediction = prediction.cpu()
-        if writer is not None:
-            writer.write(batch, prediction)
-        for i, (index, name) in enumerate(zip(batch["index"].tolist(), batch["name"], strict=True)):
-            measured = _measure(metrics, prediction[i], batch["label"][i]) if metrics else {}
-            images.append(ImageResult.from_matrix(index, name, *counts[i], measured))
-            if journal is not None:
-                journal.add(images[-1])
-    parts = gather_objects((images, stopped()))
+    with ImageResults(metrics, journal) as results:
+        for batch in Progress(loader, "evaluate", progress):
+            if stopped():
+                break
+            scores = predict(batch)
+            prediction = predict_labels(scores)
+            counts = _count(scores, prediction, batch, num_classes, predict.merge)
+            if writer is not None or metrics:
+                prediction = prediction.cpu()
+            if writer is not None:
+                writer.write(batch, prediction)
+            results.add(batch, counts, prediction)
+    parts = gather_objects((results.images, stopped()))
     if any(abandoned for _, abandoned in parts):
         raise EvaluationStopped
     everything = [*finished, *(image for part, _ in parts for image in part)]
@@ -137,12 +134,6 @@ def _count(
     label = batch["label"].to(scores.device)
     matrices = confusion_matrices(prediction, label, num_classes, IGNORE_LABEL).cpu().numpy()
     return list(zip(matrices, _log_likelihoods(scores, label, merge), strict=True))
-
-
-def _measure(metrics: Sequence[PerImageMetric], prediction: Tensor, label: Tensor) -> dict[str, np.ndarray]:
-    """What the metrics give on one image's maps (H,W) of integers."""
-    maps = [values.numpy().astype(np.uint8) for values in (prediction, label)]
-    return {name: value for metric in metrics for name, value in metric(*maps).items()}
 
 
 def _log_likelihoods(scores: Tensor, label: Tensor, merge: str) -> list[float]:

@@ -1,6 +1,7 @@
 """Scoring a predictor: what is counted on each image, and how it adds up."""
 
 import math
+import threading
 from types import SimpleNamespace
 
 import numpy as np
@@ -174,3 +175,31 @@ def test_labels_that_are_all_void_are_refused():
     check_labelled(FewLabels([IGNORE, IGNORE, 0]), range(3))
     with pytest.raises(DataError, match="--split test: every pixel of the 2 labels of camvid is void"):
         check_labelled(FewLabels([IGNORE, IGNORE, 0]), range(2))
+
+
+def test_images_are_measured_while_the_next_ones_are_predicted():
+    batches, main, measured_on = make_batches([1] * 4), threading.get_ident(), []
+    second_predicted = threading.Event()
+
+    def slow(prediction: np.ndarray, label: np.ndarray) -> dict:
+        measured_on.append(threading.get_ident())
+        assert second_predicted.wait(60)  # for ever on one thread
+        return {"pixels": np.array(label.size)}
+
+    def loader():
+        yield batches[0]
+        yield batches[1]
+        second_predicted.set()
+        yield from batches[2:]
+
+    evaluation = evaluate(BatchPredictor(predict, CPU), loader(), CLASSES, metrics=[slow])
+    assert main not in measured_on and [image.name for image in evaluation.images] == ["n0", "n1", "n2", "n3"]
+    assert evaluation.total("pixels") == 4 * 20 * 27
+
+
+def test_a_fault_of_a_metric_is_raised():
+    def broken(prediction: np.ndarray, label: np.ndarray) -> dict:
+        raise DataError("odd")
+
+    with pytest.raises(DataError, match="odd"):
+        run(make_batches([1] * 4), metrics=[broken])

@@ -1,12 +1,14 @@
 """What a run on a GPU gets without asking, and what it refuses; shown on a CPU."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 import train
 from config import parse_eval, parse_train
+from engine.evaluation.run import shared_loader
 from engine.inference.predictor import Predictor
 from engine.training.build import check_run, open_splits
 from engine.training.learner import Learner
@@ -72,3 +74,8 @@ def test_a_machine_without_tensorboardx_trains(scenes, tmp_path, monkeypatch, ca
     assert train.main([*argv, "--exp", "b", "--tb_path", str(tmp_path / "tb")]) == 5
     assert "error: --tb_path: needs the package tensorboardX" in capfd.readouterr().err
     assert not (tmp_path / "b").exists()
+
+
+def test_evaluation_pins_its_batches_for_a_gpu():
+    options = SimpleNamespace(batch_size=1, num_workers=0)
+    assert [shared_loader([0], [0], options, process).pin_memory for process in (CPU, CUDA)] == [False, True]
