@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from config import TrainConfig, parse_train
-from engine.training.memory import StepMemory, build_step_memory
+from engine.training.memory import CONTEXT, StepMemory, build_step_memory, usable_memory
 from utils.cli import run_main
 from utils.errors import EnvironmentFault, OptionError
 from utils.files import write_json
@@ -29,7 +29,6 @@ from utils.options import Parser
 from utils.options_file import as_arguments
 
 GIB = 2**30
-CONTEXT, USABLE = 0.5 * GIB, 0.92  # what CUDA takes before the first tensor; the rest is never without gaps
 SMALLEST_CROP = 256
 NUM_CLASSES = 19
 GPUS, MIN_KEPT = 8, 100_000  # of the recipe; the pixels are per process
@@ -174,7 +173,7 @@ def body(argv: Sequence[str]) -> None:
             known[amp] = build_step_memory(_config(recipe | {"arch": options.arch, "amp": amp}), NUM_CLASSES)
         return known[amp]
 
-    limit = USABLE * options.memory * GIB - CONTEXT
+    limit = usable_memory(options.memory * GIB)
     plan = best_plan(options.gpus, limit, memory, GPUS * recipe_batch(options.arch), recipe["crop_size"])
     chosen = plan_options(plan, recipe, options.arch)
     _config(chosen).for_processes(plan.processes)

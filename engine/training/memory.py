@@ -13,6 +13,7 @@ from loss import build_loss
 from network.parts.pyramid_conv import PyramidConv
 from utils.distributed import Process
 
+CONTEXT, USABLE = 2**29, 0.92  # bytes that CUDA takes before the first tensor; the rest is never without gaps
 PROBE_SIDES = (64, 128)
 PROBE_BATCH = 2
 # peak of a step over what it saves; measured, see docs/doctor.md
@@ -56,7 +57,7 @@ class StepMemory:
         return self.constant + self.per_pixel * batch * height * width
 
     def total(self, batch: int, height: int, width: int) -> float:
-        """Bytes of a training step at its peak; a GPU's context, about half a GiB, comes on top."""
+        """Bytes of a training step at its peak; see `usable_memory` for what a GPU has for it."""
         return self.fixed + self.transient * self.saved(batch, height, width)
 
     def largest_batch(self, limit: float, height: int, width: int) -> int:
@@ -69,6 +70,11 @@ class StepMemory:
         """Side of the largest square crop, a multiple of 32, of which `batch` fit into `limit` bytes; 0: none."""
         pixels = (limit - self.fixed - self.transient * self.constant) / (self.transient * self.per_pixel * batch)
         return int(max(0.0, pixels) ** 0.5) // 32 * 32
+
+
+def usable_memory(size: float) -> float:
+    """Bytes that a training step may take of a GPU with so many."""
+    return max(0.0, USABLE * size - CONTEXT)
 
 
 def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:

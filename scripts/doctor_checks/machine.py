@@ -9,8 +9,9 @@ import torch
 
 from config import TrainConfig
 from datasets.checks.findings import Finding
-from engine.training.memory import StepMemory, build_step_memory
+from engine.training.memory import StepMemory, build_step_memory, usable_memory
 from scripts.doctor_checks.visit import Visit
+from utils.devices import choose_device, has_cuda
 
 SNAPSHOTS = 3  # last.pth, its predecessor, and the one being written
 
@@ -20,13 +21,14 @@ def check_memory(visit: Visit) -> Iterator[Finding]:
     config, classes = visit.config, next(iter(visit.splits.values())).classes
     batch, (height, width) = config.schedule.bs_mult, visit.plan.crop.size
     step = build_step_memory(config, classes.num_classes)
-    needed, (there, device) = step.total(batch, height, width), device_memory(visit)
+    needed, (size, there, device) = step.total(batch, height, width), device_memory(visit)
     visit.details["memory"] = {
         "estimate_bytes": round(needed), "fixed_bytes": step.fixed, "bytes_per_pixel": step.per_pixel,
-        "available_bytes": there, "batch": batch, "crop": [height, width],
+        "available_bytes": size, "usable_bytes": round(there), "batch": batch, "crop": [height, width],
     }  # fmt: skip
     what = f"{config.model.arch}, {batch} crops of {height}x{width}, --amp {config.compute.amp}: a step takes about"
-    what += f" {gib(needed)} (weights, gradients, optimizer {gib(step.fixed)}); {device} has {gib(there)}"
+    what += f" {gib(needed)} (weights, gradients, optimizer {gib(step.fixed)}); {device} has {gib(size)}"
+    what += f", {gib(there)} of it for a step" if there < size else ""
     if needed <= there:
         yield Finding("ok", what)
     else:
@@ -54,13 +56,17 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.0f} MiB"
 
 
-def device_memory(visit: Visit) -> tuple[float, str]:
-    """Bytes of the device that would be trained on, and its name."""
+def device_memory(visit: Visit) -> tuple[float, float, str]:
+    """Of the device that would be trained on: its bytes, those that a step may take, and its name."""
     if visit.gpu_memory is not None:
-        return visit.gpu_memory * 2**30, "the GPU of --gpu_memory"
-    if visit.config.compute.device != "cpu" and torch.cuda.is_available():
-        return torch.cuda.get_device_properties(0).total_memory, torch.cuda.get_device_name(0)
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), "this machine (no GPU here, see --gpu_memory)"
+        size, name = visit.gpu_memory * 2**30, "the GPU of --gpu_memory"
+    elif visit.config.compute.device != "cpu" and has_cuda():
+        index = choose_device(visit.config.compute.device).index
+        size, name = torch.cuda.get_device_properties(index).total_memory, torch.cuda.get_device_name(index)
+    else:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return size, size, "this machine (no GPU here, see --gpu_memory)"
+    return size, usable_memory(size), name
 
 
 def check_disk(visit: Visit) -> Iterator[Finding]:

@@ -1,9 +1,12 @@
 import json
+from types import SimpleNamespace
 
 import pytest
 
 import config
+from engine.training.memory import usable_memory
 from scripts import plan
+from scripts.doctor_checks import machine
 from tests.scripts.test_shell import Place
 from utils.errors import EnvironmentFault
 
@@ -12,6 +15,8 @@ GIB = 2**30
 
 class Memory:
     """So many GiB for each crop of 1024."""
+
+    fixed = 0
 
     def __init__(self, per_crop: float) -> None:
         self.per_pixel = per_crop * GIB / 1024**2
@@ -51,6 +56,29 @@ def test_what_gives_way_first(gpus, gib, expected):
 def test_nothing_fits():
     with pytest.raises(EnvironmentFault, match="--memory"):
         best(1, 0.1)
+
+
+def test_the_doctor_says_of_a_plan_that_it_fits_and_of_float32_that_it_doesn_t(monkeypatch):
+    memory = {"off": Memory(4), "bf16": Memory(2)}
+    monkeypatch.setattr(machine, "build_step_memory", lambda config, _: memory[config.compute.amp])
+    monkeypatch.setattr(machine, "_less", lambda *_: "")
+
+    def fits(gib: float, batch: int, amp: str) -> bool:
+        options = config.parse_train(["--bs_mult", str(batch), "--amp", amp])
+        split = SimpleNamespace(classes=SimpleNamespace(num_classes=19))
+        run = SimpleNamespace(config=options, splits={"train": split}, gpu_memory=gib, details={})
+        run.plan = SimpleNamespace(crop=SimpleNamespace(size=(1024, 1024)))
+        (finding,) = machine.check_memory(run)
+        return finding.severity == "ok"
+
+    chosen = set()
+    for quarters in range(20, 160):
+        gib = quarters / 4
+        found = plan.best_plan(4, usable_memory(gib * GIB), memory.__getitem__, 8, 1024)
+        chosen.add(found.amp)
+        assert fits(gib, found.batch, found.amp)
+        assert found.amp == "off" or not fits(gib, found.batch, "off")
+    assert chosen == {"off", "bf16"}
 
 
 def test_eight_large_gpus_get_the_script_s_recipe(tmp_path, capsys):
