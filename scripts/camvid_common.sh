@@ -6,7 +6,8 @@
 root=$(pwd) caller=$(pwd)
 . scripts/find_python.sh
 
-# train_camvid RECIPE NAME OPTION...: start train.py in place of this script; results go to EXP_DIR/NAME
+# train_camvid RECIPE NAME OPTION...: start train.py in place of this script, or print it (--dry-run anywhere); results
+# go to EXP_DIR/NAME
 train_camvid() {
     recipe=$1 name=$2
     shift 2
@@ -14,5 +15,5 @@ train_camvid() {
     python=$(find_python)
     options=$(recipe "$recipe")
     # shellcheck disable=SC2086  # an option is two words
-    exec "$python" train.py --dataset camvid --ckpt "${EXP_DIR:-./results}" --exp "$name" $options "$@"
+    start "$python" train.py --dataset camvid --ckpt "${EXP_DIR:-./results}" --exp "$name" $options "$@"
 }

@@ -9,14 +9,10 @@
 #   PYTHON      the interpreter of evaluation (unset: the first that has PyTorch: the one in VENV, python3, python)
 . "$root/scripts/launch_common.sh"
 
-# train_cityscapes ARCH EXP [--dry-run] [OPTION...]: the paper's recipe; OPTIONs win over it
+# train_cityscapes ARCH EXP [OPTION...]: the paper's recipe; OPTIONs win over it, and --dry-run may be among them
 train_cityscapes() {
     arch=$1 exp=$2
     shift 2
-    if [ "${1:-}" = --dry-run ]; then
-        DRY_RUN=1
-        shift
-    fi
     experiments=$root/results
     [ -z "${EXP_DIR:-}" ] || experiments=$(absolute "$EXP_DIR")
     [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$(absolute "$DATA_ROOT")" "$@"
@@ -31,6 +27,7 @@ train_cityscapes() {
         say_random "${arch##*_r}"
     fi
     cd "$root" || return 5
+    [ -n "${NGPU:-}" ] || [ "$device" = cpu ] || gpus_wanted=8
     NGPU=${NGPU:-8}
     options=$(recipe cityscapes) || return 5
     # shellcheck disable=SC2086  # an option is two words
@@ -57,17 +54,19 @@ say_random() {
     esac
 }
 
-# read_options OPTION...: set run_folder (where train.py leaves its results) and weights (random or given)
+# read_options OPTION...: set run_folder (where train.py leaves its results), weights (random or given) and device
 read_options() {
-    previous='' run_exp='' run_ckpt='' weights=random
+    previous='' run_exp='' run_ckpt='' weights=random device=''
     for argument in "$@"; do
         case $previous in
         --exp) run_exp=$argument ;;
         --ckpt) run_ckpt=$argument ;;
+        --device) device=$argument ;;
         esac
         case $argument in
         --exp=*) run_exp=${argument#*=} ;;
         --ckpt=*) run_ckpt=${argument#*=} ;;
+        --device=*) device=${argument#*=} ;;
         --pretrained | --pretrained=* | --snapshot | --snapshot=*) weights=given ;;
         esac
         previous=$argument
@@ -81,6 +80,10 @@ submit_cityscapes() {
     arch=$1 run=$root/results/$2
     [ -z "${EXP_DIR:-}" ] || run=$(absolute "$EXP_DIR")/$2
     shift 2
+    [ "${1:-}" != --dry-run ] || {
+        shift
+        DRY_RUN=1
+    }
     case ${1--} in
     -*)
         if [ ! -f "$run/best.pth" ]; then
@@ -101,7 +104,7 @@ submit_cityscapes() {
     interpreter=$(find_python) || return
     [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$(absolute "$DATA_ROOT")" "$@"
     cd "$root" || return 5
-    "$interpreter" eval.py --arch "$arch" --dataset cityscapes --split test --cv_split 0 \
+    start "$interpreter" eval.py --arch "$arch" --dataset cityscapes --split test --cv_split 0 \
         --inference_mode sliding --scales 0.5,0.75,1.0,1.25,1.5,1.75,2.0 --flip --dump_images \
         --snapshot "$snapshot" --save_dir "$out" --submission "$out/submission.zip" "$@"
 }

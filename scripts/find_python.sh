@@ -48,3 +48,27 @@ recipe() {
         [ "${line#\#}" != "$line" ] || printf '%s\n' "$line"
     done <"$root/recipes/$1.args"
 }
+
+# start COMMAND...: COMMAND in the place of this script; with --dry-run among its words, or DRY_RUN=1, it is only printed
+start() {
+    for word in "$@"; do
+        shift
+        case $word in
+        --dry-run | --dry_run) DRY_RUN=1 ;;
+        *) set -- "$@" "$word" ;;
+        esac
+    done
+    [ -n "${DRY_RUN:-}" ] || exec "$@"
+    print_command "$@"
+}
+
+# print_command WORD...: the words as a shell reads them
+print_command() {
+    for word in "$@"; do
+        case $word in
+        '' | *[!A-Za-z0-9_./:=,@%+-]*) printf "'%s' " "$(printf '%s' "$word" | sed "s/'/'\\\\''/g")" ;;
+        *) printf '%s ' "$word" ;;
+        esac
+    done
+    printf '\n'
+}

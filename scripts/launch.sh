@@ -1,6 +1,6 @@
 #!/bin/sh
 # Start train.py, eval.py or demo_folder.py on this machine's GPUs, or as this machine's part of a job on several.
-# Usage: sh scripts/launch.sh [--dry-run] PROGRAM [OPTION...]
+# Usage: sh scripts/launch.sh [--dry-run] PROGRAM [OPTION...]; --dry-run may stand anywhere
 # Several machines: the same command on each, with NNODES and HEAD; scripts/launch_common.sh lists the variables and
 # docs/scale.md has examples. Relative paths count from the repository. The output is also kept in runs/console/.
 set -u
@@ -20,7 +20,6 @@ train.py | eval.py | demo_folder.py) ;;
     ;;
 esac
 cd "$root" || exit 5
-if [ -z "${NGPU:-}" ]; then
-    NGPU=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU') || NGPU=1 # grep fails where it counts none
-fi
+NGPU=${NGPU:-$(visible_gpus)}
+[ "$NGPU" != 0 ] || NGPU=1
 launch runs/console "$@"

@@ -1,7 +1,7 @@
 # Sourced by the scripts that start training, which set `caller` (where they were started) and `root` (the repository).
 #
 # From the environment:
-#   NGPU          processes on this machine, one per GPU
+#   NGPU          processes on this machine, one per GPU (the GPUs that CUDA_VISIBLE_DEVICES names, or all)
 #   NNODES        machines: a number, or MIN:MAX where they may come and go (unset: this one alone)
 #   HEAD          with NNODES: HOST:PORT of the machine where all meet, which has to stay; the same on all
 #   RUN_ID        with NNODES: a name for the job, the same on all (fenet)
@@ -11,9 +11,49 @@
 #   RDZV_CONF     with NNODES: further settings of the meeting, key=value,... (torchrun's --rdzv_conf)
 #   TORCHRUN      the launcher (unset: torchrun, else the one in VENV)
 #   VENV          the virtual environment (.venv)
-#   DRY_RUN       1: print what would be started, and start nothing
+#   DRY_RUN       1: print what would be started, and start nothing; --dry-run anywhere among the options does the same
 
 . "$root/scripts/find_python.sh"
+gpus_wanted='' # a script's that makes no sense on fewer
+
+# visible_gpus: print how many GPUs a program started here would find
+visible_gpus() (
+    count=0
+    if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+        IFS=,
+        for gpu in $CUDA_VISIBLE_DEVICES; do
+            [ "${gpu#-}" = "$gpu" ] || break # CUDA reads no further
+            count=$((count + 1))
+        done
+        echo "$count"
+    else
+        nvidia-smi -L 2>/dev/null | {
+            while read -r kind _; do
+                [ "$kind" != GPU ] || count=$((count + 1))
+            done
+            echo "$count"
+        }
+    fi
+)
+
+# check_gpus WANTED: one line and a failure where fewer GPUs are here; where nobody can tell, the program will
+check_gpus() {
+    found=$(visible_gpus)
+    if [ "$found" = 0 ] && interpreter=$(find_python 2>/dev/null); then # nvidia-smi isn't everywhere
+        found=$("$interpreter" -c 'import torch; print(torch.cuda.device_count())' 2>/dev/null)
+    fi
+    case $found in
+    0)
+        echo "error: no CUDA device found, and this recipe is for $1; a trial on the CPU: NGPU=1 sh $0 --device cpu" >&2
+        return 5
+        ;;
+    '' | *[!0-9]*) return 0 ;;
+    esac
+    [ "$found" -lt "$1" ] || return 0
+    echo "error: GPUs found: $found, and this recipe is for $1; what comes close on yours says python scripts/plan.py" \
+        "--gpus $found --memory GIB, and NGPU=$found sh $0 takes fewer crops a step" >&2
+    return 5
+}
 
 # find_torchrun: print the launcher to use
 find_torchrun() {
@@ -65,6 +105,13 @@ run_logged() {
 launch() {
     folder=$1
     shift
+    for word in "$@"; do
+        shift
+        case $word in
+        --dry-run | --dry_run) DRY_RUN=1 ;;
+        *) set -- "$@" "$word" ;;
+        esac
+    done
     # a queue warns with USR1, which torchrun then passes on to its processes
     set -- --signals_to_handle=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 "$@"
     if [ -z "${NNODES:-}" ]; then
@@ -88,6 +135,7 @@ launch() {
         print_command "${TORCHRUN:-torchrun}" "$@"
         return 0
     fi
+    [ -z "$gpus_wanted" ] || check_gpus "$gpus_wanted" || return
     launcher=$(find_torchrun) || return
     if [ -n "${UNDER_SRUN:-}" ]; then
         exec "$launcher" "$@" # SLURM keeps the output, and signals this process
@@ -117,15 +165,4 @@ say_cause() {
     esac
     [ -z "$cause" ] || printf '\n%s\n' "$cause" >&2
     return "$code"
-}
-
-# print_command WORD...: the words as a shell reads them
-print_command() {
-    for word in "$@"; do
-        case $word in
-        '' | *[!A-Za-z0-9_./:=,@%+-]*) printf "'%s' " "$(printf '%s' "$word" | sed "s/'/'\\\\''/g")" ;;
-        *) printf '%s ' "$word" ;;
-        esac
-    done
-    printf '\n'
 }

@@ -31,6 +31,11 @@ exit "${STUB_STATUS:-0}"
 """
 
 
+def listing(gpus: int) -> str:
+    """A nvidia-smi that lists so many GPUs."""
+    return "#!/bin/sh\n" + "".join(f"echo 'GPU {i}: H (UUID: GPU-{i})'\n" for i in range(gpus))
+
+
 class Place:
     """A copy of the scripts in a folder with a space, a folder to call them from, and stubs first in PATH."""
 
@@ -42,6 +47,7 @@ class Place:
             shutil.copytree(ROOT / copied, self.root / copied)
         for name in ("torchrun", "python3", "python"):
             self.stub(name, STUB)
+        self.stub("nvidia-smi", listing(8))
         self.record = folder / "record"
         self.env = {name: value for name, value in os.environ.items() if name in ("HOME", "TMPDIR", "LANG")}
         self.env |= {"PATH": f"{self.stubs}:{os.environ['PATH']}", "RECORD": str(self.record)}
