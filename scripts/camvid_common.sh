@@ -12,8 +12,7 @@ train_camvid() {
     recipe=$1 name=$2
     shift 2
     [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$DATA_ROOT" "$@"
-    python=$(find_python)
     options=$(recipe "$recipe")
     # shellcheck disable=SC2086  # an option is two words
-    start "$python" train.py --dataset camvid --ckpt "${EXP_DIR:-./results}" --exp "$name" $options "$@"
+    start train.py --dataset camvid --ckpt "${EXP_DIR:-./results}" --exp "$name" $options "$@"
 }

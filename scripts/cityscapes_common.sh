@@ -101,10 +101,9 @@ submit_cityscapes() {
     fi
     snapshot=$(absolute "$1") out=$(absolute "$2")
     shift 2
-    interpreter=$(find_python) || return
     [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$(absolute "$DATA_ROOT")" "$@"
     cd "$root" || return 5
-    start "$interpreter" eval.py --arch "$arch" --dataset cityscapes --split test --cv_split 0 \
+    start eval.py --arch "$arch" --dataset cityscapes --split test --cv_split 0 \
         --inference_mode sliding --scales 0.5,0.75,1.0,1.25,1.5,1.75,2.0 --flip --dump_images \
         --snapshot "$snapshot" --save_dir "$out" --submission "$out/submission.zip" "$@"
 }

@@ -49,7 +49,8 @@ recipe() {
     done <"$root/recipes/$1.args"
 }
 
-# start COMMAND...: COMMAND in the place of this script; with --dry-run among its words, or DRY_RUN=1, it is only printed
+# start PROGRAM [OPTION...]: the Python program in the place of this script; with --dry-run among the options, or DRY_RUN=1,
+# it is only printed
 start() {
     for word in "$@"; do
         shift
@@ -58,8 +59,12 @@ start() {
         *) set -- "$@" "$word" ;;
         esac
     done
-    [ -n "${DRY_RUN:-}" ] || exec "$@"
-    print_command "$@"
+    if [ -n "${DRY_RUN:-}" ]; then
+        print_command "$(find_python 2>/dev/null || echo python)" "$@"
+        return
+    fi
+    interpreter=$(find_python) || return
+    exec "$interpreter" "$@"
 }
 
 # print_command WORD...: the words as a shell reads them

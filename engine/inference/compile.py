@@ -13,6 +13,7 @@ from utils.logging import get_logger
 
 SIZES = 8  # of images that a model is compiled for; PyTorch's own limit
 TOLERANCE, REDUCED_TOLERANCE = 1e-4, 5e-2  # largest difference over the largest value: in float32, in half precision
+VARIANTS = 64  # of one function: a part of the criterion has one for each head, in float32 and in mixed precision
 GRADIENT_TOLERANCE = 1e-3  # norm of the difference over the norm, all gradients of the weights together
 
 
@@ -156,6 +157,7 @@ class CompiledStep:
 
         self.started = True
         note("compiling the model")  # takes minutes
+        torch._dynamo.config.recompile_limit = VARIANTS  # by default 8, after which it runs as it is
         torch._dynamo.config.optimize_ddp = False  # its cuts between buckets don't go with a static graph
         compiled, parts = self._compile(self.model), dict(self.criterion.named_children())
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]

@@ -72,6 +72,17 @@ def test_nan_is_no_agreement():
     assert describe_difference(nothing, nothing) is None
 
 
+def test_a_criterion_s_part_is_compiled_for_each_of_many_heads(monkeypatch):
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", torch._dynamo.config.recompile_limit)
+    step, sizes = build(), range(1, 17)
+    step.start(step.model, batch())
+    part, stats = step._compile(nn.CrossEntropyLoss()), torch._dynamo.utils.counters["stats"]
+    before = stats["unique_graphs"]
+    for size in sizes:
+        part(torch.randn(1, 2, size, size), torch.zeros(1, size, size, dtype=torch.int64))
+    assert stats["unique_graphs"] - before == len(sizes)
+
+
 def test_a_step_that_agrees_is_compiled_and_changes_nothing(said):
     step, given = build(dtype=torch.bfloat16), batch()
     model = step.model
