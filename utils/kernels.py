@@ -33,7 +33,7 @@ def check_kernels(kernels: str, device: torch.device) -> None:
 
 def require_triton() -> None:
     """Raises `EnvironmentFault` if the package triton isn't installed."""
-    import_package("triton", "--kernels triton", "pip install triton -c constraints.txt, or use --kernels torch")
+    import_package("triton", "--kernels triton", "pip install triton, or use --kernels torch")
 
 
 @functools.cache  # once a process

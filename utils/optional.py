@@ -33,7 +33,7 @@ def import_package(module: str, wanted_by: str, remedy: str) -> ModuleType:
 def import_extra(module: str, flag: str) -> ModuleType:
     """A package of requirements-extras.txt that builds on torchvision; raises as `import_package`."""
     import_torchvision()
-    return import_package(module, flag, "pip install -r requirements-extras.txt -c constraints.txt")
+    return import_package(module, flag, "pip install -r requirements-extras.txt")
 
 
 def import_torchvision() -> ModuleType:

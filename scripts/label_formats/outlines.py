@@ -76,7 +76,7 @@ class Runs:
         if self.size != (height, width):
             raise ValueError(f"its mask is {self.size[1]}x{self.size[0]}, the photo {width}x{height}; export again")
         codec = import_package(
-            "pycocotools.mask", "run-length masks", "pip install -r requirements-extras.txt -c constraints.txt"
+            "pycocotools.mask", "run-length masks", "pip install -r requirements-extras.txt"
         )
         wrong = f"its runs don't make a mask of {width}x{height}; export again"
         try:

@@ -74,7 +74,7 @@ def _names_in(file: Path) -> list | None:
     text = read_text(file)
     if file.suffix != ".yaml":
         return [line.strip() for line in text.splitlines() if line.strip()]
-    remedy = "pip install -r requirements-extras.txt -c constraints.txt, or write classes.txt, a name a line"
+    remedy = "pip install -r requirements-extras.txt, or write classes.txt, a name a line"
     yaml = import_package("yaml", str(file), remedy)
     try:
         data = yaml.safe_load(text)
