@@ -93,7 +93,7 @@ def test_what_cannot_be_used_is_listed_and_the_rest_is_done(snapshot, scene, tmp
     assert demo(snapshot, folder, tmp_path / "out") == 0
     assert names(tmp_path / "out") == pictures("good")
     said = capfd.readouterr().out.splitlines()
-    skipped = [line for line in said if line.startswith("skipped: ")]
+    skipped = [line for line in said if line.startswith("WARNING: skipped: ")]
     assert "1 of 10 images done" in said[-1] and len(skipped) == 9
     for name in ("folder", "zero", "text", "half", "bomb", "nowhere", "pipe", r"line\nbreak\x1b[31m", r"caf\udce9"):
         assert sum(f"{name}." in line for line in skipped) == 1, name

@@ -73,12 +73,6 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
     check_kernels(config.compute.kernels, process.device)
     if config.run.tb_path is not None:
         check_tensorboard("--tb_path")
-    reflects = config.model.build_options().get("filter_padding") == "reflect"
-    if config.compute.deterministic and reflects and process.device.type == "cuda":
-        raise OptionError(
-            "--deterministic --filter_padding reflect: PyTorch has no deterministic gradient of this padding on CUDA;"
-            " leave one of them out"
-        )
     for flag, split in (("--train_split", splits.train), ("--val_split", splits.val)):
         if not split.has_labels:
             raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")

@@ -75,9 +75,7 @@ class Runs:
         """See `Outline`."""
         if self.size != (height, width):
             raise ValueError(f"its mask is {self.size[1]}x{self.size[0]}, the photo {width}x{height}; export again")
-        codec = import_package(
-            "pycocotools.mask", "run-length masks", "pip install -r requirements-extras.txt"
-        )
+        codec = import_package("pycocotools.mask", "run-length masks", "pip install -r requirements-extras.txt")
         wrong = f"its runs don't make a mask of {width}x{height}; export again"
         try:
             if isinstance(self.counts, str):

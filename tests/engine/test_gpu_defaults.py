@@ -10,12 +10,10 @@ import train
 from config import parse_eval, parse_train
 from engine.evaluation.run import shared_loader
 from engine.inference.predictor import Predictor
-from engine.training.build import check_run, open_splits
 from engine.training.learner import Learner
 from tests.conftest import train_args
 from utils import machine
 from utils.distributed import Process
-from utils.errors import OptionError
 
 CPU, CUDA = (Process(0, 1, torch.device(name)) for name in ("cpu", "cuda:0"))
 
@@ -50,17 +48,6 @@ def test_loader_processes_follow_the_cores(monkeypatch, cores, processes, worker
     assert parse_train([]).data.num_workers == parse_eval(needed)[0].num_workers == workers
     assert parse_train(["--num_workers", "0"]).to_dict()["num_workers"] == 0
     assert parse_eval([*needed, "--num_workers", "3"])[0].num_workers == 3
-
-
-def test_a_padding_without_deterministic_gradient_is_refused(scenes, tmp_path):
-    def check(process: Process, *more: str) -> None:
-        config = parse_train(train_args(scenes, tmp_path, "--filter_padding", "reflect", *more))
-        check_run(config, open_splits(config), process)
-
-    check(CPU, "--deterministic")
-    check(CUDA)
-    with pytest.raises(OptionError, match="--deterministic --filter_padding reflect: .*CUDA"):
-        check(CUDA, "--deterministic")
 
 
 def test_a_machine_without_tensorboardx_trains(scenes, tmp_path, monkeypatch, capfd):
