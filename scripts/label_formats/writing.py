@@ -18,7 +18,7 @@ from scripts.label_formats.labelled import BACKGROUND
 from scripts.label_formats.pairing import Pair
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
-from utils.files import write_json
+from utils.files import write_atomically, write_json
 from utils.logging import Progress
 from utils.threads import parallel_map
 
@@ -111,7 +111,7 @@ def draw_mask(pair: Pair, ids: dict[str, int], background: int) -> tuple[np.ndar
 def _put_image(pair: Pair, target: Path) -> None:
     """A hard link where the file system lets one, else a copy; upright pixels where labels were drawn on those."""
     if pair.image is None:
-        target.write_bytes(pair.photo.embedded)
+        write_atomically(target, lambda file: file.write(pair.photo.embedded))
     elif pair.turn:
         Image.fromarray(read_image(pair.image)).save(target)
     else:
