@@ -22,7 +22,7 @@ ANSWERS = {  # of torch.cuda, for one H100
     "get_device_properties": SimpleNamespace(
         name="fake H100", major=9, minor=0, multi_processor_count=132, total_memory=80 << 30
     ),
-    **dict.fromkeys(("_lazy_init", "set_device", "synchronize", "manual_seed", "manual_seed_all")),
+    **dict.fromkeys(("_lazy_init", "set_device", "synchronize", "manual_seed", "manual_seed_all", "set_rng_state")),
 }
 
 
@@ -41,6 +41,8 @@ def pretend() -> None:
     for name, value in ANSWERS.items():
         setattr(torch.cuda, name, lambda *_, value=value, **__: value)
     torch.cuda.Event = Event
+    torch.cuda.get_rng_state = lambda *_: torch.ByteTensor(16)
+    torch._C._cuda_getDevice = lambda: 0  # Dynamo's guards ask for it
     fake_tensor.init_gpu_context = lambda *_: None
     fake_tensor.CONSTANT_NUMEL_LIMIT = 0  # else PyTorch computes small constants, with kernels that aren't there
     FakeTensorMode.avoid_device_init = True  # values in Python's lists become tensors of the CPU first

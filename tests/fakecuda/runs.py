@@ -25,6 +25,7 @@ from engine.training.plan import TrainSchedule
 from engine.training.validator import Validator
 from network.fusing import ImageToLabels, fuse_for_inference
 from tests.fakecuda import rules
+from tests.fakecuda.compiled import breaks_of
 from tests.fakecuda.counting import Counts
 from tests.fakecuda.device import CUDA, fake_cuda
 from tests.fakecuda.matrix import CLASSES
@@ -164,6 +165,11 @@ def validate(arch: str, amp: str) -> Result:
         model = model_of(arch).to(CUDA, memory_format=torch.channels_last)
         validator = Validator(Scene(), model.encoder, ValidationOptions(), Process(0, 1, CUDA), amp=amp)
         return watched(lambda: validator.validate(model, StopRequest()), Watch(rules.WAITS_OF_PREDICTION))
+
+
+def compiled(arch: str, loss: str, synchronised: bool) -> Result:
+    """A step under PyTorch's compiler; nothing is counted."""
+    return Result(breaks_of(arch, loss, synchronised))
 
 
 def export(arch: str) -> Result:
