@@ -20,7 +20,6 @@ if __name__ == "__main__":  # from anywhere, without installation, and before Py
     limit_spinning()
 
 import argparse
-import platform
 from collections.abc import Sequence
 
 import torch
@@ -29,7 +28,7 @@ from scripts.benchmarks.arms import BUILDERS, measure_arms
 from scripts.benchmarks.cpu_demo import measure_cpu_demo
 from scripts.benchmarks.data import measure_data
 from scripts.benchmarks.scaling import measure_scaling
-from scripts.benchmarks.timing import hardware, time_arms
+from scripts.benchmarks.timing import origin, time_arms
 from utils.cli import run_main
 from utils.devices import FORMS, choose_device, device_name
 from utils.errors import OptionError
@@ -110,8 +109,8 @@ def body(argv: Sequence[str]) -> None:
     torch.backends.cudnn.allow_tf32 = True
     settle_sizes(options, device)
     torch.manual_seed(0)
-    result = measure(options, device) | {"what": options.what, "hardware": hardware(device), "rounds": options.rounds}
-    result |= {"versions": {"python": platform.python_version(), "torch": torch.__version__}}
+    result = measure(options, device) | {"what": options.what, "rounds": options.rounds}
+    result |= origin("scripts/benchmark.py", argv, device)
     write_json(options.json, result)
     for name, row in result["arms"].items():
         print(f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}")

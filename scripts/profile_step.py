@@ -18,7 +18,6 @@ if __name__ == "__main__":  # from anywhere, without installation, and before Py
     limit_spinning()
 
 import argparse
-import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
@@ -33,7 +32,7 @@ from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from optimizer import OptimizerOptions, build_optimizer
 from scripts.benchmark import check_numbers
-from scripts.benchmarks.timing import hardware
+from scripts.benchmarks.timing import origin
 from utils.cli import run_main
 from utils.devices import FORMS, choose_device, device_name
 from utils.files import write_json
@@ -164,9 +163,8 @@ def body(argv: Sequence[str]) -> None:
     events = profiled.events()
     result = summarise(*share_out(events, cuda), options.steps)
     result["host_waits"] = sum(event.name in WAITS for event in events) / options.steps
-    result |= {"hardware": hardware(device), "sizes": {"size": list(options.size), "batch": options.batch}}
-    result |= {"arch": options.arch, "amp": options.amp}
-    result |= {"versions": {"python": platform.python_version(), "torch": torch.__version__}}
+    result |= {"sizes": {"size": list(options.size), "batch": options.batch}}
+    result |= {"arch": options.arch, "amp": options.amp} | origin("scripts/profile_step.py", argv, device)
     write_json(options.json, result)
     for name, row in result["parts"].items():
         print(f"{name:<16} forward {100 * row['forward']:5.1f} %  backward {100 * row['backward']:5.1f} %")

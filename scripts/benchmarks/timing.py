@@ -2,6 +2,7 @@
 
 import itertools
 import platform
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from utils.machine import keep_freed_memory
+from utils.machine import keep_freed_memory, present_revision
 
 Arms = dict[str, Callable[[], torch.Tensor | tuple[torch.Tensor, ...]]]
 
@@ -81,6 +82,16 @@ def hardware(device: torch.device) -> dict:
     """What ran."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {"device": device.type, "name": name, "threads": torch.get_num_threads()}
+
+
+def origin(program: str, argv: Sequence[str], device: torch.device) -> dict:
+    """What ran, where, and of which revision."""
+    return {
+        "command": shlex.join(["python", program, *argv]),
+        "revision": present_revision(),
+        "hardware": hardware(device),
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+    }
 
 
 def spread(values: Sequence[float]) -> float:

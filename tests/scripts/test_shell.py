@@ -1,6 +1,7 @@
 """The shell scripts, run with stubs in the place of torchrun and python that record how they were called."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -12,6 +13,9 @@ from pathlib import Path
 import pytest
 
 import config
+from scripts import benchmark, make_receipt
+from scripts.benchmarks import gpu_facts
+from scripts.receipts.command import parse_command
 
 ROOT = Path(__file__).resolve().parents[2]
 SHELL_SCRIPTS = sorted(p.relative_to(ROOT) for kind in ("*.sh", "*.sbatch") for p in (ROOT / "scripts").rglob(kind))
@@ -19,6 +23,9 @@ SHELL_SCRIPTS = sorted(p.relative_to(ROOT) for kind in ("*.sh", "*.sbatch") for 
 SHELLS = {
     os.path.realpath(path): shell for shell in ("dash", "busybox", "sh") if (path := shutil.which(shell))
 }.values()
+# that bench_gpu.sh calls
+ENTRIES = {"train.py", "eval.py", "demo_folder.py", "scripts/benchmark.py", "scripts/profile_step.py"}
+ENTRIES |= {"scripts/make_receipt.py", "scripts/benchmarks/gpu_facts.py", "scripts/benchmarks/two_on_one.py"}
 MODELS = [("res18", "fenet_r18"), ("res101", "fenet_r101")]
 
 # the arguments end in NUL each, so that spaces and empty ones show
@@ -444,34 +451,79 @@ def test_gpu_benchmark_without_a_gpu(place):
     assert "train.py" not in place.record.read_text()
 
 
+def json_of(argv: list[str]) -> str:
+    """The name of the file that a program of bench_gpu.sh is to write."""
+    return Path(argv[argv.index("--json") + 1]).name
+
+
 def test_gpu_benchmark_s_command_lines(place):
     python = place.stub("python", STUB)
-    done = place.run("bench_gpu.sh", PYTHON=python, RESULTS="docs/results")
+    done = place.run("bench_gpu.sh", PYTHON=python, RESULTS="docs/results", DATA_ROOT="/data/cam vid")
     assert done.returncode == 0, done.stderr
-    argv = place.record.read_text().split("\0")
-    train, score, demo = (argv.index(name) for name in ("train.py", "eval.py", "demo_folder.py"))
-    benchmarks = [i for i, argument in enumerate(argv) if argument == "scripts/benchmark.py"]
-    assert config.parse_train(argv[train + 1 : score]).compute.amp == "bf16"
-    assert config.parse_eval(argv[score + 1 : demo])[0].device == "cuda"
-    assert config.parse_demo(argv[demo + 1 : benchmarks[0]])[0].device == "cuda"
-    parts = {argv[i + 3].rsplit("gpu_")[1]: (argv[i + 1], argv[i + 5]) for i in benchmarks}
-    assert parts == {
-        "train-step.json": ("train-step", "fenet_r18"),
-        "train-step-r101.json": ("train-step", "fenet_r101"),
-        "loss.json": ("loss", "fenet_r18"),
-        "hpf.json": ("hpf", "fenet_r18"),
-        "infer.json": ("infer", "fenet_r18"),
-        "infer-r101.json": ("infer", "fenet_r101"),
-        "eval.json": ("eval", "fenet_r18"),
-        "data.json": ("data", "fenet_r18"),
-        "loss-triton.json": ("loss", "triton"),
-        "hpf-triton.json": ("hpf", "triton"),
+    assert re.findall("^== (.*)", done.stdout, re.MULTILINE) == [
+        *("gpu-facts", "gpu-facts-triton", "cuda-tests", "smoke", "accuracy-fenet_r18", "accuracy-sfnet_r18"),
+        *("two-on-one", "profile", "train-step", "infer", "eval", "loss", "hpf"),
+        *("train-step-r101", "profile-r101", "infer-r101", "data", "loss-triton", "hpf-triton"),
+    ]
+    calls = programs(place.record.read_text().split("\0"))
+    by_name = {name: [argv for program, argv in calls if program == name] for name, _ in calls}
+    assert config.parse_train(by_name["train.py"][0]).compute.amp == "bf16"
+    assert config.parse_eval(by_name["eval.py"][0])[0].device == "cuda"
+    assert config.parse_demo(by_name["demo_folder.py"][0])[0].device == "cuda"
+    assert [gpu_facts.parse(argv).kernels for argv in by_name["scripts/benchmarks/gpu_facts.py"]] == ["torch", "triton"]
+    parts = {json_of(argv): benchmark.build_parser().parse_args(argv) for argv in by_name["scripts/benchmark.py"]}
+    assert {name: (options.what, options.arch, options.kernels) for name, options in parts.items()} == {
+        "gpu_train-step.json": ("train-step", "fenet_r18", "torch"),
+        "gpu_train-step-r101.json": ("train-step", "fenet_r101", "torch"),
+        "gpu_loss.json": ("loss", "fenet_r18", "torch"),
+        "gpu_hpf.json": ("hpf", "fenet_r18", "torch"),
+        "gpu_infer.json": ("infer", "fenet_r18", "torch"),
+        "gpu_infer-r101.json": ("infer", "fenet_r101", "torch"),
+        "gpu_eval.json": ("eval", "fenet_r18", "torch"),
+        "gpu_data.json": ("data", "fenet_r18", "torch"),
+        "gpu_loss-triton.json": ("loss", "fenet_r18", "triton"),
+        "gpu_hpf-triton.json": ("hpf", "fenet_r18", "triton"),
     }
-    profiles = [argv[i + 1 : i + 5] for i, argument in enumerate(argv) if argument == "scripts/profile_step.py"]
-    assert profiles == [
+    assert by_name["scripts/profile_step.py"] == [
         ["--json", "docs/results/gpu_profile.json", "--arch", "fenet_r18"],
         ["--json", "docs/results/gpu_profile-r101.json", "--arch", "fenet_r101"],
     ]
+    receipts = [make_receipt.parse(argv) for argv in by_name["scripts/make_receipt.py"]]
+    assert [receipt.out.name for receipt in receipts] == ["gpu_camvid_fenet_r18.json", "gpu_camvid_sfnet_r18.json"]
+    for receipt, arch in zip(receipts, ("fenet_r18", "sfnet_r18"), strict=True):
+        assert receipt.execute and receipt.data_root == "/data/cam vid"
+        training, scoring = parse_command(receipt.command, "--command").steps
+        assert (training.script, training.variables["ARCH"]) == ("scripts/train_camvid_gpu.sh", arch)
+        trained = place.run("train_camvid_gpu.sh", "--dry-run", *training.arguments, ARCH=arch, EXP_DIR="/out")
+        options = config.parse_train(shlex.split(trained.stdout)[2:])
+        snapshot = config.parse_eval(scoring.arguments)[0].snapshot
+        assert snapshot == f"$OUT/{options.run.exp}/best.pth" and options.schedule.max_epoch == 200
+
+
+def programs(argv: list[str]) -> list[tuple[str, list[str]]]:
+    """Python files that the stub was called with, each with its arguments."""
+    starts = [i for i, word in enumerate(argv) if word in ENTRIES]
+    ends = [*starts[1:], len(argv) - 1]
+    calls = []
+    for start, end in zip(starts, ends, strict=True):
+        words = argv[start + 1 : end]
+        calls.append((argv[start], words[: words.index("-c")] if "-c" in words else words))
+    return calls
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_gpu_benchmark_s_facts_are_tried_without_a_gpu(place, shell):
+    python = place.stub("python", STUB)
+    done = place.run("bench_gpu.sh", "facts", shell=shell, PYTHON=python, DEVICE="cpu")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("left out") == 2
+    calls = dict(programs(place.record.read_text().split("\0")))
+    assert gpu_facts.parse(calls["scripts/benchmarks/gpu_facts.py"]).device == "cpu"
+    assert json_of(calls["scripts/benchmarks/gpu_facts.py"]) == "gpu_facts.json"
+    assert not (place.root / "docs").exists()  # where measured results are
+    assert config.parse_train(calls["train.py"]).compute.device == "cpu"
+    done = place.run("bench_gpu.sh", "speed", shell=shell, PYTHON=python, DEVICE="cpu")
+    assert done.returncode == 2 and "DEVICE=cpu is for facts only" in done.stderr
 
 
 def test_gpu_benchmark_goes_on_after_a_failure(place):
