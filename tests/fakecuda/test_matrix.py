@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.fakecuda import rules
-from tests.fakecuda.counts import SMALL, TABLE, excess
+from tests.fakecuda.counts import PAGE, SMALL, TABLE, excess, page_with
 from tests.fakecuda.harness import carry_out, faults_of, task
 from tests.fakecuda.matrix import all_cases, covering, fast_cases
 
@@ -18,6 +18,11 @@ def test_every_pair_occurs_at_least_once():
     assert (("a", 1), ("b", 1)) not in pairs
     assert {(("a", 1), ("b", 2)), (("a", 3), ("c", 2)), (("b", 2), ("c", 1))} <= pairs
     assert len(rows) < 8
+
+
+def test_the_page_shows_the_counts():
+    page = PAGE.read_text()
+    assert page == page_with(COUNTS, page), "python -m tests.fakecuda.counts --page"
 
 
 def test_ten_configurations(guard, tmp_path):
