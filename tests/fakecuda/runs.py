@@ -25,7 +25,6 @@ from engine.training.plan import TrainSchedule
 from engine.training.validator import Validator
 from network.fusing import ImageToLabels, fuse_for_inference
 from tests.fakecuda import rules
-from tests.fakecuda.compiled import breaks_of
 from tests.fakecuda.counting import Counts
 from tests.fakecuda.device import CUDA, fake_cuda
 from tests.fakecuda.matrix import CLASSES
@@ -169,6 +168,8 @@ def validate(arch: str, amp: str) -> Result:
 
 def compiled(arch: str, loss: str, synchronised: bool) -> Result:
     """A step under PyTorch's compiler; nothing is counted."""
+    from tests.fakecuda.compiled import breaks_of  # its compiler takes seconds
+
     return Result(breaks_of(arch, loss, synchronised))
 
 
