@@ -2,10 +2,64 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+HALF = (torch.bfloat16, torch.float16)
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """(N,C,h,w) -> (N,C,*size), bilinear with align_corners=True."""
-    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+    """(N,C,h,w) -> (N,C,*size), bilinear with align_corners=True, in the type of x.
+
+    In half precision the result is of x's type under autocast too, which would make it float32.
+    """
+    if x.dtype not in HALF:
+        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+    if x.is_cuda:
+        return HalfResize.apply(x, tuple(size))
+    with torch.autocast(x.device.type, enabled=False):  # the CPU's gradient sums in float32, and is the faster one
+        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+
+
+class HalfResize(torch.autograd.Function):
+    """`resize` on CUDA, (N,C,h,w) -> (N,C,*size): PyTorch's kernel, which computes a pixel in float32.
+
+    The gradient is `shrink`: PyTorch's would add up in half precision, and in random order.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, size: tuple[int, int]) -> Tensor:
+        ctx.size, ctx.channels_last = x.shape[-2:], x.is_contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, enabled=False):
+            return torch.ops.aten.upsample_bilinear2d(x, size, True)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
+        with torch.autocast(grad.device.type, enabled=False):
+            return shrink(grad, ctx.size, ctx.channels_last), None
+
+
+def shrink(grad: Tensor, size: Sequence[int], channels_last: bool) -> Tensor:
+    """The gradient of `resize`, (N,C,H,W) -> (N,C,*size): two products with matrices, which sum in float32 at least.
+
+    Args:
+        grad: (N,C,H,W) float of any precision, which the matrices are made in.
+        size: (h,w) of the map that was resized.
+        channels_last: Memory format of that map, and of the result. Some channels of a larger `grad` aren't copied.
+    """
+    (height, width), resized = size, grad.shape[-2:]
+    rows = _weights(height, resized[0], grad)
+    columns = rows if height == width and resized[0] == resized[1] else _weights(width, resized[1], grad)
+    if not channels_last:
+        return rows @ (grad @ columns.mT)
+    y = columns @ grad.permute(0, 2, 3, 1)  # (N,H,w,C)
+    return (rows @ y.flatten(2)).unflatten(2, y.shape[2:]).permute(0, 3, 1, 2)
+
+
+def _weights(length: int, resized: int, like: Tensor) -> Tensor:
+    """(length, resized): how much of pixel i is in pixel j of a resized line; the lines of the identity, resized."""
+    identity = torch.eye(length, dtype=like.dtype, device=like.device)
+    return torch.ops.aten.upsample_linear1d(identity.unsqueeze(0), (resized,), True).squeeze(0)

@@ -15,14 +15,7 @@ WAITS_OF_PREDICTION = {
 
 # in training in half precision: (file, function) that makes maps of float32 -> why
 FLOAT32 = {
-    ("utils/resizing.py", "resize"): "CUDA's autocast enlarges in float32; issue 20 wants bf16",
-    ("network/parts/pyramid_conv.py", "concatenate"): "an enlarged float32 map among others",
-    ("network/parts/layers.py", "PyramidPooling.forward"): "the same",
-    ("network/sfnet.py", "PlainPyramidPooling.forward"): "the same",
-    ("network/parts/enhancement.py", "FeatureEnhancement.enhance"): "the same",
-    ("network/parts/heads.py", "BoundaryHead.forward"): "the same",
-    ("network/parts/alignment.py", "FlowAlignment.forward"): "the same",
-    ("network/parts/alignment.py", "GatedDualFlowAlignment.forward"): "the same",
+    ("utils/resizing.py", "resize"): "losses enlarge scores in float32",
     ("network/parts/alignment.py", "warp"): "half precision can't tell neighbouring grid points apart",
 }
 # rooms that work in float32: losses sum over a million pixels, augmentation comes before autocast, weights stay precise

@@ -59,6 +59,15 @@ def test_evaluation_repeats_and_training_reaches_every_parameter(arch):
     assert not without  # several processes would wait for them
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("arch", [arch for arch in REST if not arch.startswith("smp_")])
+def test_the_compiler_makes_one_graph(arch):
+    torch._dynamo.reset()
+    model = torch.compile(build(arch, 3).train(), backend="eager", dynamic=False, fullgraph=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert model(IMAGES)["logits"].dtype == torch.bfloat16
+
+
 @pytest.mark.parametrize("arch", REST)
 def test_a_snapshot_rebuilds_it(arch, tmp_path):
     model = build(arch, 3)
