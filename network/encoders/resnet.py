@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from network.parts.layers import NormLayer
+from network.parts.max_pool import max_pool
 from network.recompute import Unit, blocks
 from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 
@@ -122,7 +123,10 @@ class DeepStemResNet(nn.Module):
 
     def stem(self, x: Tensor) -> Tensor:
         """(N,3,H,W) -> (N,2*width,H/4,W/4)."""
-        return F.max_pool2d(F.relu(self.bn1(self.conv1(x)), inplace=True), 3, 2, padding=1)
+        x = self.bn1(self.conv1(x))
+        if self.training:  # the same values and gradients, with the ReLU on a quarter of the map
+            return F.relu(max_pool(x), inplace=True)
+        return F.max_pool2d(F.relu(x, inplace=True), 3, 2, padding=1)  # runtimes merge convolution and ReLU
 
     def checkpoint_units(self) -> list[Unit]:
         """What a training step can compute again: the stem and the blocks of the stages."""
