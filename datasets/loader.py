@@ -82,7 +82,7 @@ def build_eval_loader(
 ) -> SafeDataLoader:
     """Loader of the samples `indices`, in this order, the last batch as small as it comes.
 
-    Batches: `image` float32 (B,3,H,W), `label` int64 (B,H,W) if there are labels, `name` list of str, `index` int64
+    Batches: `image` float32 (B,3,H,W), `label` uint8 (B,H,W) if there are labels, `name` list of str, `index` int64
     (B,). Images of different sizes in one batch raise `OptionError` while iterating: use `batch_size` 1 there.
     """
     batches = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
@@ -108,8 +108,9 @@ class _CatchErrors(Dataset):
 def collate(samples: list[dict | FENetError]) -> dict | FENetError:
     """Samples -> batch; the first fault instead, if there is one.
 
-    Samples of tensors: `image` float32 (B,3,H,W), `label` int64 (B,H,W), `name` list of str. Samples of raw windows,
-    which differ in size: `windows` uint8 (total bytes), `shapes` of the arrays in it, `augmentation` and `name` lists.
+    Samples of tensors: `image` float32 (B,3,H,W), `label` uint8 (B,H,W), which the device makes int64, `name` list of
+    str. Samples of raw windows, which differ in size: `windows` uint8 (total bytes), `shapes` of the arrays in it,
+    `augmentation` and `name` lists.
     """
     for sample in samples:
         if isinstance(sample, FENetError):
@@ -124,7 +125,12 @@ def collate(samples: list[dict | FENetError]) -> dict | FENetError:
             f"images of different sizes ({', '.join(sorted(sizes))}) don't fit in one batch of {len(samples)};"
             " set --bs_mult_val 1 (train.py) or --batch_size 1 (eval.py)"
         )
-    return {key: _stack([sample[key] for sample in samples]) for key in samples[0]}
+    return {key: _stack([_narrow(key, sample[key]) for sample in samples]) for key in samples[0]}
+
+
+def _narrow(key: str, value: Any) -> Any:
+    """A sample's label in uint8, an eighth of the bytes on the way to the device; anything else as it is."""
+    return value.byte() if key == "label" else value
 
 
 def _stack(values: list) -> torch.Tensor | list[str]:

@@ -131,7 +131,7 @@ def _count(
     """Confusion matrix (C,C) int64 and negative log-likelihood of each image; zeros without labels."""
     if "label" not in batch:
         return [(np.zeros((num_classes, num_classes), np.int64), 0.0)] * len(scores)
-    label = batch["label"].to(scores.device)
+    label = batch["label"].to(scores.device).long()
     matrices = confusion_matrices(prediction, label, num_classes, IGNORE_LABEL).cpu().numpy()
     return list(zip(matrices, _log_likelihoods(scores, label, merge), strict=True))
 

@@ -190,7 +190,7 @@ class CompiledStep:
     def _compare(self, compiled: nn.Module, batch: dict) -> str | None:
         batch = batch if self.augment is None else self.augment(batch)
         images = batch["image"].to(self.device, memory_format=self.memory_format)
-        labels = batch["label"].to(self.device)
+        labels = batch["label"].to(self.device).long()
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             expected = self._pass(self.model, images, labels, None)
             for name, part in self.criterion.named_children() if self.device.type == "cuda" else ():

@@ -68,7 +68,7 @@ def train_step(
     for i, batch in enumerate(batches):
         batch = batch if augment is None else augment(batch)
         images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
-        labels = batch["label"].to(device, non_blocking=True)
+        labels = batch["label"].to(device, non_blocking=True).long()
         last = i == len(batches) - 1
         with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
             with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):

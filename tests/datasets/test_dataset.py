@@ -43,7 +43,7 @@ def test_a_training_batch_keeps_the_contract(split):
     for batch in batches:
         assert set(batch) == {"image", "label", "name"}
         assert batch["image"].shape == (2, 3, 16, 16) and batch["image"].dtype == torch.float32
-        assert batch["label"].shape == (2, 16, 16) and batch["label"].dtype == torch.int64
+        assert batch["label"].shape == (2, 16, 16) and batch["label"].dtype == torch.uint8
         assert set(batch["label"].unique().tolist()) <= {*range(11), 255}
         assert set(batch["name"]) <= set(split.names)
 

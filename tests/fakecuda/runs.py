@@ -81,7 +81,7 @@ def _batch(config: TrainConfig, transform, augment: DeviceAugment | None) -> dic
     """A batch as the loader gives it; its values don't matter."""
     count, side = config.schedule.bs_mult, config.augment.crop_size
     if augment is None:
-        labels = torch.zeros(count, side, side, dtype=torch.int64)
+        labels = torch.zeros(count, side, side, dtype=torch.uint8)
         return {"image": torch.zeros(count, 3, side, side), "label": labels}
     rng = np.random.default_rng(0)
     image, label = rng.integers(0, 256, (side, 2 * side, 3), np.uint8), np.zeros((side, 2 * side), np.uint8)
