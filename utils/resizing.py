@@ -13,14 +13,12 @@ HALF = (torch.bfloat16, torch.float16)
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """(N,C,h,w) -> (N,C,*size), bilinear with align_corners=True, in the type of x.
 
-    In half precision the result is of x's type under autocast too, which would make it float32.
+    In half precision on CUDA the result is of x's type under autocast too, which would make it float32. On a CPU
+    autocast decides, as it did for the runs that may resume.
     """
-    if x.dtype not in HALF:
-        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
-    if x.is_cuda:
+    if x.dtype in HALF and x.is_cuda:
         return HalfResize.apply(x, tuple(size))
-    with torch.autocast(x.device.type, enabled=False):  # the CPU's gradient sums in float32, and is the faster one
-        return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
+    return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
 class HalfResize(torch.autograd.Function):

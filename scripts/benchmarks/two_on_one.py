@@ -36,7 +36,7 @@ from utils.cli import run_main
 from utils.devices import FORMS, choose_device, device_name
 from utils.distributed import Process, broadcast_buffers
 from utils.errors import NumericsError
-from utils.files import write_json
+from utils.files import write_atomically, write_json
 from utils.options import Parser
 
 CROPS, STEPS, TOLERANCE = 4, 3, 1e-3
@@ -70,7 +70,7 @@ def run_process(rank: int, device: torch.device, folder: str) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     found = {name: train(Process(rank, 2, device), layout) for name, layout in LAYOUTS.items()}
     if rank == 0:
-        torch.save(found, f"{folder}/found")
+        write_atomically(f"{folder}/found", lambda file: torch.save(found, file))
     dist.barrier()
     dist.destroy_process_group()
 
