@@ -156,6 +156,10 @@ def open_picture(file: io.BufferedIOBase, path: Path) -> Image.Image:
                 " than 4 channels, 32 or 64 bits); save it as 8-bit RGB or as 16-bit"
             ) from error
         raise DataError(f"{path}: not an image, or of an unknown format; replace the file") from error
+    except OSError:
+        raise
+    except Exception as error:  # Pillow raises many kinds for damaged files
+        raise DataError(f"{path}: not a readable image ({error or type(error).__name__}); replace the file") from error
     if picture.width * picture.height > MAX_PIXELS:
         raise DataError(f"{path}: {picture.width}x{picture.height} is more than {MAX_PIXELS} pixels; scale it down")
     return picture

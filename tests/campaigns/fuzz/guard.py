@@ -80,8 +80,11 @@ class Guard:
 
 
 def _is_ours(arguments: tuple) -> bool:
-    """make_receipt.py asks git for the present commit and Python's platform module asks uname; queues use pickle."""
-    if arguments[0] in ("git", "uname"):
+    """Receipts ask git for the commit, the choice of a device asks nvidia-smi, Python's platform module asks uname.
+
+    Queues use pickle.
+    """
+    if arguments[0] in ("git", "nvidia-smi", "uname"):
         return list(arguments[1]) in (DESCRIBE, ["uname", "-p"])
     return arguments[0] in QUEUED or arguments == ("builtins", "object")
 
