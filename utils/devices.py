@@ -20,6 +20,7 @@ DEVICE_FILE, DRIVER_FILE = Path("/dev/nvidia0"), Path("/proc/driver/nvidia/versi
 # newest first: the oldest driver that runs a CUDA major version's programs (NVIDIA's table of minor version
 # compatibility), and a folder of PyTorch's index that has such a build of PyTorch 2.10 or newer
 BUILDS = ((580, 13, "cu130"), (525, 12, "cu126"))
+DRIVER_VERSION = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]  # what asks for it
 
 
 def device_name(text: str) -> str:
@@ -111,9 +112,8 @@ def unusable_gpu() -> str | None:
 
 def _driver_version() -> str | None:
     """Of the machine's NVIDIA driver, or `unknown`; None without a GPU."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+        said = subprocess.run(DRIVER_VERSION, capture_output=True, text=True, timeout=20, check=False).stdout
     except (OSError, subprocess.TimeoutExpired):
         said = ""
     if found := re.match(r"\d+(\.\d+)+", said):

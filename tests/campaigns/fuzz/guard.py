@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from utils.devices import DRIVER_VERSION
 from utils.machine import DESCRIBE
 
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -85,7 +86,7 @@ def _is_ours(arguments: tuple) -> bool:
     Queues use pickle.
     """
     if arguments[0] in ("git", "nvidia-smi", "uname"):
-        return list(arguments[1]) in (DESCRIBE, ["uname", "-p"])
+        return list(arguments[1]) in (DESCRIBE, DRIVER_VERSION, ["uname", "-p"])
     return arguments[0] in QUEUED or arguments == ("builtins", "object")
 
 
