@@ -14,17 +14,17 @@ from datasets.checks.pixels import read_sizes
 from datasets.index import SplitIndex
 
 IMAGE_MODES = {
-    **dict.fromkeys(("1", "L"), "grey images; they become RGB with three equal channels"),
-    "P": "palette images; they become RGB",
-    **dict.fromkeys(("RGBA", "LA", "PA", "La", "RGBa"), "images with transparency; it is dropped"),
-    "CMYK": "CMYK images; they are converted",
+    **dict.fromkeys(("1", "L"), "in grey; made RGB with three equal channels"),
+    "P": "with a palette; made RGB",
+    **dict.fromkeys(("RGBA", "LA", "PA", "La", "RGBa"), "with transparency, which is dropped"),
+    "CMYK": "in CMYK; made RGB",
 }
 LABEL_MODES = {
-    "P": "palette PNGs; the numbers of the colours are the ids",
-    "1": "1-bit images; black is id 0, white id 1",
-    **dict.fromkeys(("LA", "La"), "grey images with transparency; the grey values are the ids"),
-    **dict.fromkeys(("RGB", "RGBA"), "colour images"),
-    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I"), "16-bit images; the values are the ids"),
+    "P": "with a palette; the numbers of the colours are the ids",
+    "1": "of 1 bit; black is id 0, white id 1",
+    **dict.fromkeys(("LA", "La"), "with transparency; the grey values are the ids"),
+    **dict.fromkeys(("RGB", "RGBA"), "with three equal channels, whose values are the ids"),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I"), "of more than 8 bits; the values are the ids"),
 }
 
 
@@ -113,8 +113,8 @@ def check_modes(split: Split, index: SplitIndex) -> Iterator[Finding]:
     """What is unusual in how the files are stored, and what becomes of it."""
     sound = [i for i in np.flatnonzero(index.read).tolist() if i not in index.faults]
     for modes, noun, known in (
-        (index.image_modes, "", IMAGE_MODES),
-        (index.label_modes, "labels are ", LABEL_MODES if split.label_code == IDS else {}),
+        (index.image_modes, "image", IMAGE_MODES),
+        (index.label_modes, "label", LABEL_MODES if split.label_code == IDS else {}),
     ):
         for text, count in Counter(known[modes[i]] for i in sound if modes[i] in known).items():
-            yield Finding("note", f"{split.split}: {count} {noun}{text}")
+            yield Finding("note", f"{split.split}: {many(count, noun)} {text}")
