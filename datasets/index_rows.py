@@ -50,10 +50,6 @@ class SplitIndex:
         """Pixels of each original label id over all labels: int64 (256,)."""
         return np.bincount(self.ids, self.pixels, 256).astype(np.int64)
 
-    def id_labels(self) -> np.ndarray:
-        """How many labels hold each original id: int64 (256,)."""
-        return np.bincount(self.ids, minlength=256)
-
     def label_ids(self, index: int) -> dict[int, int]:
         """Original id -> pixels of one label."""
         rows = slice(self.starts[index], self.starts[index + 1])

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from engine.checkpoint.digests import is_snapshot
 from engine.checkpoint.keys import find_weights
-from engine.checkpoint.loading import restore_normalization
+from engine.checkpoint.loading import check_scale, fill_model, restore_normalization
 from engine.checkpoint.snapshot import read_snapshot_file
 from engine.checkpoint.weights import LoadReport, fit_weights
 from network import build_model
@@ -49,30 +51,54 @@ def _plain(name: str) -> str:
     return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
 
 
-def snapshot_header(path: str) -> dict | None:
-    """`config` and `classes` of a snapshot of ours; None for bare weights. Raises `CheckpointError`."""
+def snapshot_config(path: str | Path) -> dict | None:
+    """The `config` of a snapshot of ours; None for bare weights.
+
+    Raises:
+        CheckpointError: Unreadable, or it describes no model that goes with its weights.
+    """
     content = read_snapshot_file(path)
-    named = is_snapshot(content) and "config" in content
-    return {"config": content["config"], "classes": content["classes"]} if named else None
+    if not _names_classes(content):
+        return None
+    check_scale(content["config"], find_weights(content, path), path)
+    return content["config"]
 
 
-def start_from(model: nn.Module, path: str, names: Sequence[str]) -> tuple[LoadReport, ClassMatch]:
-    """Load what fits of a snapshot of ours; of layers with an output for each class, those whose names it knows.
+def start_from(
+    model: nn.Module, path: str | Path, names: Sequence[str], partial: bool = False
+) -> tuple[LoadReport, ClassMatch | None]:
+    """Load a model's first weights: of a snapshot of ours what fits, of other files as `load_weights` does.
 
     Args:
         model: Has `config`; gets the weights, in place.
-        path: The snapshot; averaged weights are taken where it has them.
+        path: The file; averaged weights are taken where it has them. Of a snapshot's layers with an output for each
+            class those outputs are taken whose names it knows.
         names: Class names of `model` by train id.
+        partial: Of bare weights, which name no classes, load what fits.
+
+    Returns:
+        What was loaded, and the match of the classes; None for bare weights.
 
     Raises:
-        CheckpointError: Unreadable, or nothing in it fits.
+        CheckpointError: Unreadable, or it doesn't fit.
     """
     content = read_snapshot_file(path)
+    if not _names_classes(content):
+        return fill_model(model, content, path, partial), None
     match = ClassMatch.by_name(names, content["classes"]["names"])
     weights = _by_class(model, find_weights(content, path), match)
-    report = fit_weights(model, weights, path, partial=True)
+    report = fit_weights(model, weights, str(path), partial=True)
     restore_normalization(model, content["config"])
     return report, match
+
+
+def loads_little(model: nn.Module, report: LoadReport) -> bool:
+    """True where less than half of the model's tensors were loaded, which is seldom meant."""
+    return 2 * len(report.loaded) < len(model.state_dict())
+
+
+def _names_classes(content: Any) -> bool:
+    return is_snapshot(content) and "classes" in content
 
 
 def _by_class(model: nn.Module, weights: Mapping[str, Tensor], match: ClassMatch) -> dict[str, Tensor]:

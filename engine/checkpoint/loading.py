@@ -29,13 +29,12 @@ def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> L
         CheckpointError: Unreadable, or the weights don't fit the model; then `model` is unchanged.
     """
     content = read_snapshot_file(path)
-    return _fill(model, content, find_weights(content, path), path, partial)
+    return fill_model(model, content, path, partial)
 
 
-def _fill(
-    model: nn.Module, content: Mapping, weights: dict[str, Tensor], path: str | Path, partial: bool
-) -> LoadReport:
-    report = fit_weights(model, model_keys(weights, model), str(path), partial)
+def fill_model(model: nn.Module, content: Mapping, path: str | Path, partial: bool) -> LoadReport:
+    """`load_weights` of a file's `content`, which was read."""
+    report = fit_weights(model, model_keys(find_weights(content, path), model), str(path), partial)
     if is_snapshot(content):
         restore_normalization(model, content.get("config", {}))
     return report
@@ -84,13 +83,13 @@ def load_model(
         check_classes(metadata, classes, path)
     weights = find_weights(content, path)
     if metadata:
-        _check_scale(metadata["config"], weights, path)
+        check_scale(metadata["config"], weights, path)
     model = _build_like(metadata.get("config"), arch, len(classes or ()))
-    report = _fill(model, content, weights, path, partial)
+    report = fill_model(model, content, path, partial)
     return model.eval(), metadata, report
 
 
-def _check_scale(config: dict, weights: Mapping[str, Tensor], path: str | Path) -> None:
+def check_scale(config: dict, weights: Mapping[str, Tensor], path: str | Path) -> None:
     """Raises `CheckpointError` if a file describes no model, or one far larger than its weights, to fill the memory."""
     stored = sum(tensor.numel() for tensor in weights.values())
     try:

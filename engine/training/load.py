@@ -11,8 +11,7 @@ import network
 from config import TrainConfig
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.archive import check_file
-from engine.checkpoint.finetune import snapshot_header, start_from
-from engine.checkpoint.loading import load_weights
+from engine.checkpoint.finetune import loads_little, snapshot_config, start_from
 from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, check_source, find_deep_stems
 from engine.training.resume import check_resume
 from utils import distributed
@@ -27,10 +26,8 @@ def like_snapshot(config: TrainConfig) -> TrainConfig:
         OptionError: Its model doesn't take an option that was given.
     """
     path = config.weights.snapshot
-    header = snapshot_header(path) if path and os.path.exists(path) else None  # a run that resumes may have lost it
-    if header is None:
-        return config
-    return replace(config, model=config.model.like(header["config"]["arch"], header["config"]["options"]))
+    saved = snapshot_config(path) if path and os.path.exists(path) else None  # a run that resumes may have lost it
+    return config if saved is None else replace(config, model=config.model.like(saved["arch"], saved["options"]))
 
 
 def check_start(config: TrainConfig) -> None:
@@ -57,13 +54,11 @@ def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> N
     if pretrained:
         report = distributed.node_by_node(lambda: load_pretrained(model, pretrained, options.partial))
         log.info(f"encoder weights: {report}")
-    if options.snapshot and snapshot_header(options.snapshot):
-        report, match = start_from(model, options.snapshot, names)
-        few = 2 * len(report.loaded) < len(model.state_dict())
-        (log.warning if few else log.info)(f"starting from {report}")
-        log.info(f"its heads: {match}")
-    elif options.snapshot:
-        log.info(f"starting from {load_weights(model, options.snapshot, options.partial)}")
+    if options.snapshot:
+        report, match = start_from(model, options.snapshot, names, options.partial)
+        (log.warning if match and loads_little(model, report) else log.info)(f"starting from {report}")
+        if match:
+            log.info(f"its heads: {match}")
     if of_release and not pretrained:
         log.warning(
             f"--arch {config.model.arch}: starting from random weights, where the release starts from ImageNet's; give"

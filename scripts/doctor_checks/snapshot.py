@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import network
 from datasets.checks.findings import Finding
-from engine.checkpoint.finetune import snapshot_header, start_from
-from engine.checkpoint.loading import load_weights
+from engine.checkpoint.finetune import loads_little, start_from
 from scripts.doctor_checks.visit import Visit
 from utils.errors import CheckpointError, OptionError
 
@@ -18,19 +17,17 @@ def check_snapshot(visit: Visit) -> Iterator[Finding]:
     names = next(iter(visit.splits.values())).classes.names
     try:
         model = network.build_model(options.arch, len(names), **options.build_options())
-        if snapshot_header(path):
-            report, match = start_from(model, path, names)
-            severity = "ok" if not match.new else "note"
-            yield Finding(severity, f"{path}: {match}")
-        else:
-            yield Finding("note", f"{path}: bare weights, which don't name their classes; {len(names)} are assumed")
-            report = load_weights(model, path, visit.config.weights.partial)
+        report, match = start_from(model, path, names, visit.config.weights.partial)
     except (CheckpointError, OptionError) as error:
         remedy = "name the right file or --arch; --partial loads what fits"
         yield Finding("error", "--snapshot can't be used", (str(error),), remedy, error.exit_code)
         return
+    if match:
+        yield Finding("note" if match.new else "ok", f"{path}: {match}")
+    else:
+        yield Finding("note", f"{path}: bare weights, which don't name their classes; {len(names)} are assumed")
     kinds = ("missing", "mismatched", "unexpected", "unused")
     visit.details["snapshot"] = {kind: getattr(report, kind) for kind in kinds} | {"loaded": len(report.loaded)}
-    few = 2 * len(report.loaded) < len(model.state_dict())
+    few = loads_little(model, report)
     remedy = "name the right --arch, if it isn't meant" if few else ""
     yield Finding("warning" if few else "ok", f"fits {options.arch}: {report}", remedy=remedy)

@@ -60,7 +60,7 @@ def test_an_index_says_what_the_files_hold(tmp_path):
     assert index.image_sizes.tolist() == [[4, 6], [8, 2]] and index.label_sizes.tolist() == [[4, 6], [9, 2]]
     assert index.image_modes == ["RGB", "L"] and index.label_modes == ["L", "L"]
     assert index.label_ids(0) == {3: 18, 255: 6} and index.label_ids(1) == {7: 18}
-    assert index.id_pixels()[[3, 7, 255]].tolist() == [18, 18, 6] and index.id_labels().sum() == 3
+    assert index.id_pixels()[[3, 7, 255]].tolist() == [18, 18, 6] and len(index.ids) == 3
 
 
 def test_a_second_start_opens_no_file_of_the_data(root, tmp_path, looked):

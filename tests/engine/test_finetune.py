@@ -161,3 +161,15 @@ def test_what_lies_beside_the_weights_is_never_executed(tmp_path):
     with pytest.raises(Exception, match="never executed"):
         load_weights(network.build_model("fenet_tiny", 4, channels=16), tmp_path / "evil.pth")
     assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    "config", [{"arch": "fenet_r9000"}, {"options": {"channels": 4096}}, {"options": {"channels": "x"}}], ids=str
+)
+def test_a_file_that_describes_no_model_that_fits_it(trained, scenes, tmp_path, capfd, config):
+    snapshot = load_snapshot(trained.best)
+    save_snapshot(tmp_path / "odd.pth", {**snapshot, "config": {**snapshot["config"], **config}})
+    argv = [word for word in train_args(scenes, tmp_path / "out") if word not in ("--channels", "16")]
+    argv = [*argv, "--snapshot", str(tmp_path / "odd.pth"), "--resume", "never"]
+    assert train.main(argv) == 4 and "odd.pth: describes" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()
