@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from datasets.base import ClassTable
 from engine.checkpoint.loading import check_classes, load_model
@@ -49,17 +49,21 @@ class LoadedModel:
         """(sample, rng) -> sample with `image` float32 (3,H,W), normalised."""
         return build_eval_transform(self.mean, self.std)
 
-    def label_image(self, image: np.ndarray, name: str = "image") -> np.ndarray:
-        """RGB (H,W,3) uint8 and what it is called in messages -> train ids (H,W) uint8.
+    def score_image(self, image: np.ndarray, name: str = "image") -> Tensor:
+        """RGB (H,W,3) uint8 and what it is called in messages -> scores (1,C,H,W), on the model's device.
 
         Raises:
             DataError: The image is too large, or of a size that an exported file doesn't take.
             NumericsError: A score is not finite.
         """
+        sample = self.transform({"image": image}, np.random.default_rng(0))
+        return self.predict({"image": sample["image"][None], "name": [name]})
+
+    def label_image(self, image: np.ndarray, name: str = "image") -> np.ndarray:
+        """The same -> train ids (H,W) uint8."""
         if self.exported is not None:  # without the way over scores
             return self.exported(image)
-        sample = self.transform({"image": image}, np.random.default_rng(0))
-        return predict_labels(self.predict({"image": sample["image"][None], "name": [name]}))[0].cpu().numpy()
+        return predict_labels(self.score_image(image, name))[0].cpu().numpy()
 
 
 def load(

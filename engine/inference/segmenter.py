@@ -119,8 +119,7 @@ class Segmenter:
         image, name = as_rgb(source), str(source) if isinstance(source, str | Path) else "image"
         if labels_only or self.model.exported is not None:
             return Segmentation(image, self.model.label_image(image, name), self.model.classes)
-        sample = self.model.transform({"image": image}, np.random.default_rng(0))
-        scores = self.model.predict({"image": sample["image"][None], "name": [name]})
+        scores = self.model.score_image(image, name)
         labels = predict_labels(scores)[0].cpu().numpy()
         return Segmentation(image, labels, self.model.classes, scores[0].float().cpu())
 
