@@ -122,7 +122,7 @@ def _check_file(path: Path) -> None:
         raise DataError(f"{path}: {status.st_size} bytes are more than {MAX_BYTES}; scale the image down")
 
 
-def unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path | str, error: OSError) -> DataError:
     """The `DataError` for a file that the system doesn't let us read."""
     return DataError(f"{path}: cannot be read ({error.strerror or error}); check the path and its permissions")
 
@@ -140,7 +140,7 @@ def decode_picture(data: bytes, path: Path) -> tuple[Image.Image, Header]:
         raise DataError(f"{path}: not a readable image ({error or type(error).__name__}); replace the file") from error
 
 
-def open_picture(file: io.BufferedIOBase, path: Path) -> Image.Image:
+def open_picture(file: io.BufferedIOBase, path: Path | str) -> Image.Image:
     """A picture that isn't decoded yet. Raises `DataError` where it is no image or too large."""
     try:
         with warnings.catch_warnings():

@@ -5,14 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
+from datasets.decoding import UPRIGHT, Header, header_of, open_picture, unreadable
 from datasets.layout import list_files
-from datasets.reading import FORMATS, IMAGE_SUFFIXES
+from datasets.reading import IMAGE_SUFFIXES
 from scripts.label_formats.labelled import Photo, path_parts, split_of
 from utils.errors import DataError, OptionError
-
-ORIENTATION, UPRIGHT, SIDEWAYS = 0x0112, 1, (5, 6, 7, 8)  # EXIF's tag and values
 
 
 @dataclass
@@ -100,15 +97,15 @@ def pair_photos(photos: list[Photo], root: Path) -> tuple[list[Pair], int]:
 
 
 def _pair(photo: Photo, image: Path | None, root: Path) -> Pair:
-    stored, orientation, suffix = _look(photo, image)
-    upright = stored[::-1] if orientation in SIDEWAYS else stored
+    header, suffix = _look(photo, image)
+    stored, upright = header.size, header.upright_size
     size = photo.size or upright
     if size not in (stored, upright):
         raise DataError(
             f"{photo.where}: {photo.file} was labelled at {size[1]}x{size[0]}, the image ({image or 'in the file'}) is"
             f" {upright[1]}x{upright[0]}; give the images that were labelled"
         )
-    turn = orientation != UPRIGHT and size == upright
+    turn = image is not None and header.orientation != UPRIGHT and size == upright  # bytes in labels stay as they are
     relative = image.relative_to(root) if image else Path(*path_parts(photo.near), path_parts(photo.file)[-1])
     folders, split = list(relative.parts[:-1]), photo.split
     while folders and (folders[0] == "images" or (split_of(folders[0]) and split in (None, split_of(folders[0])))):
@@ -117,15 +114,18 @@ def _pair(photo: Photo, image: Path | None, root: Path) -> Pair:
     return Pair(photo, image, name, split, size, turn, ".png" if turn else suffix)
 
 
-def _look(photo: Photo, image: Path | None) -> tuple[tuple[int, int], int, str]:
-    """(height, width) of the stored pixels, EXIF's orientation, and a suffix."""
+def _look(photo: Photo, image: Path | None) -> tuple[Header, str]:
+    """The header of a photo's image, and a suffix."""
+    where = image or f"{photo.where}: imageData"
     try:
-        with Image.open(image or io.BytesIO(photo.embedded), formats=FORMATS) as picture:
+        with (
+            open(image, "rb") if image else io.BytesIO(photo.embedded) as file,
+            open_picture(file, where) as picture,
+        ):
             suffix = image.suffix if image else {"JPEG": ".jpg"}.get(picture.format, f".{picture.format.lower()}")
-            return (picture.height, picture.width), picture.getexif().get(ORIENTATION, UPRIGHT), suffix
-    except Exception as error:  # Pillow raises many kinds for damaged files
-        where = image or f"{photo.where}: imageData"
-        raise DataError(f"{where}: not a readable image ({error or type(error).__name__}); replace it") from error
+            return header_of(picture), suffix
+    except OSError as error:
+        raise unreadable(where, error) from error
 
 
 def _check_unique(pairs: list[Pair]) -> None:
