@@ -44,7 +44,7 @@ check_gpus() {
     fi
     case $found in
     0)
-        echo "error: no CUDA device found, and this recipe is for $1; a trial on the CPU: NGPU=1 sh $0 --device cpu" >&2
+        echo "error: no CUDA device found, and this recipe is for $1; a trial on the CPU: NGPU=1 sh $0 --device cpu --bs_mult 2" >&2
         return 5
         ;;
     '' | *[!0-9]*) return 0 ;;
