@@ -1,6 +1,7 @@
 """The product's own objects on a GPU that isn't there: a training step, a prediction, an exported graph."""
 
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
 from unittest import mock
 
@@ -12,6 +13,7 @@ import network
 from config import TrainConfig, parse_train
 from datasets.base import ClassTable, Split
 from datasets.loader import collate
+from engine.evaluation import measuring
 from engine.export.program import export_program
 from engine.inference.build import wrap_model
 from engine.inference.options import PredictOptions
@@ -158,12 +160,20 @@ def predict(arch: str, **options) -> Result:
         return watched(lambda: predict_labels(loaded.predict(batch)), Watch(rules.WAITS_OF_PREDICTION))
 
 
+def at_once(work: Callable, *args: object) -> Future:
+    """`in_background` on this thread: tensors without values, and what watches them, are of one thread."""
+    future = Future()
+    future.set_result(work(*args))
+    return future
+
+
 def validate(arch: str, amp: str) -> Result:
     """A training run's validation, with its report's measures."""
     with fake_cuda():
         model = model_of(arch).to(CUDA, memory_format=torch.channels_last)
         validator = Validator(Scene(), model.encoder, ValidationOptions(), Process(0, 1, CUDA), amp=amp)
-        return watched(lambda: validator.validate(model, StopRequest()), Watch(rules.WAITS_OF_PREDICTION))
+        with mock.patch.object(measuring, "in_background", at_once):
+            return watched(lambda: validator.validate(model, StopRequest()), Watch(rules.WAITS_OF_PREDICTION))
 
 
 def compiled(arch: str, loss: str, synchronised: bool) -> Result:
