@@ -21,6 +21,7 @@ class Chart:
         fractions: Values lie in [0, 1] and are shown as percent; otherwise the axis spans 0 and the values.
         bars: Bars instead of lines.
         mark: A position that gets a vertical line, and its name.
+        area: Low and high at each position: the spread of the first series, drawn behind the lines.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Chart:
     fractions: bool = True
     bars: bool = False
     mark: tuple[float, str] | None = None
+    area: tuple[Sequence[float], Sequence[float]] | None = None
 
     width, height = 500, 260  # of the drawing, y downwards
     left, right, top, bottom = 40, 488, 14, 216  # of the area within the axes
@@ -43,6 +45,11 @@ class Chart:
             for x, y in zip(self.x, self.series[name], strict=True)
             if y is not None
         ]
+
+    def outline(self) -> list[tuple[float, float]]:
+        """Corners of the area."""
+        low, high = (list(zip(self.x, values, strict=True)) for values in self.area)
+        return [(self.across(x), self.down(y)) for x, y in [*low, *reversed(high)]]
 
     def x_ticks(self) -> list[tuple[float, str]]:
         """Position and label."""
@@ -78,7 +85,8 @@ class Chart:
     def _y_range(self) -> tuple[float, float]:
         if self.fractions:
             return 0.0, 1.0
-        values = [y for row in self.series.values() for y in row if y is not None] or [1.0]
+        rows = [*self.series.values(), *(self.area or ())]
+        values = [y for row in rows for y in row if y is not None] or [1.0]
         low, high = min(*values, 0.0), max(*values, 0.0)
         return low, high if high - low > 1e-30 else low + 1
 

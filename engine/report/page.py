@@ -50,12 +50,17 @@ class Report:
 
 def write_report(path: Path, report: Report) -> None:
     """Write the HTML file; equal reports give equal bytes. Raises `EnvironmentFault` if it can't be written."""
+    write_page(path, report.title, _sections(report))
+
+
+def write_page(path: Path, title: str, sections: Mapping[str, Markup]) -> None:
+    """Write a page of these sections, by title, in one HTML file. Raises `EnvironmentFault` if it can't be written."""
     style, script = read_asset("style.css"), read_asset("script.js")
     policy = f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src '{_digest(style)}'"
     page = render(
         "page.html",
-        title=report.title,
-        sections=_sections(report),
+        title=title,
+        sections=sections,
         style=style,
         script=script,
         policy=f"{policy}; script-src '{_digest(script)}'",

@@ -1,5 +1,7 @@
 """Scores close to the boundaries between true classes: counts in trimap bands."""
 
+from collections.abc import Iterator, Sequence
+
 import cv2
 import numpy as np
 
@@ -27,13 +29,25 @@ def trimap_counts(predicted: np.ndarray, true: np.ndarray, num_classes: int, ign
     Source: Kohli et al., Robust Higher Order Potentials for Enforcing Label Consistency, IJCV 2009; Krähenbühl and
         Koltun, Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials, NIPS 2011.
     """
-    ignored = true == ignore_label
-    low, high = (np.where(ignored, np.uint8(value), true) for value in (255, 0))  # never a window's extreme
     counts = np.zeros((3, num_classes, len(TRIMAP_WIDTHS)), np.int64)
-    for i, width in enumerate(TRIMAP_WIDTHS):
-        window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
-        near = (cv2.dilate(high, window) != true) | (cv2.erode(low, window) != true)
+    for i, near in enumerate(trimap_bands(true, TRIMAP_WIDTHS, ignore_label)):
         matrix = confusion_matrix(predicted[near], true[near], num_classes, ignore_label)
         hits = matrix.diagonal()
         counts[:, :, i] = matrix.sum(1), hits, matrix.sum(0) - hits
     return counts
+
+
+def trimap_bands(true: np.ndarray, widths: Sequence[int], ignore_label: int) -> Iterator[np.ndarray]:
+    """For each width w, where (H,W) bool the square of 2w + 1 pixels holds another class than its centre's.
+
+    Args:
+        true: Train ids (H,W) uint8, `ignore_label` where not scored: such pixels make no boundary, and what the bands
+            say of them means nothing.
+        widths: In pixels.
+        ignore_label: Label that isn't scored.
+    """
+    ignored = true == ignore_label
+    low, high = (np.where(ignored, np.uint8(value), true) for value in (255, 0))  # never a window's extreme
+    for width in widths:
+        window = np.ones((2 * width + 1, 2 * width + 1), np.uint8)
+        yield (cv2.dilate(high, window) != true) | (cv2.erode(low, window) != true)
