@@ -53,9 +53,19 @@ def write_report(path: Path, report: Report) -> None:
     write_page(path, report.title, _sections(report))
 
 
-def write_page(path: Path, title: str, sections: Mapping[str, Markup]) -> None:
-    """Write a page of these sections, by title, in one HTML file. Raises `EnvironmentFault` if it can't be written."""
-    style, script = read_asset("style.css"), read_asset("script.js")
+def write_page(path: Path, title: str, sections: Mapping[str, Markup], more_style: str = "") -> None:
+    """Write a page in the house's style.
+
+    Args:
+        path: The HTML file.
+        title: Headline.
+        sections: By title, in their order; their first words differ.
+        more_style: CSS besides `style.css`.
+
+    Raises:
+        EnvironmentFault: The file can't be written.
+    """
+    style, script = Markup(read_asset("style.css") + Markup(more_style)), read_asset("script.js")
     policy = f"default-src 'none'; img-src data:; base-uri 'none'; form-action 'none'; style-src '{_digest(style)}'"
     page = render(
         "page.html",

@@ -5,21 +5,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from markupsafe import Markup
 
+from datasets.base import ClassTable
 from engine.report.charts import Chart
 from engine.report.page import write_page
-from engine.report.rendering import render
+from engine.report.rendering import renderer
 from scripts.microscopes.counting import OUTCOMES, PLACES, Counts
 from scripts.microscopes.looking import Microscope
 from scripts.microscopes.pictures import OUTCOME_COLORS, draw_filters, draw_image
 from scripts.microscopes.scores import EVERYWHERE
 from scripts.microscopes.variants import MEAN, MEANINGS, TRAINED
 
+TEMPLATES = Path(__file__).with_name("templates")
 OUTCOME_TITLES = {
     "lost": "right as trained, wrong when switched",
     "gained": "wrong as trained, right when switched",
     "other": "wrong in both, but another label",
 }
+
+render = renderer(TEMPLATES)
 
 
 def choose_images(counts: Mapping[str, Counts], number: int) -> list[int]:
@@ -39,37 +44,42 @@ def write_microscope_page(path: Path, microscope: Microscope, result: Mapping, i
         result: What `Microscope.describe` gave.
         images: Places among the microscope's images of those that are shown.
     """
-    variants, split = result["variants"], microscope.dataset.split
-    switched = {name: row for name, row in variants.items() if name != TRAINED}
-    classes = {"places": (EVERYWHERE, *PLACES), "names": split.classes.names, "palette": split.classes.palette}
-    legend = zip(OUTCOME_TITLES.values(), (OUTCOME_COLORS[name] for name in OUTCOMES), strict=True)
     facts = {"Weights and data": _sources(microscope, result), "Options": dataclasses.asdict(microscope.options)}
     sections = {
-        "Switches": render(
-            "microscope/switches.html",
-            result=result,
-            meanings=_meanings(result),
-            charts=_score_charts(variants),
-            **classes,
-        ),
-        "Classes": render("microscope/classes.html", variants=variants, **classes),
-        "Changes": render("microscope/changes.html", variants=switched, band=result["band"], titles=OUTCOME_TITLES),
-        "Images": render(
-            "microscope/images.html",
-            legend=[*zip(split.classes.names, split.classes.palette, strict=True), *legend, ("ignored", (0, 0, 0))],
-            images=[draw_image(microscope, place) for place in images],
-        ),
-        "Filters": render(
-            "microscope/filters.html",
-            filters={
-                name: {**row, "charts": _response_charts(row), "pictures": draw_filters(microscope.filters[name])}
-                for name, row in result["filters"].items()
-            },
-        ),
+        **_score_sections(result, microscope.dataset.split.classes),
+        "Images": _image_section(microscope, images),
+        "Filters": _filter_section(microscope, result),
         "Options and hashes": render("facts.html", facts=facts | {"Versions": result["versions"]}),
     }
     title = f"{result['arch']} under the microscope: {result['dataset']} {result['split']}"
-    write_page(path, title, sections)
+    write_page(path, title, sections, (TEMPLATES / "microscope.css").read_text())
+
+
+def _score_sections(result: Mapping, classes: ClassTable) -> dict[str, Markup]:
+    variants = result["variants"]
+    rows = {"places": (EVERYWHERE, *PLACES), "names": classes.names, "palette": classes.palette}
+    charts, switched = _score_charts(variants), {name: row for name, row in variants.items() if name != TRAINED}
+    shown = {"result": result, "meanings": _meanings(result), "charts": charts}
+    return {
+        "Switches": render("microscope_switches.html", **shown, **rows),
+        "Classes": render("microscope_classes.html", variants=variants, **rows),
+        "Changes": render("microscope_changes.html", variants=switched, band=result["band"], titles=OUTCOME_TITLES),
+    }
+
+
+def _image_section(microscope: Microscope, images: Sequence[int]) -> Markup:
+    classes = microscope.dataset.split.classes
+    legend = [*zip(classes.names, classes.palette, strict=True), ("ignored", (0, 0, 0))]
+    legend += [(OUTCOME_TITLES[name], OUTCOME_COLORS[name]) for name in OUTCOMES]
+    return render("microscope_images.html", legend=legend, images=[draw_image(microscope, place) for place in images])
+
+
+def _filter_section(microscope: Microscope, result: Mapping) -> Markup:
+    rows = {
+        name: {**row, "charts": _response_charts(row), "pictures": draw_filters(microscope.filters[name])}
+        for name, row in result["filters"].items()
+    }
+    return render("microscope_filters.html", filters=rows)
 
 
 def _sources(microscope: Microscope, result: Mapping) -> dict:

@@ -29,7 +29,7 @@ OPTIONS = ("--split", "val", "--num_workers", "0", "--device", "cpu", "--bootstr
 def scenes():
     """Small drawn scenes in the place of the data set `synthetic`."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(datasets, "build_split", lambda *_: SyntheticSplit("val", count=3, height=96, width=160))
+        patch.setattr(datasets, "build_split", lambda *_: SyntheticSplit("val", count=2, height=64, width=128))
         yield
 
 
