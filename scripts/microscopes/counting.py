@@ -1,14 +1,14 @@
 """One walk over the images: every variant predicts each of them, and is counted near boundaries and in the interior."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
 from engine.inference.batch import BatchPredictor
 from engine.inference.score_maps import predict_labels
-from scripts.microscopes.variants import Variant, switched
+from scripts.microscopes.variants import RememberingEncoder, Variant, switched
 from utils.constants import IGNORE_LABEL
 from utils.logging import Progress
 from utils.metrics.confusion import confusion_matrix
@@ -45,12 +45,14 @@ class SwitchedPredictor:
     model: nn.Module
     variants: Sequence[Variant]
 
-    def __call__(self, batch: dict) -> Iterator[np.ndarray]:
-        """Train ids (N,H,W) uint8 of the batch's `image`, of one variant after the other."""
-        for variant in self.variants:
-            with switched(self.model, variant):
-                labels: Tensor = predict_labels(self.predict(batch))
-            yield labels.cpu().numpy()
+    def __call__(self, batch: dict) -> list[np.ndarray]:
+        """Train ids (N,H,W) uint8 of the batch's `image`, by each variant."""
+        labels = []
+        with switched(self.model, {"encoder": RememberingEncoder(self.model.encoder)}):
+            for variant in self.variants:
+                with switched(self.model, variant.parts):
+                    labels.append(predict_labels(self.predict(batch)).cpu().numpy())
+        return labels
 
 
 def count(predict: SwitchedPredictor, loader: Iterable[dict], num_classes: int, band: int) -> dict[str, Counts]:
@@ -66,10 +68,9 @@ def count(predict: SwitchedPredictor, loader: Iterable[dict], num_classes: int, 
     for batch in Progress(loader, "microscope", True):
         labels = batch["label"].numpy().astype(np.uint8)
         masks = [split_places(label, band) for label in labels]
-        trained = None
-        for name, predictions in zip(found, predict(batch), strict=True):
-            trained = predictions if trained is None else trained
-            for label, places, before, after in zip(labels, masks, trained, predictions, strict=True):
+        predicted = predict(batch)
+        for name, predictions in zip(found, predicted, strict=True):
+            for label, places, before, after in zip(labels, masks, predicted[0], predictions, strict=True):
                 found[name].append(_count_image(label, places, before, after, num_classes))
     return {name: Counts(*map(np.stack, zip(*rows, strict=True))) for name, rows in found.items()}
 

@@ -28,11 +28,11 @@ def draw_image(microscope: Microscope, place: int) -> dict:
     item, split = dataset[index], dataset.split
     image, truth, palette = split.load_image(index), split.load_label(index), split.classes.palette
     predictions = microscope.predict({"image": item["image"][None], "name": [item["name"]]})
-    trained = next(predictions)[0]
+    trained = predictions[0][0]
     panels = {"input": jpeg(image), "truth": png(truth, palette), "as trained": png(trained, palette)}
     panels["errors as trained"] = jpeg(error_map(image, trained, truth, IGNORE_LABEL))
     labelled = max(1, np.count_nonzero(truth != IGNORE_LABEL))
-    for variant, switched in zip(microscope.predict.variants[1:], predictions, strict=True):
+    for variant, switched in zip(microscope.predict.variants[1:], predictions[1:], strict=True):
         masks = outcomes(truth, trained, switched[0])
         changed = sum(map(np.count_nonzero, masks)) / labelled
         panels[f"{variant.title}: {changed:.1%} change"] = jpeg(draw_outcomes(image, truth, masks))

@@ -43,6 +43,24 @@ class Silence(nn.Module):
         return torch.zeros_like(x)
 
 
+class RememberingEncoder(nn.Module):
+    """An encoder that keeps its last features, because the variants differ behind it only.
+
+    So whole images at one scale are encoded once for all variants; pieces and scales of an image take turns, and each
+    is encoded again.
+    """
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.last: tuple[Tensor, list[Tensor]] | None = None
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        if self.last is None or not torch.equal(self.last[0], x):
+            self.last = x, self.encoder(x)
+        return self.last[1]
+
+
 def modules_of(model: nn.Module) -> dict[str, str]:
     """Those of `MODULES` that the model has."""
     lists = {name: getattr(model, name, None) for name in MODULES}
@@ -85,11 +103,11 @@ def mean_filter(trained: FeatureFilter) -> FeatureFilter:
 
 
 @contextmanager
-def switched(model: nn.Module, variant: Variant) -> Iterator[None]:
-    """Run `model` as the variant says inside the context; afterwards it holds its own parts again, untouched."""
-    kept = {name: model.get_submodule(name) for name in variant.parts}
+def switched(model: nn.Module, parts: Mapping[str, nn.Module]) -> Iterator[None]:
+    """Inside the context `model` has `parts`, by dotted name; afterwards it has its own again, untouched."""
+    kept = {name: model.get_submodule(name) for name in parts}
     try:
-        for name, part in variant.parts.items():
+        for name, part in parts.items():
             model.set_submodule(name, part)
         yield
     finally:

@@ -11,11 +11,13 @@ import datasets
 import eval as evaluation
 import network
 from datasets.synthetic.split import SyntheticSplit
+from engine.inference import build_predictor
+from engine.inference.batch import BatchPredictor
+from engine.inference.score_maps import predict_labels
 from engine.inference.small_weights import SMALL_WEIGHTS
-from network.fusing import fuse_for_inference
 from network.parts.enhancement import FeatureFilter
 from scripts import microscope
-from scripts.microscopes.counting import outcomes, split_places
+from scripts.microscopes.counting import SwitchedPredictor, outcomes, split_places
 from scripts.microscopes.responses import describe_filter, frequency_response, mean_of
 from scripts.microscopes.variants import MEAN, TRAINED, build_variants, switched
 from tests.conftest import save_untrained, untrained
@@ -93,10 +95,9 @@ def set_filters(model: torch.nn.Module, value: float, centre: float, kinds=("fem
 
 def test_a_switched_model_is_one_that_is_built_so_and_comes_back_untouched():
     model = untrained("fenet_tiny", 5, channels=16, aux=False)
-    run, image = fuse_for_inference(model), torch.randn(1, 3, 64, 96)
-    before = {name: value.clone() for name, value in run.state_dict().items()}
+    image, before = torch.randn(1, 3, 64, 96), {name: value.clone() for name, value in model.state_dict().items()}
     built = {
-        TRAINED: model,
+        TRAINED: without(model),
         "fem_d_off": without(model, fem_d=False),
         "fem_s_off": without(model, fem_s=False),
         "both_off": without(model, fem_d=False, fem_s=False),
@@ -110,17 +111,35 @@ def test_a_switched_model_is_one_that_is_built_so_and_comes_back_untouched():
     seen = []
     with torch.no_grad():
         for variant in variants:
-            with switched(run, variant):
-                logits = run(image)["logits"]
+            with switched(model, variant.parts):
+                logits = model(image)["logits"]
             expected = built[variant.name].eval()(image)["logits"]
-            torch.testing.assert_close(logits, expected, rtol=0, atol=1e-4 * expected.abs().max())
+            assert torch.equal(logits, expected)
             assert not any(torch.allclose(logits, other, rtol=1e-3) for other in seen)
             seen.append(logits)
-        with pytest.raises(KeyError), switched(run, variants[1]):
+        with pytest.raises(KeyError), switched(model, variants[1].parts):
             raise KeyError
-        assert torch.equal(run(image)["logits"], seen[0])
-    after = run.state_dict()
+        assert torch.equal(model(image)["logits"], seen[0])
+    after = model.state_dict()
     assert list(after) == list(before) and all(torch.equal(after[name], before[name]) for name in before)
+
+
+@pytest.mark.parametrize(("scales", "encoded"), [((1.0,), 2), ((1.0, 2.0), 32)])
+def test_an_image_is_encoded_once_for_all_variants(scales, encoded):
+    model = untrained("fenet_tiny", 5, channels=16, aux=False)
+    calls = []
+    model.encoder.register_forward_hook(lambda *_: calls.append(1))
+    variants = build_variants(model, torch.device("cpu"))
+    predict = BatchPredictor(build_predictor(model, scales=scales), torch.device("cpu"))
+    switched_predict, encoder = SwitchedPredictor(predict, model, variants), model.encoder
+    for _ in range(2):
+        batch = {"image": torch.randn(1, 3, 64, 64), "name": ["a"]}
+        labels = switched_predict(batch)
+        assert len(labels) == 8 and model.encoder is encoder
+    assert len(calls) == encoded
+    for variant, expected in zip(variants, labels, strict=True):
+        with switched(model, variant.parts):
+            assert (predict_labels(predict(batch)).numpy() == expected).all()
 
 
 def test_models_of_one_kind_of_module_have_its_switches_only():
