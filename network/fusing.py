@@ -10,6 +10,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
+from network.parts.depthwise_layers import DepthwiseConv2d
 from network.parts.enhancement import FeatureFilter
 from network.parts.pyramid_conv import PyramidConv
 from network.parts.sync_norm import SyncNorm
@@ -90,7 +91,7 @@ def find_pairs(model: nn.Module) -> list[tuple[str, str]]:
 
     hooks = []
     for name, module in model.named_modules():
-        if type(module) in (nn.Conv2d, PyramidConv):  # another subclass may change its weight in its forward
+        if type(module) in (nn.Conv2d, DepthwiseConv2d, PyramidConv):  # another subclass may change its weight in its forward
             hooks.append(module.register_forward_hook(watch_conv(name)))
         elif isinstance(module, NORMS) and module.running_mean is not None:
             hooks.append(module.register_forward_pre_hook(watch_norm(name)))

@@ -1,0 +1,56 @@
+"""Depthwise layers of other libraries' models, computed by our own depthwise convolution."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from network.parts.half_depthwise import convolve_half, takes_half
+
+
+class DepthwiseConv2d(nn.Conv2d):
+    """A convolution of each channel alone with a square kernel, (N,C,H,W) -> (N,C,H',W').
+
+    Under bfloat16 autocast on a CPU it trains by `convolve_half`; otherwise it is PyTorch's convolution, to the bit.
+    """
+
+    same = False  # padded as TensorFlow does: to ceil(side / stride) pixels, an odd number of zeros with one more behind
+
+    def forward(self, x: Tensor) -> Tensor:
+        (side, _), (stride, _), (rows, columns) = self.kernel_size, self.stride, self.padding
+        padding = (columns, columns, rows, rows)
+        if self.same:
+            above, left = (_same_padding(length, side, stride) for length in x.shape[-2:])
+            padding = (*left, *above)
+        if takes_half(x):
+            return convolve_half(x, self.weight, self.bias, stride, padding)
+        if self.same:
+            return F.conv2d(F.pad(x, padding), self.weight, self.bias, stride, groups=self.groups)
+        return super().forward(x)
+
+
+def use_own_depthwise(model: nn.Module) -> nn.Module:
+    """`model` itself, with its depthwise convolutions of the class above.
+
+    Only their class changes: parameters, names and hooks stay. Dilated ones and kernels that aren't square stay too.
+    """
+    for module in model.modules():
+        same = type(module).__name__ == "Conv2dSame"  # timm's; the package may not be there
+        if (same or type(module) is nn.Conv2d) and _is_depthwise(module):
+            module.__class__, module.same = DepthwiseConv2d, same
+    return model
+
+
+def _is_depthwise(conv: nn.Conv2d) -> bool:
+    return (
+        1 < conv.groups == conv.in_channels == conv.out_channels
+        and conv.kernel_size[0] == conv.kernel_size[1]
+        and conv.stride[0] == conv.stride[1]
+        and conv.dilation == (1, 1)
+        and conv.padding_mode == "zeros"
+        and not isinstance(conv.padding, str)
+    )
+
+
+def _same_padding(length: int, side: int, stride: int) -> tuple[int, int]:
+    """Zeros before and behind a line."""
+    zeros = max((-(-length // stride) - 1) * stride + side - length, 0)
+    return zeros // 2, zeros - zeros // 2
