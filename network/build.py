@@ -8,6 +8,7 @@ from torch import nn
 from network.foreign import freeze_unused
 from network.options import ModelOptions
 from network.parts.depthwise_layers import use_own_depthwise
+from network.parts.relu6 import use_own_relu6
 from network.registry import EXTRAS, MODELS, model_options, resolve_arch
 from utils.errors import OptionError, first_line
 
@@ -56,7 +57,7 @@ def construct(name: str, num_classes: int, options: dict) -> nn.Module:
     except (TypeError, ValueError) as error:
         text = str(error)
         raise OptionError(text if text.startswith("--") else f"{_blamed(name, options)}: {text}") from error
-    use_own_depthwise(model)
+    use_own_relu6(use_own_depthwise(model))
     if name in EXTRAS:
         try:
             freeze_unused(model)

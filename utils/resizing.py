@@ -13,23 +13,24 @@ HALF = (torch.bfloat16, torch.float16)
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """(N,C,h,w) -> (N,C,*size), bilinear with align_corners=True, in the type of x.
 
-    In half precision on CUDA the result is of x's type under autocast too, which would make it float32. On a CPU
-    autocast decides, as it did for the runs that may resume.
+    Under autocast too, which on CUDA would make half precision float32.
     """
-    if x.dtype in HALF and x.is_cuda:
-        return HalfResize.apply(x, tuple(size))
+    if x.dtype in HALF and x.is_cuda or x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled():
+        return Resize.apply(x, tuple(size))
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
-class HalfResize(torch.autograd.Function):
-    """`resize` on CUDA, (N,C,h,w) -> (N,C,*size): PyTorch's kernel, which computes a pixel in float32.
+class Resize(torch.autograd.Function):
+    """`resize`, (N,C,h,w) -> (N,C,*size): PyTorch's kernel, which computes a pixel in float32 at least.
 
-    The gradient is `shrink`: PyTorch's would add up in half precision, and in random order.
+    So does the CPU's for the gradient, of which some channels of a larger map are copied to channels_last: as they are
+    it takes three to ten times as long for the same sums. On CUDA the gradient is `shrink`: PyTorch's would add up in
+    half precision, and in random order.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, size: tuple[int, int]) -> Tensor:
-        ctx.size, ctx.channels_last = x.shape[-2:], x.is_contiguous(memory_format=torch.channels_last)
+        ctx.shape, ctx.channels_last = x.shape, x.is_contiguous(memory_format=torch.channels_last)
         with torch.autocast(x.device.type, enabled=False):
             return torch.ops.aten.upsample_bilinear2d(x, size, True)
 
@@ -37,7 +38,11 @@ class HalfResize(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
         with torch.autocast(grad.device.type, enabled=False):
-            return shrink(grad, ctx.size, ctx.channels_last), None
+            if grad.is_cuda:
+                return shrink(grad, ctx.shape[-2:], ctx.channels_last), None
+            if ctx.channels_last and not grad.is_contiguous():
+                grad = grad.contiguous(memory_format=torch.channels_last)
+            return torch.ops.aten.upsample_bilinear2d_backward(grad, grad.shape[-2:], ctx.shape, True), None
 
 
 def shrink(grad: Tensor, size: Sequence[int], channels_last: bool) -> Tensor:

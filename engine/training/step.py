@@ -90,7 +90,11 @@ def train_step(
 def gradients_are_finite(optimizer: torch.optim.Optimizer) -> Tensor:
     """False, a bool on the device, if any gradient holds nan or inf."""
     gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    return torch.stack(torch._foreach_norm(gradients, math.inf)).isfinite().all()
+    if gradients[0].is_cuda:
+        extremes = torch._foreach_norm(gradients, math.inf)
+    else:  # whose kernel for that norm is a tenth as fast
+        extremes = [value for gradient in gradients for value in torch.aminmax(gradient)]
+    return torch.stack(extremes).isfinite().all()
 
 
 def step_if_finite(wanted: Tensor, optimizer: torch.optim.Optimizer) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from utils.resizing import HalfResize, resize, shrink
+from utils.resizing import Resize, resize, shrink
 
 SIZES = [((8, 8), (32, 32)), ((1, 1), (7, 9)), ((6, 10), (23, 5)), ((16, 12), (8, 6)), ((5, 5), (1, 1))]
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -24,7 +24,7 @@ def pass_of(function, x, grad, layout, dtype):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("size", "resized"), SIZES)
-@pytest.mark.parametrize("function", [resize, HalfResize.apply])  # of a CPU, and of CUDA
+@pytest.mark.parametrize("function", [resize, Resize.apply])  # of a CPU, and of CUDA
 @pytest.mark.parametrize(
     ("dtype", "tolerance"), [(torch.bfloat16, 1e-2), (torch.float32, 1e-6), (torch.float64, 1e-14)]
 )
@@ -48,7 +48,7 @@ def test_gradients_sum_in_float32():
 
 def test_gradients_of_matrix_products_by_differences():
     x = torch.randn(2, 3, 3, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x: HalfResize.apply(x, (7, 5)), x)
+    assert torch.autograd.gradcheck(lambda x: Resize.apply(x, (7, 5)), x)
 
 
 def test_float32_is_pytorchs_own_to_the_bit():
@@ -67,5 +67,5 @@ def test_the_compiler_takes_both_passes_whole():
         (y * weight).sum().backward()
         return leaf.grad
 
-    compiled = torch.compile(HalfResize.apply, backend="aot_eager", fullgraph=True)
-    assert torch.equal(gradient(compiled), gradient(HalfResize.apply))
+    compiled = torch.compile(Resize.apply, backend="aot_eager", fullgraph=True)
+    assert torch.equal(gradient(compiled), gradient(Resize.apply))
