@@ -17,6 +17,7 @@ from network.parts.sync_norm import SyncNorm
 from utils.resizing import resize
 
 TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
+CONVOLUTIONS = (nn.Conv2d, DepthwiseConv2d, PyramidConv)  # another subclass may change its weight in its forward
 NORMS = (nn.BatchNorm2d, SyncNorm)
 
 
@@ -35,7 +36,8 @@ class ImageToLabels(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
-        logits = resize(self.model(x)["logits"], x.shape[-2:])
+        # half precision would round what it enlarges
+        logits = resize(self.model(x)["logits"].to(self.mean.dtype), x.shape[-2:])
         return logits.argmax(dim=1).to(torch.uint8)
 
 
@@ -91,7 +93,7 @@ def find_pairs(model: nn.Module) -> list[tuple[str, str]]:
 
     hooks = []
     for name, module in model.named_modules():
-        if type(module) in (nn.Conv2d, DepthwiseConv2d, PyramidConv):  # another subclass may change its weight in its forward
+        if type(module) in CONVOLUTIONS:
             hooks.append(module.register_forward_hook(watch_conv(name)))
         elif isinstance(module, NORMS) and module.running_mean is not None:
             hooks.append(module.register_forward_pre_hook(watch_norm(name)))

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from network.parts.half_depthwise import convolve_half, kernel_gradient, takes_half
+from network.parts.half_depthwise import convolve_half, kernel_gradient, trains_in_half
 
 
 def depthwise_conv2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
@@ -13,7 +13,7 @@ def depthwise_conv2d(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
 
     While training on a CPU, the kernel's gradient is made from strips of three of its columns.
     """
-    if takes_half(x):
+    if trains_in_half(x):
         return convolve_half(x, kernel, padding=(padding,) * 4)
     training = torch.is_grad_enabled() and kernel.requires_grad
     if training and x.device.type == "cpu" and not torch.is_autocast_enabled("cpu"):

@@ -1,18 +1,22 @@
 """Depthwise layers of other libraries' models, computed by our own depthwise convolution."""
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from network.parts.half_depthwise import convolve_half, takes_half
+from network.parts.half_depthwise import convolve_half, is_cpu_half, trains_in_half
 
 
 class DepthwiseConv2d(nn.Conv2d):
     """A convolution of each channel alone with a square kernel, (N,C,H,W) -> (N,C,H',W').
 
-    Under bfloat16 autocast on a CPU it trains by `convolve_half`; otherwise it is PyTorch's convolution, to the bit.
+    Under bfloat16 autocast on a CPU it trains by `convolve_half`, and predicts in float32: a fifth to a half of the
+    labels that bfloat16 changes come from the rounding of its few weights. Otherwise it is PyTorch's, to the bit.
     """
 
-    same = False  # padded as TensorFlow does: to ceil(side / stride) pixels, an odd number of zeros with one more behind
+    same = (
+        False  # padded as TensorFlow does, for ceil(side / stride) pixels; an odd zero comes behind
+    )
 
     def forward(self, x: Tensor) -> Tensor:
         (side, _), (stride, _), (rows, columns) = self.kernel_size, self.stride, self.padding
@@ -20,11 +24,14 @@ class DepthwiseConv2d(nn.Conv2d):
         if self.same:
             above, left = (_same_padding(length, side, stride) for length in x.shape[-2:])
             padding = (*left, *above)
-        if takes_half(x):
+        if trains_in_half(x):
             return convolve_half(x, self.weight, self.bias, stride, padding)
         if self.same:
-            return F.conv2d(F.pad(x, padding), self.weight, self.bias, stride, groups=self.groups)
-        return super().forward(x)
+            x, rows, columns = F.pad(x, padding), 0, 0
+        if is_cpu_half(x):
+            with torch.autocast("cpu", enabled=False):
+                return F.conv2d(x.float(), self.weight, self.bias, stride, (rows, columns), groups=self.groups)
+        return F.conv2d(x, self.weight, self.bias, stride, (rows, columns), groups=self.groups)
 
 
 def use_own_depthwise(model: nn.Module) -> nn.Module:

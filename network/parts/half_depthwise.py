@@ -13,11 +13,16 @@ STRIP = 3  # columns at a time: on maps from 64x64 on, oneDNN makes three gradie
 LAST = torch.channels_last
 
 
-def takes_half(x: Tensor) -> bool:
-    """Whether `convolve_half` computes x's depthwise convolutions: it trains on a CPU under bfloat16 autocast."""
-    if x.device.type != "cpu" or not torch.is_grad_enabled() or not torch.is_autocast_enabled("cpu"):
+def is_cpu_half(x: Tensor) -> bool:
+    """Whether convolutions of x are in bfloat16, under autocast on a CPU."""
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return False
     return torch.get_autocast_dtype("cpu") == torch.bfloat16
+
+
+def trains_in_half(x: Tensor) -> bool:
+    """Whether `convolve_half` computes the depthwise convolutions of x: where gradients are taken."""
+    return torch.is_grad_enabled() and is_cpu_half(x)
 
 
 def convolve_half(
@@ -71,22 +76,19 @@ def input_gradient(grad: Tensor, kernel: Tensor, stride: int, start: tuple[int, 
     Args:
         grad: In channels_last.
         kernel: (C,1,k,k).
-        stride: Both ways; between the pixels of `grad` come so many zeros less one.
-        start: Zeros that were above and on the left of the input.
+        stride: Both ways; so far apart the pixels of `grad` are placed among zeros.
+        start: Zeros that were above the input and on its left.
         size: (H,W) of the input.
     """
-    last = kernel.shape[-1] - 1
-    mirrored = kernel.flip(2, 3)
-    if stride == 1 and all(o - last + 2 * p == i for o, p, i in zip(grad.shape[-2:], _opposite(last, start), size)):
-        return F.conv2d(grad, mirrored, padding=_opposite(last, start), groups=grad.shape[1])
-    height, width = size
-    spread = grad.new_zeros(grad.shape[0], height + last, width + last, grad.shape[1]).permute(0, 3, 1, 2)
-    spread[:, :, last - start[0] :: stride, last - start[1] :: stride][..., : grad.shape[2], : grad.shape[3]] = grad
-    return F.conv2d(spread, mirrored, groups=grad.shape[1])
-
-
-def _opposite(last: int, start: tuple[int, int]) -> tuple[int, int]:
-    return last - start[0], last - start[1]
+    n, channels, *sides = grad.shape
+    last, mirrored = kernel.shape[-1] - 1, kernel.flip(2, 3)
+    around = [last - zeros for zeros in start]
+    if stride == 1 and all(a + 2 * b - last == c for a, b, c in zip(sides, around, size, strict=True)):
+        return F.conv2d(grad, mirrored, padding=around, groups=channels)
+    spread = grad.new_zeros(n, size[0] + last, size[1] + last, channels).permute(0, 3, 1, 2)
+    rows, columns = (slice(first, first + stride * side, stride) for first, side in zip(around, sides, strict=True))
+    spread[:, :, rows, columns] = grad
+    return F.conv2d(spread, mirrored, groups=channels)
 
 
 def kernel_gradient(grad: Tensor, x: Tensor, kernel: Tensor, stride: int, padding: list[int]) -> Tensor:

@@ -52,12 +52,3 @@ def test_a_kernel_alone_an_input_alone_and_neither():
     leaf = x.clone().requires_grad_()
     depthwise_conv2d(leaf, kernel, 4).sum().backward()
     assert leaf.grad is not None
-
-
-def test_autocast_keeps_pytorchs_own():
-    x, kernel = torch.randn(1, 4, 12, 12), torch.randn(4, 1, 9, 9, requires_grad=True)
-    with torch.autocast("cpu", torch.bfloat16):
-        y = depthwise_conv2d(x, kernel, 4)
-    assert y.dtype == torch.bfloat16
-    y.float().sum().backward()
-    assert kernel.grad.dtype == torch.float32
