@@ -16,7 +16,8 @@ def resize(x: Tensor, size: Sequence[int]) -> Tensor:
     Under autocast too, which on CUDA would make half precision float32.
     """
     if x.dtype in HALF and x.is_cuda or x.device.type == "cpu" and x.requires_grad and torch.is_grad_enabled():
-        return Resize.apply(x, tuple(size))
+        with torch.autocast(x.device.type, enabled=False):
+            return Resize.apply(x, tuple(size))
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=True)
 
 
@@ -31,18 +32,17 @@ class Resize(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.shape, ctx.channels_last = x.shape, x.is_contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, enabled=False):
-            return torch.ops.aten.upsample_bilinear2d(x, size, True)
+        return torch.ops.aten.upsample_bilinear2d(x, size, True)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor) -> tuple[Tensor, None]:
-        with torch.autocast(grad.device.type, enabled=False):
-            if grad.is_cuda:
+        if grad.is_cuda:
+            with torch.autocast("cuda", enabled=False):
                 return shrink(grad, ctx.shape[-2:], ctx.channels_last), None
-            if ctx.channels_last and not grad.is_contiguous():
-                grad = grad.contiguous(memory_format=torch.channels_last)
-            return torch.ops.aten.upsample_bilinear2d_backward(grad, grad.shape[-2:], ctx.shape, True), None
+        if ctx.channels_last and not grad.is_contiguous():
+            grad = grad.contiguous(memory_format=torch.channels_last)
+        return torch.ops.aten.upsample_bilinear2d_backward(grad, grad.shape[-2:], ctx.shape, True), None
 
 
 def shrink(grad: Tensor, size: Sequence[int], channels_last: bool) -> Tensor:

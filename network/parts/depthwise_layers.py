@@ -14,9 +14,7 @@ class DepthwiseConv2d(nn.Conv2d):
     labels that bfloat16 changes come from the rounding of its few weights. Otherwise it is PyTorch's, to the bit.
     """
 
-    same = (
-        False  # padded as TensorFlow does, for ceil(side / stride) pixels; an odd zero comes behind
-    )
+    same = False  # padded as TensorFlow does, for ceil(side / stride) pixels; an odd zero comes behind
 
     def forward(self, x: Tensor) -> Tensor:
         (side, _), (stride, _), (rows, columns) = self.kernel_size, self.stride, self.padding

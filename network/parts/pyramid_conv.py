@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from network.parts.half_depthwise import is_cpu_half
 from utils.resizing import resize
 
 COARSE = 4  # times the finest level's stride
@@ -14,8 +15,7 @@ COARSE = 4  # times the finest level's stride
 class PyramidConv(nn.Conv2d):
     """3x3 convolution over levels (N,C,h,w) of a pyramid, finest first, as large as the finest: -> (N,out,H,W).
 
-    In float32 on a CPU the coarse levels are convolved before they are enlarged, with the same result; see
-    `convolve_enlarged`.
+    On a CPU the coarse levels are convolved before they are enlarged, with the same result; see `convolve_enlarged`.
 
     Args:
         strides: Of the levels.
@@ -31,13 +31,18 @@ class PyramidConv(nn.Conv2d):
 
     def forward(self, levels: Sequence[Tensor]) -> Tensor:
         finest = levels[0]
-        on_cpu = finest.device.type == "cpu" and finest.dtype == torch.float32
-        if not (self.coarse_first and on_cpu) or torch.is_autocast_enabled("cpu"):
+        half = is_cpu_half(finest)
+        if not (self.coarse_first and (half or _is_cpu_float32(finest))):
             return super().forward(concatenate(levels))
         channels, size = finest.shape[1], finest.shape[-2:]
         fine, *coarse = self.weight.split([self.num_fine * channels] + [channels] * (len(levels) - self.num_fine), 1)
         y = F.conv2d(concatenate(levels[: self.num_fine]), fine, self.bias, padding=1)
-        return y + convolve_enlarged(levels[self.num_fine :], coarse, size)
+        convolve = convolve_enlarged_half if half else convolve_enlarged
+        return y + convolve(levels[self.num_fine :], coarse, size)
+
+
+def _is_cpu_float32(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
 
 
 def concatenate(levels: Sequence[Tensor]) -> Tensor:
@@ -68,6 +73,25 @@ def convolve_enlarged(levels: Sequence[Tensor], weights: Sequence[Tensor], size:
         products.append(torch.cat(beside, dim=2) @ _enlarging(level.shape[-1], width, level).T)
         matrices.append(_enlarging(level.shape[-2], height, level))
     return torch.cat(matrices, dim=1) @ torch.cat(products, dim=2)
+
+
+def convolve_enlarged_half(levels: Sequence[Tensor], weights: Sequence[Tensor], size: Sequence[int]) -> Tensor:
+    """As `convolve_enlarged`, under autocast in half precision: in channels_last, with matrices made in float32."""
+    matrices, products = [], []
+    for level, weight in zip(levels, weights, strict=True):
+        n, _, h, w = level.shape
+        taps = F.conv2d(level, weight.permute(3, 2, 0, 1).flatten(0, 2)[..., None, None])  # column, row, out
+        taps = taps.permute(0, 2, 3, 1).reshape(n * h, w * 3, -1)
+        rows = (_taps_last(w, size[1], weight) @ taps).unflatten(2, (3, -1)).transpose(1, 2)
+        products.append(rows.reshape(n, h * 3, -1))
+        matrices.append(_taps_last(h, size[0], weight))
+    y = torch.cat(matrices, dim=1) @ torch.cat(products, dim=1)
+    return y.unflatten(2, (size[1], -1)).permute(0, 3, 1, 2)
+
+
+def _taps_last(length: int, enlarged: int, like: Tensor) -> Tensor:
+    """(enlarged, 3 length): the columns of `_enlarging`, those of a pixel side by side."""
+    return _enlarging(length, enlarged, like.float()).unflatten(1, (3, length)).mT.flatten(1)
 
 
 def _enlarging(length: int, enlarged: int, like: Tensor) -> Tensor:

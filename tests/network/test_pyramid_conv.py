@@ -57,11 +57,23 @@ def test_coarse_levels_are_convolved_as_they_are():
     assert sorted(widths) == [(5, 2, 3), (5, 4, 6), (10, 16, 24)]
 
 
-def test_reduced_precision_and_plain_models_take_the_definition():
+@pytest.mark.parametrize("size", [(17, 130), (2, 3), (1, 1)])
+def test_autocast_rounds_the_result_alone(size):
+    strides, results = (4, 8, 16, 32), []
+    layer = PyramidConv(strides, 5, 6).to(memory_format=torch.channels_last)
+    levels = [x.to(memory_format=torch.channels_last) for x in build_levels(strides, size)]
+    for call in (layer, lambda x: enlarged_first(layer, x)):
+        with torch.autocast("cpu", torch.bfloat16, enabled=call is layer):
+            y = call(levels)
+        results.append((y, *torch.autograd.grad(y.float().square().sum(), [*levels, layer.weight])))
+    assert (results[0][0].dtype, results[0][0].shape) == (torch.bfloat16, results[1][0].shape)
+    for found, exact in zip(*results, strict=True):
+        assert (found - exact).norm() <= 1e-2 * exact.norm()
+
+
+def test_double_precision_and_plain_models_take_the_definition():
     layer, levels = PyramidConv((4, 16), 5, 6), build_levels((4, 16), (16, 24))
     plain = make_plain(copy.deepcopy(layer))
     assert torch.equal(plain(levels), enlarged_first(layer, levels))
-    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
-        assert torch.equal(layer(levels), enlarged_first(layer, levels))
     layer, levels = layer.double(), [level.double() for level in levels]
     assert torch.equal(layer(levels), enlarged_first(layer, levels))
