@@ -52,6 +52,7 @@ def _is_depthwise(conv: nn.Conv2d) -> bool:
         and conv.dilation == (1, 1)
         and conv.padding_mode == "zeros"
         and not isinstance(conv.padding, str)
+        and max(conv.padding) < conv.kernel_size[0]
     )
 
 
