@@ -1,13 +1,14 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
 Usage: python scripts/benchmark.py WHAT --json FILE [options]
-WHAT: train-step, loss, hpf, infer, eval, data, cpu-demo, scaling
+WHAT: train-step, loss, hpf, infer, eval, data, cpu-demo, scaling, roofline, revisions
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. On a CPU plain has glibc's malloc as it comes, and
 our arms as our programs set it (utils/machine.py): an arm runs once untimed after each change, so that it is timed with
-its memory in place. What each measures is described in scripts/benchmarks/: arms.py, data.py, cpu_demo.py, scaling.py.
+its memory in place. What each measures is described in scripts/benchmarks/: arms.py, data.py, cpu_demo.py, scaling.py,
+roofline.py, revisions.py; `roofline_share`, on a CPU, in shares.py.
 """
 
 import sys
@@ -27,6 +28,7 @@ import torch
 from scripts.benchmarks.arms import BUILDERS, measure_arms
 from scripts.benchmarks.cpu_demo import measure_cpu_demo
 from scripts.benchmarks.data import measure_data
+from scripts.benchmarks.roofline import measure_roofline
 from scripts.benchmarks.scaling import measure_scaling
 from scripts.benchmarks.timing import origin, time_arms
 from utils.cli import run_main
@@ -35,6 +37,8 @@ from utils.errors import OptionError
 from utils.files import write_json
 from utils.kernels import KERNELS, check_kernels
 from utils.options import Parser, numbers
+
+ON_CPU = ("scaling", "cpu-demo", "roofline")
 
 
 def check_numbers(options: argparse.Namespace, **least: int) -> None:
@@ -50,7 +54,7 @@ def check_numbers(options: argparse.Namespace, **least: int) -> None:
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "scaling"))
+    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "scaling", "roofline"))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
@@ -92,6 +96,8 @@ def settle_sizes(options: argparse.Namespace, device: torch.device) -> None:
 
 def measure(options: argparse.Namespace, device: torch.device) -> dict:
     """What goes into the JSON of `options.what`."""
+    if options.what == "roofline":
+        return measure_roofline()
     if options.what == "data":
         return measure_data(options, device)
     if options.what == "cpu-demo":
@@ -99,21 +105,39 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
     return measure_scaling(options) if options.what == "scaling" else measure_arms(options, device)
 
 
+def describe(name: str, row: dict) -> str:
+    """A line about an arm."""
+    line = f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}"
+    if "roofline_share" in row:
+        line += f"  {100 * row['roofline_share']:.0f} % of the roofline"
+    if "rate" in row:
+        line += f"  {row['rate']:.0f} " + ("GB/s" if name == "memory" else "GFLOP/s")
+    return line
+
+
+def describe_bf16(expected: float, measured: float, agrees: bool) -> str:
+    """Whether this machine is as `--amp auto` takes it to be, in words."""
+    relation = "agrees with" if agrees else "DISAGREES with"
+    return f"bf16: {measured:.2f} times float32's rate, which {relation} what --amp auto expects here, {expected:g}"
+
+
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     options = build_parser().parse_args(argv)
     check_numbers(options, rounds=1, warmup=0, batch=1)
-    device = choose_device("cpu" if options.what in ("scaling", "cpu-demo") else options.device)
+    device = choose_device("cpu" if options.what in ON_CPU else options.device)
     check_kernels(options.kernels, device)
     torch.backends.cudnn.benchmark = True
     torch.backends.cudnn.allow_tf32 = True
     settle_sizes(options, device)
     torch.manual_seed(0)
-    result = measure(options, device) | {"what": options.what, "rounds": options.rounds}
+    result = {"what": options.what, "rounds": options.rounds} | measure(options, device)
     result |= origin("scripts/benchmark.py", argv, device)
     write_json(options.json, result)
     for name, row in result["arms"].items():
-        print(f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}")
+        print(describe(name, row))
+    if "bf16" in result:
+        print(describe_bf16(**result["bf16"]))
     print(f"max error {result['max_error']:.2e}; written to {options.json}")
 
 

@@ -24,6 +24,7 @@ from optimizer import OptimizerOptions, build_optimizer
 from reference.inference import predict_plain
 from reference.loss import PlainOhemCrossEntropy
 from reference.network import make_plain, plain_filter
+from scripts.benchmarks.shares import arm_shares
 from scripts.benchmarks.timing import Arms, errors_of, reference_of, time_arms
 from utils.errors import NumericsError
 from utils.resizing import resize
@@ -220,9 +221,11 @@ def measure_arms(options: argparse.Namespace, device: torch.device) -> dict:
     rows = time_arms(arms, options.rounds, options.warmup, device)
     by_default = [name for name in rows if not name.startswith(("plain", *OPT_IN))]
     best = max(rows[name]["ratio"] for name in by_default if reference_of(name) == "plain")
+    shares = {"roofline": arm_shares(options, arms, rows)} if device.type == "cpu" else {}
     return {
         "ratio": best,
         "max_error": max(errors.values()),
         "arms": rows,
         "sizes": {"size": list(options.size), "batch": options.batch, "arch": options.arch, "amp": options.amp},
+        **shares,
     }

@@ -7,6 +7,7 @@ centred on a class, from drawn scenes with a little blur, so that a PNG of 1024x
 
 `median` and `spread` are CPU seconds a sample. The gate compares each arm's samples with plain's: `levels_off` is the
 share of values more than 2 of 255 levels away, `labels_off` that of other labels; `max_error` is the largest of them.
+The roofline of `plain` and `exact` is `decoding`: CPU seconds that decoding a sample's two PNGs takes alone.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from datasets.cache import open_cache
 from datasets.cityscapes import CLASSES
 from datasets.dataset import TrainingDataset, sample_rng
 from datasets.loader import collate
-from datasets.png import pyspng
+from datasets.png import decode_png, pyspng
 from datasets.sampling.class_uniform import CropSample, tile_centroids
 from datasets.synthetic.scene import draw_scene, instance_to_label
 from reference.transforms import augment_plain, load_plain
@@ -49,6 +50,7 @@ def measure_data(options: argparse.Namespace, device: torch.device) -> dict:
         errors = check(arms, finish, draws_of(split, 0))
         rows = time_arms(arms, split, options.rounds, options.warmup)
         rows["device"]["device_seconds"] = time_device(arms["device"], finish, draws_of(split, 0), device)
+        decoding = time_decoding(split, options.rounds)
         png_bytes = statistics.mean(item.image.stat().st_size for item in split.items)
     tolerance = options.tolerance or 1e-4
     worst = max(max(row["levels_off"], row["labels_off"]) for row in errors.values())
@@ -56,11 +58,14 @@ def measure_data(options: argparse.Namespace, device: torch.device) -> dict:
         raise NumericsError(f"data: samples differ from the plain pipeline's: {errors}, over {tolerance}")
     for row in rows.values():
         row["ratio"] = rows["plain"]["median"] / row["median"]
+    for name in ("plain", "exact"):  # the others read no PNG
+        rows[name]["roofline_share"] = decoding / rows[name]["median"]
     return {
         "ratio": rows["exact"]["ratio"],
         "max_error": worst,
         "arms": {name: row | errors.get(name, {}) for name, row in rows.items()},
         "sizes": {"size": list(options.size), "crop": options.size[0], "png_bytes": round(png_bytes)},
+        "roofline": {"decoding": decoding},
         "png_decoder": "opencv" if pyspng is None else "pyspng",
     }
 
@@ -150,6 +155,22 @@ def time_arms(arms: dict[str, Arm], split: FileSplit, rounds: int, warmup: int) 
     for name, values in seconds.items():
         rows[name] = {"median": statistics.median(values), "spread": spread(values)}
     return rows
+
+
+def time_decoding(split: FileSplit, rounds: int) -> float:
+    """CPU seconds, a median, that the image and the label of a sample take to decode."""
+    files = [
+        (path, path.read_bytes(), mode)
+        for item in split.items
+        for path, mode in ((item.image, cv2.IMREAD_COLOR), (item.label, cv2.IMREAD_UNCHANGED))
+    ]
+    seconds = []
+    for _ in range(rounds):
+        start = time.process_time()
+        for path, data, mode in files:
+            decode_png(data, path, mode)
+        seconds.append((time.process_time() - start) / len(split))
+    return statistics.median(seconds)
 
 
 def time_device(arm: Arm, finish: Arm, draws: list[CropSample], device: torch.device) -> float:

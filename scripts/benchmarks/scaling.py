@@ -3,7 +3,7 @@
 Both processes have one thread and live through all rounds. In a round the first one makes a step alone while the
 second sleeps, then both make a step together, each with as many crops as before. Efficiency is the time of the first
 kind over that of the second: 1 if sharing gradients cost nothing. `max_error`: the gradients of both together against
-the mean of what each finds alone, relative.
+the mean of what each finds alone, relative. Shares of the roofline are of that of one thread and of two.
 """
 
 import argparse
@@ -26,6 +26,7 @@ from engine.training.parallel import wrap_parallel
 from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from optimizer import OptimizerOptions, build_optimizer, set_lr
+from scripts.benchmarks.shares import RATES, Roofline, Work, count_operations
 from scripts.benchmarks.timing import spread
 from utils.distributed import Process, gather_objects, sum_over_ranks
 from utils.errors import NumericsError
@@ -50,15 +51,30 @@ def measure_scaling(options: argparse.Namespace) -> dict:
     one, two = (statistics.median(found[name]) for name in ("one", "two"))
     arms = {name: {"median": statistics.median(found[name]), "spread": spread(found[name])} for name in ("one", "two")}
     arms["one"]["ratio"], arms["two"]["ratio"] = 1.0, PROCESSES * one / two
+    roofline = _shares(arms, found["operations"], options.amp)
     return {
         "efficiency": one / two,
         "ratio": PROCESSES * one / two,
         "max_error": found["error"],
         "arms": arms,
+        "roofline": roofline,
         "sizes": {"size": list(options.size), "batch": options.batch, "arch": options.arch, "amp": options.amp},
         "processes": PROCESSES,
         "threads_per_process": 1,
     }
+
+
+def _shares(arms: dict[str, dict], operations: int, amp: str) -> dict | None:
+    """`Roofline.add_shares`, of one thread and of as many as there are processes."""
+    if amp not in RATES:
+        return None
+    threads, told = torch.get_num_threads(), {}
+    for name, used in (("one", 1), ("two", PROCESSES)):
+        torch.set_num_threads(used)
+        work = {name: Work(used * operations)}
+        told[name] = Roofline().add_shares({name: arms[name]}, work, {name: RATES[amp]})
+    torch.set_num_threads(threads)
+    return told
 
 
 def _process(rank: int, options: argparse.Namespace, store: Path, results: Path) -> None:
@@ -88,7 +104,8 @@ def _process(rank: int, options: argparse.Namespace, store: Path, results: Path)
                 seconds[name].append(time.perf_counter() - start)
     slowest = [max(both) for both in zip(*gather_objects(seconds["two"]), strict=True)]
     if rank == 0:
-        write_json(results, {"one": seconds["one"], "two": slowest, "error": error})
+        operations = count_operations(alone)
+        write_json(results, {"one": seconds["one"], "two": slowest, "error": error, "operations": operations})
     dist.barrier()
     dist.destroy_process_group()
 

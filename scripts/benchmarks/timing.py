@@ -1,6 +1,7 @@
 """Arms of a benchmark: their results compared with the plain one's, their times in alternating rounds, their memory."""
 
 import itertools
+import os
 import platform
 import shlex
 import statistics
@@ -71,11 +72,17 @@ def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dic
 
 def peak_cpu_bytes(run: Callable[[], object]) -> int:
     """The most memory that tensors made in `run` take at once, counted by PyTorch's profiler."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as profiled:
+    with quiet_profile([ProfilerActivity.CPU], profile_memory=True) as profiled:
         run()
     events = [event for event in profiled.profiler.kineto_results.events() if event.name() == "[memory]"]
     held = itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda event: event.start_ns()))
     return max(held, default=0)
+
+
+def quiet_profile(activities: Sequence[ProfilerActivity], **more: bool) -> profile:
+    """PyTorch's profiler, whose library keeps its log (`USDT:...`) to itself unless the user asked for it."""
+    os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # above its highest
+    return profile(activities=activities, acc_events=True, **more)
 
 
 def hardware(device: torch.device) -> dict:

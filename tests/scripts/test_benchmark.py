@@ -9,11 +9,17 @@ from engine.export.parity import Parity
 from reference.loss import PlainOhemCrossEntropy
 from reference.transforms import augment_plain
 from scripts import benchmark
-from scripts.benchmarks import arms, cpu_demo
+from scripts.benchmarks import arms, cpu_demo, roofline
 from scripts.benchmarks import data as benchmark_data
 from scripts.benchmarks.cpu_demo import check
 from tests.golden_vectors import load, vectors
 from utils.errors import NumericsError
+
+
+@pytest.fixture(autouse=True)
+def small_roofline(monkeypatch):
+    for name, value in {"CONVOLVED": (16, 8, 16), "MULTIPLIED": 32, "COPIED": 1024, "ROUNDS": 3, "WARMUP": 1}.items():
+        monkeypatch.setattr(roofline, name, value)
 
 
 @pytest.mark.parametrize("what", ["loss", "hpf", "infer", "eval", "train-step"])
@@ -25,6 +31,8 @@ def test_writes_checked_figures(what, tmp_path, monkeypatch):
     result = json.loads(out.read_text())
     assert result["max_error"] < 1e-4 and result["arms"]["plain"]["ratio"] == 1
     assert result["ratio"] == max(row["ratio"] for name, row in result["arms"].items() if name in ("ours", "fused"))
+    floors = {name: row["roofline_share"] * row["median"] for name, row in result["arms"].items()}
+    assert all(floor == pytest.approx(floors[arms.reference_of(name)]) and floor > 0 for name, floor in floors.items())
 
 
 @pytest.mark.parametrize("what", ["loss", "hpf"])
