@@ -28,6 +28,7 @@ import torch
 from scripts.benchmarks.arms import BUILDERS, measure_arms
 from scripts.benchmarks.cpu_demo import measure_cpu_demo
 from scripts.benchmarks.data import measure_data
+from scripts.benchmarks.revisions import measure_revisions
 from scripts.benchmarks.roofline import measure_roofline
 from scripts.benchmarks.scaling import measure_scaling
 from scripts.benchmarks.timing import origin, time_arms
@@ -38,7 +39,7 @@ from utils.files import write_json
 from utils.kernels import KERNELS, check_kernels
 from utils.options import Parser, numbers
 
-ON_CPU = ("scaling", "cpu-demo", "roofline")
+ON_CPU = ("scaling", "cpu-demo", "roofline", "revisions")
 
 
 def check_numbers(options: argparse.Namespace, **least: int) -> None:
@@ -54,7 +55,7 @@ def check_numbers(options: argparse.Namespace, **least: int) -> None:
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "scaling", "roofline"))
+    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "scaling", "roofline", "revisions"))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
@@ -75,7 +76,13 @@ def build_parser() -> Parser:
         "--tolerance", type=float, default=None, help="largest max_error; unset: 1e-4, or 0.05 with amp"
     )
     parser.add_argument("--snapshot", help="cpu-demo: trained weights; unset: fresh ones")
-    parser.add_argument("--data_root", help="cpu-demo with --snapshot: its data set; unset: as in train.py")
+    parser.add_argument(
+        "--data_root", help="cpu-demo with --snapshot, revisions: folder of the data set; unset: as in train.py"
+    )
+    parser.add_argument("--against", default="e4c9bae", help="revisions: the other one")
+    parser.add_argument("--steps", type=int, default=200, help="revisions: steps of each run")
+    parser.add_argument("--options", default="", help="revisions: further options of train.py, one string")
+    parser.add_argument("--options_now", default="", help="revisions: those that only this tree gets")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
 
@@ -98,6 +105,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
     """What goes into the JSON of `options.what`."""
     if options.what == "roofline":
         return measure_roofline()
+    if options.what == "revisions":
+        return measure_revisions(options)
     if options.what == "data":
         return measure_data(options, device)
     if options.what == "cpu-demo":
@@ -110,6 +119,8 @@ def describe(name: str, row: dict) -> str:
     line = f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}"
     if "roofline_share" in row:
         line += f"  {100 * row['roofline_share']:.0f} % of the roofline"
+    if row.get("agreement") is not None:
+        line += f"  {100 * row['agreement']:.3f} % of plain's labels, mIoU {100 * row['mean_iou']:.2f}"
     if "rate" in row:
         line += f"  {row['rate']:.0f} " + ("GB/s" if name == "memory" else "GFLOP/s")
     return line
@@ -124,7 +135,7 @@ def describe_bf16(expected: float, measured: float, agrees: bool) -> str:
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     options = build_parser().parse_args(argv)
-    check_numbers(options, rounds=1, warmup=0, batch=1)
+    check_numbers(options, rounds=1, warmup=0, batch=1, steps=2)
     device = choose_device("cpu" if options.what in ON_CPU else options.device)
     check_kernels(options.kernels, device)
     torch.backends.cudnn.benchmark = True
@@ -136,6 +147,8 @@ def body(argv: Sequence[str]) -> None:
     write_json(options.json, result)
     for name, row in result["arms"].items():
         print(describe(name, row))
+    if "accuracy" in result:
+        print(f"accuracy: {result['accuracy']}")
     if "bf16" in result:
         print(describe_bf16(**result["bf16"]))
     print(f"max error {result['max_error']:.2e}; written to {options.json}")

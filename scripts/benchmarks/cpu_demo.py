@@ -1,14 +1,16 @@
 """`benchmark.py cpu-demo`: an image in memory -> its labels, on two threads of a CPU.
 
 Arms: `plain` (eager float32 PyTorch, NCHW, nothing fused), `torch` (norms and filters fused, channels_last), `onnx`,
-`openvino` and `openvino_int8` (what scripts/export.py writes). Each takes RGB (H,W,3) uint8 and gives train ids (H,W)
-uint8, normalisation and upsampling included; decoding an image file isn't. `ratio` is that of the best float32 arm.
+`openvino` and `openvino_int8` (what scripts/export.py writes), and, on a processor with instructions for it,
+`torch_bf16` and `openvino_bf16`. Each takes RGB (H,W,3) uint8 and gives train ids (H,W) uint8, normalisation and
+upsampling included; decoding an image file isn't. `ratio` is that of the best float32 arm.
 
-The gate: `agreement` is the share of labels that are plain's; `max_error` is what the worst float32 arm's lacks to 1.
-Without --snapshot the weights are fresh (of fenet_tiny the repository's small ones) and the images drawn: times are
-right, but the int8 arm's labels mean nothing and aren't gated. With it, images of the snapshot's data set are taken:
-int8 is calibrated on `train`, and arms are compared and scored (`mean_iou`, images and labels scaled to --size) on
-`val`.
+With --snapshot (fenet_tiny: the repository's small weights) images of its data set are taken: int8 is calibrated on
+`train`, and arms are compared on `val`. `agreement` is the share of labels that are plain's, `mean_iou` the score
+(images and labels scaled to --size). Without it the weights are fresh and the images drawn; then neither says anything
+about accuracy and both are null. The gate is on labels in both cases: `max_error` is what the worst float32 arm's
+agreement lacks to 1. So that it can fail with fresh weights too, the last layer is scaled until all classes win
+somewhere.
 """
 
 import argparse
@@ -16,7 +18,6 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import nn
 
@@ -26,20 +27,21 @@ from datasets.base import Split
 from datasets.options import find_root
 from datasets.synthetic.split import SyntheticSplit
 from engine.checkpoint.loading import check_classes, load_model
-from engine.export.build import model_metadata, write_runtimes
 from engine.export.options import MIN_AGREEMENT
-from engine.export.parity import Label, Parity, compare
+from engine.export.parity import Parity, compare
 from engine.export.samples import evenly, pairs
 from engine.inference.small_weights import SMALL_ARCH, SMALL_WEIGHTS
-from network.fusing import ImageToLabels, fuse_for_inference
-from reference.network import make_plain
+from scripts.benchmarks.cpu_demo_arms import build_arms, even_classes, precision_of, replay
+from scripts.benchmarks.roofline import GAIN, expected_gain
+from scripts.benchmarks.shares import Roofline, Work
 from utils.constants import IGNORE_LABEL
 from utils.errors import NumericsError
-from utils.resizing import resize
 
 THREADS = 2
 NUM_IMAGES = 32  # of a data set, at most
 NUM_DRAWN = 2
+LEAST = {"bf16": 0.99, "int8": MIN_AGREEMENT["int8"]}  # shares of labels that are plain's, on trained weights
+FRESH = "not compared: the weights are fresh; name trained ones with --snapshot"
 
 
 def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], dict]) -> dict:
@@ -48,9 +50,14 @@ def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], di
     size = tuple(options.size)
     model, (train, val) = load(options)
     calibration, samples = (evenly(split, NUM_IMAGES) for split in (train, val))
+    image = next(pairs(samples, size))[0]
+    trained = options.snapshot is not None
+    if not trained:
+        even_classes(model, image)
     with tempfile.TemporaryDirectory() as folder:
-        arms = build_arms(model, val, size, [image for image, _ in pairs(calibration, size)], Path(folder))
-        expected = [arms["plain"](image) for image, _ in pairs(samples, size)]
+        photos = [photo for photo, _ in pairs(calibration, size)]
+        arms = build_arms(model, val, size, photos, Path(folder), bf16=expected_gain() > GAIN)
+        expected = [arms["plain"](photo) for photo, _ in pairs(samples, size)]
         names = list(val.classes.names)
         parities = {
             name: compare(replay(expected), arms[name], pairs(samples, size), names, IGNORE_LABEL)
@@ -58,19 +65,21 @@ def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], di
             if name != "plain"
         }
         check(options, parities)
-        image = next(pairs(samples, size))[0]
         rows = time_arms({name: lambda arm=arm: arm(image) for name, arm in arms.items()})
     for name, parity in parities.items():
-        rows[name]["agreement"] = parity.agreement
-        if options.snapshot:
-            rows[name]["mean_iou"], rows["plain"]["mean_iou"] = parity.exported_mean_iou, parity.mean_iou
-    float32 = parities.keys() - {"openvino_int8"}
+        rows[name]["agreement"] = parity.agreement if trained else None
+        rows[name]["mean_iou"] = parity.exported_mean_iou if trained else None
+        rows["plain"]["mean_iou"] = parity.mean_iou if trained else None
+    works = dict.fromkeys(rows, Work(arms["plain"].operations()))
+    float32 = [name for name in parities if precision_of(name) == "float32"]
     return {
         "ratio": max(rows[name]["ratio"] for name in float32),
         "max_error": max(1 - parities[name].agreement for name in float32),
         "arms": rows,
+        "roofline": Roofline().add_shares(rows, works, {name: precision_of(name) for name in rows}),
         "sizes": {"size": list(size), "batch": 1, "arch": model.config["arch"], "images_compared": len(samples)},
-        "weights": "snapshot" if options.snapshot else "fresh",
+        "weights": "snapshot" if trained else "fresh",
+        "accuracy": "on images of the snapshot's data set" if trained else FRESH,
         "data": val.dataset,
     }
 
@@ -90,41 +99,12 @@ def load(options: argparse.Namespace) -> tuple[nn.Module, tuple[Split, Split]]:
     return model, splits
 
 
-def build_arms(
-    model: nn.Module, split: Split, size: tuple[int, int], calibration: list[np.ndarray], folder: Path
-) -> dict[str, Label]:
-    """Functions RGB (H,W,3) uint8 -> train ids (H,W) uint8, by name of the arm."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (model.encoder.mean, model.encoder.std))
-    metadata = model_metadata(model, split.classes.to_dict(split.dataset), size)
-    files = write_runtimes(model, metadata, ("onnx", "openvino", "openvino-int8"), folder, calibration)
-    reference = make_plain(model)
-    fused = ImageToLabels(fuse_for_inference(model)).eval().to(memory_format=torch.channels_last)
-
-    @torch.inference_mode()
-    def plain(image: np.ndarray) -> np.ndarray:
-        x = torch.from_numpy(image).permute(2, 0, 1).contiguous()
-        logits = reference(((x / 255 - mean) / std)[None])["logits"]
-        return resize(logits, size).argmax(1)[0].to(torch.uint8).numpy()
-
-    @torch.inference_mode()
-    def ours(image: np.ndarray) -> np.ndarray:
-        return fused(torch.from_numpy(image)[None])[0].numpy()
-
-    return {"plain": plain, "torch": ours, **{name.replace("-", "_"): label for name, label in files.items()}}
-
-
-def replay(labels: list[np.ndarray]) -> Label:
-    """A model that gives these labels one after the other."""
-    left = iter(labels)
-    return lambda image: next(left)
-
-
 def check(options: argparse.Namespace, parities: dict[str, Parity]) -> None:
-    """Raises `NumericsError` if an arm's labels are not plain's."""
+    """Raises `NumericsError` if an arm's labels are not plain's; of fresh weights only float32 is looked at."""
     for name, parity in parities.items():
-        int8 = name == "openvino_int8"
-        if int8 and options.snapshot is None:
+        precision = precision_of(name)
+        if precision != "float32" and options.snapshot is None:
             continue
-        least = MIN_AGREEMENT["int8"] if int8 else 1 - (options.tolerance or 1e-3)
+        least = LEAST.get(precision, 1 - (options.tolerance or 1e-3))
         if parity.agreement < least:
             raise NumericsError(f"cpu-demo: {name} gives other labels than plain: {parity}; at least {least} is asked")

@@ -1,4 +1,5 @@
 import argparse
+import copy
 import json
 from dataclasses import replace
 
@@ -9,17 +10,14 @@ from engine.export.parity import Parity
 from reference.loss import PlainOhemCrossEntropy
 from reference.transforms import augment_plain
 from scripts import benchmark
-from scripts.benchmarks import arms, cpu_demo, roofline
+from scripts.benchmarks import arms, cpu_demo
 from scripts.benchmarks import data as benchmark_data
 from scripts.benchmarks.cpu_demo import check
+from scripts.benchmarks.cpu_demo_arms import Plain
 from tests.golden_vectors import load, vectors
 from utils.errors import NumericsError
 
-
-@pytest.fixture(autouse=True)
-def small_roofline(monkeypatch):
-    for name, value in {"CONVOLVED": (16, 8, 16), "MULTIPLIED": 32, "COPIED": 1024, "ROUNDS": 3, "WARMUP": 1}.items():
-        monkeypatch.setattr(roofline, name, value)
+pytestmark = pytest.mark.usefixtures("small_roofline")
 
 
 @pytest.mark.parametrize("what", ["loss", "hpf", "infer", "eval", "train-step"])
@@ -87,21 +85,47 @@ def test_cpu_demo_arms_give_the_plain_labels(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
     threads = torch.get_num_threads()
+    monkeypatch.setattr(cpu_demo, "expected_gain", lambda: 2.0)
     argv = ["cpu-demo", "--json", str(tmp_path / "a.json"), "--arch", "fenet_tiny", "--size", "64,96", "--rounds", "1"]
     try:
         assert benchmark.main([*argv, "--warmup", "0"]) == 0
     finally:
         torch.set_num_threads(threads)
     result = json.loads((tmp_path / "a.json").read_text())
-    assert list(result["arms"]) == ["plain", "torch", "onnx", "openvino", "openvino_int8"]
+    float32, rounded = ("torch", "onnx", "openvino"), ("openvino_int8", "torch_bf16", "openvino_bf16")
+    assert tuple(result["arms"]) == ("plain", *float32, *rounded)
+    assert all(0.9 < result["arms"][name]["agreement"] < 1 and result["arms"][name]["mean_iou"] for name in rounded)
     assert result["max_error"] < 1e-3 and result["weights"] == "snapshot" and result["hardware"]["threads"] == 2
-    assert result["ratio"] == max(result["arms"][name]["ratio"] for name in ("torch", "onnx", "openvino"))
+    assert result["ratio"] == max(result["arms"][name]["ratio"] for name in float32)
+
+
+def test_fresh_weights_say_nothing_about_accuracy_and_their_gate_can_fail(tmp_path, monkeypatch):
+    for name in ("SMALL_ARCH", "NUM_DRAWN"):
+        monkeypatch.setattr(cpu_demo, name, {"SMALL_ARCH": None, "NUM_DRAWN": 1}[name])
+    seen = {}
+
+    def build_arms(model, *_, bf16):
+        torch.manual_seed(0)
+        other = copy.deepcopy(model)
+        for parameter in other.parameters():
+            parameter.data *= 1 + 3e-3 * torch.randn_like(parameter)
+        seen["labels"] = Plain(model, (64, 96))
+        return {"plain": seen["labels"], "torch": Plain(other, (64, 96)) if seen.get("wrong") else seen["labels"]}
+
+    monkeypatch.setattr(cpu_demo, "build_arms", build_arms)
+    argv = ["cpu-demo", "--json", str(tmp_path / "a.json"), "--arch", "fenet_tiny", "--size", "64,96", "--rounds", "1"]
+    assert benchmark.main([*argv, "--warmup", "0"]) == 0
+    result = json.loads((tmp_path / "a.json").read_text())
+    assert result["arms"]["torch"]["agreement"] is None and result["arms"]["torch"]["mean_iou"] is None
+    assert result["accuracy"].startswith("not compared")
+    seen["wrong"] = True
+    assert benchmark.main([*argv, "--warmup", "0"]) == 6  # a third of a percent in the weights
 
 
 def test_cpu_demo_refuses_other_labels():
     parity = Parity(1, 0.99, None, None)
     options = argparse.Namespace(snapshot=None, tolerance=None)
-    check(options, {"openvino_int8": parity})  # fresh weights say nothing about int8
+    check(options, {"openvino_int8": parity, "torch_bf16": parity})  # fresh weights say nothing about them
     with pytest.raises(NumericsError, match="onnx gives other labels"):
         check(options, {"onnx": parity})
     with pytest.raises(NumericsError, match="openvino_int8"):

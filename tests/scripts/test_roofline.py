@@ -10,11 +10,7 @@ from scripts import benchmark
 from scripts.benchmarks import convolutions, roofline
 from scripts.benchmarks.shares import Roofline, Work, count_operations
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    for name, value in {"CONVOLVED": (16, 8, 16), "MULTIPLIED": 32, "COPIED": 1024, "ROUNDS": 3, "WARMUP": 1}.items():
-        monkeypatch.setattr(roofline, name, value)
+pytestmark = pytest.mark.usefixtures("small_roofline")
 
 
 def test_arms_and_what_the_table_of_precisions_says(tmp_path, monkeypatch, capsys):
