@@ -10,7 +10,7 @@ TESTS ?= tests
 
 CORE := requirements.txt
 DEV := requirements.txt requirements-extras.txt requirements-dev.txt
-BENCHMARKS := train-step loss hpf infer eval data scaling
+BENCHMARKS := roofline train-step loss hpf infer eval data scaling
 
 .PHONY: quickstart test test-slow lint bench bench-gpu chaos fuzz faults reproduce clean
 .NOTPARALLEL:

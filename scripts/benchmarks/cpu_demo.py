@@ -32,8 +32,8 @@ from engine.export.parity import Parity, compare
 from engine.export.samples import evenly, pairs
 from engine.inference.small_weights import SMALL_ARCH, SMALL_WEIGHTS
 from scripts.benchmarks.cpu_demo_arms import build_arms, even_classes, precision_of, replay
-from scripts.benchmarks.roofline import GAIN, expected_gain
 from scripts.benchmarks.shares import Roofline, Work
+from scripts.benchmarks.timing import processor
 from utils.constants import IGNORE_LABEL
 from utils.errors import NumericsError
 
@@ -56,7 +56,7 @@ def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], di
         even_classes(model, image)
     with tempfile.TemporaryDirectory() as folder:
         photos = [photo for photo, _ in pairs(calibration, size)]
-        arms = build_arms(model, val, size, photos, Path(folder), bf16=expected_gain() > GAIN)
+        arms = build_arms(model, val, size, photos, Path(folder), bf16=processor()[1] > 1)
         expected = [arms["plain"](photo) for photo, _ in pairs(samples, size)]
         names = list(val.classes.names)
         parities = {

@@ -15,14 +15,13 @@ from collections.abc import Callable
 import torch
 
 from scripts.benchmarks.convolutions import DTYPES, Sample, as_float, build_convolutions
-from scripts.benchmarks.timing import spread
+from scripts.benchmarks.timing import processor, spread
 from utils.errors import NumericsError
 from utils.machine import keep_freed_memory
 
 CONVOLVED, MULTIPLIED, COPIED = (128, 128, 256), 2048, 64 << 20  # (C,H,W); side of a matrix; float32 values
 ROUNDS, WARMUP = 20, 5
 TOLERANCES = {"float32": 1e-4, "bf16": 0.03, "int8": 0.1}
-FASTER = {"amx_bf16": 8.6, "avx512_bf16": 2.0}  # bf16 convolutions, by instruction
 GAIN = 1.1  # less than that isn't called faster
 
 
@@ -54,19 +53,9 @@ def compare_with_table(measured: float) -> dict:
     Args:
         measured: Rate of the bf16 convolution over that of the float32 one.
     """
-    expected = expected_gain()
+    _, expected = processor()
     agrees = (measured > GAIN) == (expected > GAIN)
     return {"expected": expected, "measured": measured, "agrees": agrees}
-
-
-def expected_gain() -> float:
-    """What bf16 brings a convolution by the processor's instructions; 1: nothing."""
-    try:
-        with open("/proc/cpuinfo") as lines:
-            flags = next((line for line in lines if line.startswith("flags")), "").split()
-    except OSError:  # not Linux
-        return 1.0
-    return next((gain for name, gain in FASTER.items() if name in flags), 1.0)
 
 
 def convolution_row(precision: str) -> dict:

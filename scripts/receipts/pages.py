@@ -6,8 +6,8 @@ from pathlib import Path
 
 from engine.report import draw_curves
 from engine.report.formats import percent
+from scripts.receipts import speed
 from scripts.receipts.command import ROOT
-from scripts.receipts.speed import speed_rows
 from scripts.receipts.store import CURVES, RESULTS, load_results
 from utils.errors import DataError
 
@@ -15,7 +15,6 @@ PAGES = ("README.md", "docs/results.md", "docs/speed.md")
 PICTURE = "curves.svg"
 OWN_PAGE = "tables.md"
 OWN_PARTS = {"results": "Results", "classes": "Classes", "comparisons": "Comparisons", "receipts": "Receipts"}
-SPEED_HEAD = ["what", "size", "on", "arm", "plain, ms", "ms", "times as fast", "memory", "mIoU (plain's)"]
 _PART = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 Receipts = Mapping[str, Mapping]
 
@@ -37,7 +36,10 @@ def render(results: Path, root: Path | None = None) -> dict[Path, str]:
         "classes": class_tables(receipts),
         "comparisons": comparison_table(comparisons),
         "receipts": receipt_sections(receipts, results, "results/"),
-        "speed": _table(SPEED_HEAD, speed_rows(results)),
+        "speed": _table(speed.SPEED, speed.speed_rows(results)),
+        "roofline": _table(speed.ROOFLINE, speed.roofline_rows(results)),
+        "revisions": _table(speed.REVISIONS, speed.revision_rows(results)),
+        "profile": _table(speed.PROFILE, speed.profile_rows(results)),
     }
     files, own = {}, root is None and results.resolve() != RESULTS.resolve()
     root = root or ROOT

@@ -1,4 +1,4 @@
-"""The table of the benchmarks that are kept, `docs/results/bench_*.json` and `gpu_*.json`."""
+"""The tables of the benchmarks that are kept, `docs/results/bench_*.json` and `gpu_*.json`."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,16 @@ SUBJECTS = {
 OF_THE_MODEL = ("cpu-demo", "eval", "infer", "train-step")
 
 
+SPEED = ["what", "size", "on", "arm", "plain, ms", "ms", "times as fast", "of the roofline", "memory", "mIoU (plain's)"]
+ROOFLINE = ["on", "arm", "GFLOP/s or GB/s", "times float32's", "by"]
+REVISIONS = ["on", "run", "precision", "ms a step", "times as fast", "of the roofline", "losses apart", "at the end"]
+PROFILE = ["part", "forward, ms", "backward, ms"]
+
+
 def speed_rows(results: Path) -> list[list[str]]:
-    """Per arm of each benchmark: what, size, threads or GPU, arm, plain's and its milliseconds, ratio, memory, mIoU."""
+    """As `SPEED` says, per arm of each benchmark but the plain ones."""
     rows = []
-    for path in sorted([*results.glob("bench_*.json"), *results.glob("gpu_*.json")]):
-        data = json.loads(path.read_text())
-        if data.get("what") not in SUBJECTS:
-            continue
+    for data in _benchmarks(results, *SUBJECTS):
         for name, arm in data["arms"].items():
             if not name.startswith("plain"):
                 reference = data["arms"]["plain_forward" if name.endswith("_forward") else "plain"]
@@ -31,12 +34,70 @@ def speed_rows(results: Path) -> list[list[str]]:
     return rows
 
 
+def roofline_rows(results: Path) -> list[list[str]]:
+    """As `ROOFLINE` says, per arm of each machine's."""
+    return [
+        [
+            _where(data["hardware"]),
+            f"`{name}`",
+            f"{arm['rate']:.0f}",
+            f"{arm['ratio']:.2f}",
+            arm.get("runtime", "torch"),
+        ]
+        for data in _benchmarks(results, "roofline")
+        for name, arm in data["arms"].items()
+    ]
+
+
+def revision_rows(results: Path) -> list[list[str]]:
+    """As `REVISIONS` says, per run: `before`, `now`, `other_seed`."""
+    rows = []
+    for data in _benchmarks(results, "revisions"):
+        for name, arm in data["arms"].items():
+            title = f"`{data['against'][:7]}`" if name == "before" else f"`{name}`"
+            figures = [data["amps"][name], f"{1e3 * arm['median']:.0f}", f"{arm['ratio']:.2f}", _share(arm)]
+            curve = data["curves"].get(name)
+            apart = [f"{curve[key]:.3f}" for key in ("mean_difference", "end_difference")] if curve else ["", ""]
+            rows.append([_where(data["hardware"]), title, *figures, *apart])
+    return rows
+
+
+def profile_rows(results: Path) -> list[list[str]]:
+    """As `PROFILE` says, per part of each profiled step on a CPU, which a row of its own introduces."""
+    rows = []
+    for path in sorted(results.glob("bench_profile*.json")):
+        data = json.loads(path.read_text())
+        sizes, seconds = data["sizes"], data["seconds"]
+        size = "x".join(map(str, [sizes["batch"], *sizes["size"]]))
+        title = f"**{path.stem.removeprefix('bench_')}**: {data['arch']}, {size}, {data['amp']}"
+        without = f"{1e3 * data['seconds_without_profiler']:.0f} without the profiler"
+        rows.append([f"{title}, {_where(data['hardware'])}", f"{1e3 * seconds:.0f} in all", without])
+        for name, part in data["parts"].items():
+            rows.append([f"`{name}`", *(f"{1e3 * seconds * part[way]:.0f}" for way in ("forward", "backward"))])
+    return rows
+
+
+def _benchmarks(results: Path, *kinds: str) -> list[dict]:
+    paths = sorted([*results.glob("bench_*.json"), *results.glob("gpu_*.json")])
+    return [data for path in paths if (data := json.loads(path.read_text())).get("what") in kinds]
+
+
 def _subject(data: dict) -> list[str]:
-    sizes, hardware = data["sizes"], data["hardware"]
+    sizes = data["sizes"]
     model = f", {sizes['arch']}" if data["what"] in OF_THE_MODEL else ""
-    where = hardware["name"] if hardware["device"] == "cuda" else f"{hardware['threads']} threads"
     size = "x".join(map(str, [*([sizes["batch"]] if "batch" in sizes else []), *sizes["size"]]))
-    return [f"{SUBJECTS[data['what']]}{model}", size, where.replace("1 threads", "1 thread")]
+    return [f"{SUBJECTS[data['what']]}{model}", size, _where(data["hardware"])]
+
+
+def _where(hardware: dict) -> str:
+    if hardware["device"] == "cuda":
+        return hardware["name"]
+    threads = "1 thread" if hardware["threads"] == 1 else f"{hardware['threads']} threads"
+    return threads if hardware["name"] == "x86_64" else f"{hardware['name']}, {threads}"
+
+
+def _share(arm: dict) -> str:
+    return f"{arm['roofline_share']:.2f}" if "roofline_share" in arm else ""
 
 
 def _figures(reference: dict, arm: dict) -> list[str]:
@@ -45,4 +106,4 @@ def _figures(reference: dict, arm: dict) -> list[str]:
     accuracy = ""
     if arm.get("mean_iou") is not None:
         accuracy = f"{percent(arm['mean_iou'], 1)} ({percent(reference['mean_iou'], 1)})"
-    return [*times, f"{arm['ratio']:.2f}", memory, accuracy]
+    return [*times, f"{arm['ratio']:.2f}", _share(arm), memory, accuracy]

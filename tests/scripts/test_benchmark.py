@@ -85,7 +85,7 @@ def test_cpu_demo_arms_give_the_plain_labels(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     pytest.importorskip("openvino")
     threads = torch.get_num_threads()
-    monkeypatch.setattr(cpu_demo, "expected_gain", lambda: 2.0)
+    monkeypatch.setattr(cpu_demo, "processor", lambda: ("a CPU", 2.0))
     argv = ["cpu-demo", "--json", str(tmp_path / "a.json"), "--arch", "fenet_tiny", "--size", "64,96", "--rounds", "1"]
     try:
         assert benchmark.main([*argv, "--warmup", "0"]) == 0

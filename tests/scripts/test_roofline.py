@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("small_roofline")
 
 def test_arms_and_what_the_table_of_precisions_says(tmp_path, monkeypatch, capsys):
     pytest.importorskip("openvino")
-    monkeypatch.setattr(roofline, "expected_gain", lambda: 1e9)
+    monkeypatch.setattr(roofline, "processor", lambda: ("a CPU", 1e9))
     monkeypatch.setattr(roofline, "GAIN", 1e6)
     assert benchmark.main(["roofline", "--json", str(tmp_path / "a.json")]) == 0
     result = json.loads((tmp_path / "a.json").read_text())
