@@ -100,8 +100,8 @@ def test_cpu_demo_arms_give_the_plain_labels(tmp_path, monkeypatch):
 
 
 def test_fresh_weights_say_nothing_about_accuracy_and_their_gate_can_fail(tmp_path, monkeypatch):
-    for name in ("SMALL_ARCH", "NUM_DRAWN"):
-        monkeypatch.setattr(cpu_demo, name, {"SMALL_ARCH": None, "NUM_DRAWN": 1}[name])
+    for name, value in {"SMALL_ARCH": None, "NUM_DRAWN": 1, "THREADS": 1}.items():
+        monkeypatch.setattr(cpu_demo, name, value)
     seen = {}
 
     def build_arms(model, *_, bf16):
