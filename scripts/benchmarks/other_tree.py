@@ -66,7 +66,7 @@ class TrainingProcess:
                 stderr=file,
                 text=True,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"},
-                start_new_session=True,
+                process_group=0,  # in this session: if this process dies, stopped ones get SIGHUP
             )
 
     def advance(self, steps: int) -> None:
