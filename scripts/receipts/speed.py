@@ -55,7 +55,8 @@ def revision_rows(results: Path) -> list[list[str]]:
     for data in _benchmarks(results, "revisions"):
         for name, arm in data["arms"].items():
             title = f"`{data['against'][:7]}`" if name == "before" else f"`{name}`"
-            figures = [data["amps"][name], f"{1e3 * arm['median']:.0f}", f"{arm['ratio']:.2f}", _share(arm)]
+            precision = "float32" if data["amps"][name] == "off" else data["amps"][name]
+            figures = [precision, f"{1e3 * arm['median']:.0f}", f"{arm['ratio']:.2f}", _share(arm)]
             curve = data["curves"].get(name)
             apart = [f"{curve[key]:.3f}" for key in ("mean_difference", "end_difference")] if curve else ["", ""]
             rows.append([_where(data["hardware"]), title, *figures, *apart])
