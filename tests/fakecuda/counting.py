@@ -1,20 +1,41 @@
 """What a step costs by its operators alone: launches, bytes that pass between memory and kernels, multiply-adds."""
 
+import functools
 from collections import Counter
 from math import prod
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.utils._pytree import tree_leaves
 
 FREE = {"_unsafe_view", "_reshape_alias", "empty", "empty_like", "empty_strided", "lift_fresh", "new_empty", "detach"}
-# the first argument isn't read
-WRITTEN = {"fill_", "zero_", "copy_", "bernoulli_", "zeros_like", "ones_like", "full_like", "new_zeros", "new_full"}
+FREE |= {"new_empty_strided"}
+# the argument of which no value is read: it is written over, or asked for its shape
+UNREAD = dict.fromkeys(("fill_", "zero_", "copy_", "bernoulli_", "zeros_like", "ones_like", "full_like"), 0)
+UNREAD |= {"new_zeros": 0, "new_full": 0, "nll_loss2d_backward": 1, "max_pool2d_with_indices_backward": 1}
 
 
 def launches(func: OpOverload) -> bool:
     """Whether an operator starts a kernel: all but views and allocations."""
     return not func.is_view and func.overloadpacket.__name__ not in FREE
+
+
+def values_read(func: OpOverload, args: tuple, kwargs: dict) -> list[Tensor]:
+    """The tensors whose values an operator reads."""
+    unread = UNREAD.get(func.overloadpacket.__name__, -1)
+    more = {name: value for name, value in kwargs.items() if name not in _results(func)}
+    return tensors(([arg for i, arg in enumerate(args) if i != unread], more))
+
+
+@functools.cache
+def _results(func: OpOverload) -> set[str]:
+    return {argument.name for argument in func._schema.arguments if argument.is_out}
+
+
+def tensors(tree: object) -> list[Tensor]:
+    """The tensors in nested lists and dicts."""
+    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def bytes_of(tensors: list[Tensor]) -> int:
@@ -46,12 +67,12 @@ class Counts:
         self.by_operator: Counter[str] = Counter()
         self._saved: dict[int, torch.UntypedStorage] = {}
 
-    def add(self, func: OpOverload, args: tuple, read: list[Tensor], out: object, made: list[Tensor]) -> None:
-        """Count one operator; `read` and `made` are the tensors of its arguments and results."""
+    def add(self, func: OpOverload, args: tuple, kwargs: dict, out: object, made: list[Tensor]) -> None:
+        """Count one operator by its arguments and what it returns; `made` are the tensors that it writes."""
         if launches(func):
             name = func.overloadpacket.__name__
             self.kernels += 1
-            self.bytes += (size := bytes_of(read[name in WRITTEN :]) + bytes_of(made))
+            self.bytes += (size := bytes_of(values_read(func, args, kwargs)) + bytes_of(made))
             self.by_operator[name] += size
             self.multiply_adds += multiply_adds(func, args, out)
 

@@ -9,10 +9,9 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 from tests.fakecuda import rules
-from tests.fakecuda.counting import Counts, launches
+from tests.fakecuda.counting import Counts, launches, tensors
 
 HERE = Path(__file__).resolve().parent
 ROOT = f"{HERE.parents[1]}/"
@@ -50,11 +49,6 @@ class Place:
 def device_of(tensor: Tensor) -> torch.device:
     """Its device; a fake one's without a call that is watched, too."""
     return tensor.fake_device if isinstance(tensor, FakeTensor) else tensor.device
-
-
-def tensors(tree: object) -> list[Tensor]:
-    """The tensors in nested lists and dicts."""
-    return [leaf for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
 def written(func: OpOverload, args: tuple) -> list:
@@ -98,7 +92,7 @@ class Watch(TorchDispatchMode):
             raise Fault(f"no fake kernel: {name}, at {Place()}") from error
         made = tensors(out if out is not None else written(func, args))
         if any(device_of(tensor).type == "cuda" for tensor in (*read, *made)):
-            self.counts.add(func, args, read, out, made)
+            self.counts.add(func, args, kwargs, out, made)
             if self.half:
                 self._check_type(func, read, made)
         return out
