@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from network.parts.group_norm import GroupNorm
 from utils.resizing import resize
 
 NormLayer = Callable[[int], nn.Module]
@@ -14,8 +15,6 @@ NormLayer = Callable[[int], nn.Module]
 def group_norm(groups: int) -> NormLayer:
     """Group norms, which look at one image alone, in the place of batch norms.
 
-    Source: Wu and He, Group Normalization, ECCV 2018
-
     Raises:
         ValueError: When one is built: its channels can't be cut into so many groups.
     """
@@ -23,7 +22,7 @@ def group_norm(groups: int) -> NormLayer:
     def build(channels: int) -> nn.Module:
         if channels % groups:
             raise ValueError(f"--norm_groups {groups}: norms of {channels} channels can't be cut into so many groups")
-        return nn.GroupNorm(groups, channels)
+        return GroupNorm(groups, channels)
 
     return build
 

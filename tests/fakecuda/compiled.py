@@ -17,11 +17,11 @@ from tests.fakecuda.matrix import CLASSES
 from utils.nested import named_tensors
 
 
-def breaks_of(arch: str, loss: str, synchronised: bool) -> list[str]:
+def breaks_of(arch: str, loss: str, synchronised: bool, **options: object) -> list[str]:
     """Faults in words: a model that isn't one graph, or a break in it or in a part of the criterion.
 
     Forward and backward of a step in bf16, traced as `--compile` traces it on CUDA. What a break leaves may not
-    run on tensors without values; that the break was there is said all the same.
+    run on tensors without values; that the break was there is said all the same. `options` are the model's.
     """
     torch._dynamo.reset()
     counters.clear()
@@ -29,7 +29,7 @@ def breaks_of(arch: str, loss: str, synchronised: bool) -> list[str]:
     stats = counters["stats"]
     graphs = heads = 0
     with fake_cuda(), two_processes(synchronised), contextlib.suppress(DynamicOutputShapeException):
-        model = network.build_model(arch, CLASSES).train()
+        model = network.build_model(arch, CLASSES, **options).train()
         model = network.synchronise_norms(model) if synchronised else model
         model = model.to(CUDA, memory_format=torch.channels_last)
         criterion = build_loss(LossOptions(loss=loss), CLASSES)

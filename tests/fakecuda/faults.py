@@ -12,6 +12,7 @@ import engine.training.step as step
 import loss.cross_entropy as cross_entropy
 import network.kernels as kernels
 import network.parts.alignment as alignment
+import network.parts.group_norm as group_norm
 import network.parts.layers as layers
 import optimizer.sgd as sgd
 from tests.fakecuda import runs
@@ -55,6 +56,10 @@ def convolved_in_float32(x: Tensor, kernel: Tensor, padding: int = 0) -> Tensor:
     return y.to(x.dtype)
 
 
+def normed_in_float32(self: nn.Module, x: Tensor) -> Tensor:
+    return F.group_norm(x, self.num_groups, self.weight, self.bias)  # float32: native_group_norm
+
+
 def moments_of_other_strides(optimizer: torch.optim.Optimizer) -> None:
     for parameter in optimizer.param_groups[0]["params"]:
         moment = torch.zeros(parameter.shape, device=parameter.device)
@@ -88,6 +93,7 @@ PLACES = {  # function -> what it replaces
     left_on_the_cpu: (cross_entropy, "masked_mean"),
     cast_to_float32: (layers.ResidualBlock, "forward"),
     convolved_in_float32: (kernels, "depthwise_conv2d"),
+    normed_in_float32: (group_norm.GroupNorm, "forward"),
     moments_of_other_strides: (sgd, "_fill_momentum"),
     sampled_in_random_order: (alignment, "sample_by_gather"),
     sampled_by_cudnn: (alignment, "warp"),

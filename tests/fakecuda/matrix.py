@@ -21,11 +21,12 @@ OPTIONS = {  # dimension -> value -> options of train.py
     "recompute": {False: [], True: ["--checkpoint_activations"]},
     "deterministic": {False: [], True: ["--deterministic"]},
 }
-MORE = {  # what the pairs don't hold; group norms in float32 alone, which is what autocast makes of them anyway
+MORE = {  # what the pairs don't hold
     "boundary head, reflected filters": "--arch fenet_tiny --amp bf16 --deterministic --boundary"
     " --filter_padding reflect --filter_weights zero_sum",
     "contiguous, boundary head": "--arch fenet_tiny --no-channels_last --amp bf16 --boundary",
-    "group norms": "--arch sfnet_r18 --norm group",
+    "group norms": "--arch sfnet_r18 --norm group --amp bf16",
+    "group norms, float32": "--arch fenet_tiny --norm group --norm_groups 4",
     "frozen norms and encoder": "--arch fenet_tiny --fix_bn --freeze_trunk --amp bf16 --no_decay_norm_bias",
     "augmented on the device": "--arch fenet_tiny --augment device --amp bf16 --deterministic",
 }

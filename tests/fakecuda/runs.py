@@ -176,11 +176,11 @@ def validate(arch: str, amp: str) -> Result:
             return watched(lambda: validator.validate(model, StopRequest()), Watch(rules.WAITS_OF_PREDICTION))
 
 
-def compiled(arch: str, loss: str, synchronised: bool) -> Result:
+def compiled(arch: str, loss: str, synchronised: bool, **options: object) -> Result:
     """A step under PyTorch's compiler; nothing is counted."""
     from tests.fakecuda.compiled import breaks_of  # its compiler takes seconds
 
-    return Result(breaks_of(arch, loss, synchronised))
+    return Result(breaks_of(arch, loss, synchronised, **options))
 
 
 def export(arch: str) -> Result:

@@ -10,7 +10,11 @@ from tests.fakecuda.harness import carry_out, task
 
 LINE = "--arch fenet_tiny --amp bf16 --crop_size 256"
 FLOWS = "--arch sfnet_lite_r18 --channels 16 --amp bf16 --crop_size 128"
-LINES = {"sampled_by_cudnn": FLOWS, "sampled_in_random_order": f"{FLOWS} --deterministic"}
+LINES = {
+    "normed_in_float32": f"{LINE} --norm group",
+    "sampled_by_cudnn": FLOWS,
+    "sampled_in_random_order": f"{FLOWS} --deterministic",
+}
 WITHOUT_A_LINE = {
     "moments_of_other_strides": "strides: momentum_buffer of ",
     "sampled_in_random_order": "not deterministic: grid_sampler_2d_backward, at engine/training/step.py",
