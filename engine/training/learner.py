@@ -129,6 +129,8 @@ class Learner:
             self.precision.scaler.load_state_dict(training["scaler"])
         if self.average is not None and training["average"] is not None:
             self.average.load_state_dict(training["average"])
+        elif self.average is not None:  # it begins here
+            self.average = ModelAverage(self.model, self.average.decay)
 
     def _load_optimizer(self, weights: dict, state: dict, path: Path) -> None:
         kept = ("params", "lr")  # the present rate is the snapshot's; the base rate, initial_lr, is this run's

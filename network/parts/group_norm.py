@@ -3,13 +3,12 @@
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.nn import functional as F
 
 from utils.resizing import HALF
 
 
 class GroupNorm(nn.GroupNorm):
-    """`nn.GroupNorm` of (N,C,H,W): weights and names are the same, and so are all results but in half precision on CUDA.
+    """`nn.GroupNorm` of (N,C,H,W), with the same weights, names and results, but for half precision on CUDA.
 
     There the result has the type and the memory format of the input, and statistics are float32. PyTorch's own gives
     float32 under autocast; without it statistics are rounded to half precision, and channels_last is lost.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -11,7 +12,6 @@ from torch import Tensor, nn
 
 import network
 from config import TrainConfig, parse_train
-from datasets.base import ClassTable, Split
 from datasets.loader import collate
 from engine.evaluation import measuring
 from engine.export.program import export_program
@@ -24,12 +24,14 @@ from engine.training.learner import Learner
 from engine.training.meters import LossMeter, StepMetrics
 from engine.training.options import ValidationOptions
 from engine.training.plan import TrainSchedule
+from engine.training.resume import Checkpoint
 from engine.training.validator import Validator
 from network.fusing import ImageToLabels, fuse_for_inference
 from tests.fakecuda import rules
 from tests.fakecuda.counting import Counts
 from tests.fakecuda.device import CUDA, fake_cuda
 from tests.fakecuda.matrix import CLASSES
+from tests.fakecuda.scene import TABLE, Scene
 from tests.fakecuda.watch import Fault, Watch
 from transforms import DeviceAugment, build_train_transform
 from utils.distributed import Process
@@ -59,16 +61,36 @@ def train(*argv: str) -> Result:
     config, process = parse_train(argv), Process(0, 1, CUDA)
     torch.use_deterministic_algorithms(config.compute.deterministic)
     with fake_cuda():
-        model = network.use_kernels(adapt_model(create_model(config, CLASSES), config, process), "torch")
-        transform, augment = build_train_transform(config.augment, CUDA, model.encoder.mean, model.encoder.std)
-        learner = build_learner(config, process, model, CLASSES, augment)
-        learner.start_epoch(0)
-        schedule = build_schedule(config, 10, process)
-        batches = [_batch(config, transform, augment) for _ in range(config.schedule.accumulate)]
-        fused = getattr(learner.optimizer, "_step_supports_amp_scaling", False)
-        half = 0 if config.compute.amp == "off" else config.schedule.bs_mult
-        watch = Watch(() if fused else rules.WAITS_OF_UNFUSED, half)
-        result = watched(lambda: _step(learner, batches, schedule, watch.counts), watch)
+        return _watched_step(*_prepare(config, process), config)
+
+
+def resume(written: str, now: str) -> Result:
+    """A step with options `now` from the snapshot that a step with options `written` left on a CPU."""
+    before, config = (parse_train(options.split()) for options in (written, now))
+    with fake_cuda():
+        first, batches = _prepare(before, Process(0, 1, torch.device("cpu")))
+        learner, _ = _prepare(config, Process(0, 1, CUDA))
+        with Watch():
+            first.step(batches, 0, build_schedule(before, 10, first.process))
+            snapshot = {"model": first.model.state_dict(), "training": first.state_dict()}
+        learner.load(Checkpoint(Path("last.pth"), snapshot))
+        return _watched_step(learner, batches, config)
+
+
+def _prepare(config: TrainConfig, process: Process) -> tuple[Learner, list[dict]]:
+    """What makes a step, and the batches of one."""
+    model = network.use_kernels(adapt_model(create_model(config, CLASSES), config, process), "torch")
+    transform, augment = build_train_transform(config.augment, process.device, model.encoder.mean, model.encoder.std)
+    learner = build_learner(config, process, model, CLASSES, augment)
+    learner.start_epoch(0)
+    return learner, [_batch(config, transform, augment) for _ in range(config.schedule.accumulate)]
+
+
+def _watched_step(learner: Learner, batches: list[dict], config: TrainConfig) -> Result:
+    fused = getattr(learner.optimizer, "_step_supports_amp_scaling", False)
+    half = 0 if config.compute.amp == "off" else config.schedule.bs_mult
+    watch, schedule = Watch(() if fused else rules.WAITS_OF_UNFUSED, half), build_schedule(config, 10, learner.process)
+    result = watched(lambda: _step(learner, batches, schedule, watch.counts), watch)
     return result if result.faults else Result.of(watch, *faults_of_state(learner))
 
 
@@ -103,6 +125,8 @@ def faults_of_state(learner: Learner) -> list[str]:
             for key, value in beside.items():
                 if isinstance(value, Tensor) and value.shape == parameter.shape and not _alike(value, parameter):
                     found.append(f"strides: {key} of {name} {value.stride()}, the parameter's are {parameter.stride()}")
+                if group.get("fused") and isinstance(value, Tensor) and value.device != parameter.device:
+                    found.append(f"mixed devices: {key} of {name}")
     return found
 
 
@@ -114,31 +138,6 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 def model_of(arch: str) -> nn.Module:
     """A registered model in evaluation mode, of fake tensors; call it in a block of `fake_cuda`."""
     return network.build_model(arch, CLASSES).eval()
-
-
-TABLE = ClassTable.from_dict(
-    {
-        "dataset": "folder",
-        "names": [str(i) for i in range(CLASSES)],
-        "palette": [[0, 0, i] for i in range(CLASSES)],
-        "label_ids": list(range(CLASSES)),
-        "id_to_train": {},
-    }
-)
-
-
-class Scene(Split):
-    """A split of one black image of class 0."""
-
-    dataset, split, classes, names = "folder", "val", TABLE, ["image"]
-
-    def load_image(self, index: int) -> np.ndarray:
-        """(H,W,3) uint8."""
-        return np.zeros((128, 256, 3), np.uint8)
-
-    def load_label(self, index: int) -> np.ndarray:
-        """(H,W) uint8."""
-        return np.zeros((128, 256), np.uint8)
 
 
 def watched(run: Callable[[], object], watch: Watch) -> Result:

@@ -9,6 +9,8 @@ from tests.fakecuda.counts import PAGE, SMALL, TABLE, excess, page_with
 from tests.fakecuda.harness import carry_out, faults_of, task
 from tests.fakecuda.matrix import all_cases, covering, fast_cases
 
+NARROW = "--arch fenet_tiny --channels 16 --crop_size 128 --ema 0.9"
+CHANGED = ("--no-channels_last --amp off", "--channels_last --amp bf16")  # of a run that resumes
 COUNTS = json.loads(TABLE.read_text())
 
 
@@ -28,9 +30,11 @@ def test_the_page_shows_the_counts():
 def test_ten_configurations(guard, tmp_path):
     tasks = {case.name: task("train", *case.argv) for case in fast_cases()}
     tasks["counted"] = task("train", *SMALL.split())
+    for optimizer in ("sgd", "adamw"):
+        tasks[f"resumed, {optimizer}"] = task("resume", *(f"{NARROW} --optimizer {optimizer} {o}" for o in CHANGED))
     results = carry_out(tasks, guard, tmp_path)
     assert not faults_of(results)
-    assert len(results) == 11 and all(result["counts"]["kernels"] > 400 for result in results.values())
+    assert len(results) == 13 and all(result["counts"]["kernels"] > 400 for result in results.values())
     assert not excess(results["counted"]["counts"], COUNTS[SMALL])
 
 
