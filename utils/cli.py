@@ -15,6 +15,7 @@ from utils.heartbeat import is_lost_peer
 from utils.logging import close_bars, one_line
 from utils.machine import keep_freed_memory, usable_cores
 from utils.signals import EARLY, StoppedEarly
+from utils.slurm import join_tasks
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
 OUT_OF_MEMORY = ("not enough memory", "insufficient memory", "can't allocate memory", "cuda error: out of memory")
@@ -28,6 +29,7 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     with `--debug` among the arguments.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    join_tasks()
     keep_freed_memory()
     _follow_quota()
     if isinstance(sys.stdout, io.TextIOWrapper):
