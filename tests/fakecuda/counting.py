@@ -15,6 +15,8 @@ FREE |= {"new_empty_strided"}
 UNREAD = dict.fromkeys(("fill_", "zero_", "copy_", "bernoulli_", "zeros_like", "ones_like", "full_like"), 0)
 UNREAD |= {"new_zeros": 0, "new_full": 0, "nll_loss2d_backward": 1, "max_pool2d_with_indices_backward": 1}
 
+PICKED = {"gather", "index", "index_select"}  # of the first argument, as much is read as is returned
+
 
 def launches(func: OpOverload) -> bool:
     """Whether an operator starts a kernel: all but views and allocations."""
@@ -72,7 +74,10 @@ class Counts:
         if launches(func):
             name = func.overloadpacket.__name__
             self.kernels += 1
-            self.bytes += (size := bytes_of(values_read(func, args, kwargs)) + bytes_of(made))
+            read = values_read(func, args, kwargs)
+            if name in PICKED and bytes_of(made) < bytes_of(read[:1]):
+                read[0] = made[0]
+            self.bytes += (size := bytes_of(read) + bytes_of(made))
             self.by_operator[name] += size
             self.multiply_adds += multiply_adds(func, args, out)
 

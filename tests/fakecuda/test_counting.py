@@ -28,3 +28,11 @@ def test_a_result_is_written_and_not_read():
     counts.add(aten.add.out, (half, half), {"out": out}, out, [out])
     counts.add(aten.fill_.Scalar, (out, 1.0), {}, out, [out])
     assert counts.bytes == 100 * (2 + 2 + 4) + 100 * 4 and counts.kernels == 2
+
+
+def test_of_what_is_picked_from_no_more_is_read_than_picked():
+    counts, index = Counts(), torch.zeros(2, 1, 8, 8, dtype=torch.int64)
+    counts.add(aten.gather.default, (X, 1, index), {}, None, [X[:, :1]])
+    assert counts.bytes == index.numel() * (8 + 4 + 4)
+    counts.add(aten.index_select.default, (X, 1, index[0, 0, 0]), {}, None, [X.repeat(1, 3, 1, 1)[:, :8]])
+    assert counts.bytes == index.numel() * (8 + 4 + 4) + 4 * X.numel() + 8 * 8 + 4 * 8 * X[:, :1].numel()
