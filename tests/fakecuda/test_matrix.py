@@ -10,6 +10,7 @@ from tests.fakecuda.harness import carry_out, faults_of, task
 from tests.fakecuda.matrix import all_cases, covering, fast_cases
 
 NARROW = "--arch fenet_tiny --channels 16 --crop_size 128 --ema 0.9"
+TARGETS = {"fenet_r18": {"bytes": 19.5}}  # GiB, of a step of 2 x 1024 crops
 CHANGED = ("--no-channels_last --amp off", "--channels_last --amp bf16")  # of a run that resumes
 COUNTS = json.loads(TABLE.read_text())
 
@@ -25,6 +26,13 @@ def test_every_pair_occurs_at_least_once():
 def test_the_page_shows_the_counts():
     page = PAGE.read_text()
     assert page == page_with(COUNTS, page), "python -m tests.fakecuda.counts --page"
+
+
+def test_models_stay_within_what_they_may_cost():
+    costs = {line.split()[1]: counts for line, counts in COUNTS.items() if line.endswith(" 1024")}
+    for name, most in TARGETS.items():
+        over = {key: costs[name][key] / 2**30 for key, limit in most.items() if costs[name][key] / 2**30 > limit}
+        assert not over, name
 
 
 def test_ten_configurations(guard, tmp_path):
