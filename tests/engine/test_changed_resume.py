@@ -27,7 +27,7 @@ CHANGES = [(a, b) for values in (LAYOUTS, PRECISIONS) for a in values for b in v
 
 
 def learner(options: str, seed: int = 0) -> Learner:
-    config = parse_train(["--arch", "fenet_tiny", "--channels", "8", *options.split()])
+    config = parse_train(["--arch", "fenet_tiny", "--channels", "8", "--amp", "off", *options.split()])
     torch.manual_seed(seed)
     built = build_learner(config, ALONE, adapt_model(create_model(config, 4), config, ALONE), 4, None)
     built.start_epoch(0)
@@ -111,8 +111,8 @@ def test_runs_that_resume_otherwise(tmp_path, what, back):
 
     def run(name: str, changed: bool, steps: int) -> str:
         two = changed and what == "two processes"
-        options = (*(otherwise if changed else ()), *half[two], "--max_steps", str(steps), "--norm", "frozen")
-        argv = train_args(data, tmp_path / name, *options, "--resume_override")
+        options = ("--amp", "off", *(otherwise if changed else ()), *half[two], "--norm", "frozen")
+        argv = train_args(data, tmp_path / name, *options, "--max_steps", str(steps), "--resume_override")
         done = launch(["train.py", *argv], 1 + two)
         assert done.returncode == 0, done.stderr
         return digest(done.stdout)
@@ -128,7 +128,7 @@ def test_runs_that_resume_otherwise(tmp_path, what, back):
 
 @pytest.mark.slow
 def test_another_precision_is_refused_unless_it_is_meant(tmp_path, capfd):
-    argv = train_args(make_scenes(tmp_path / "data", 9), tmp_path, "--max_steps", "1")
+    argv = train_args(make_scenes(tmp_path / "data", 9), tmp_path, "--max_steps", "1", "--amp", "off")
     assert train.main(argv) == 0
     assert train.main([*argv, "--amp", "bf16"]) == 2
     assert "amp was off, is bf16; give the old ones, --resume_override" in capfd.readouterr().err

@@ -26,7 +26,7 @@ MORE = {  # what the pairs don't hold
     " --filter_padding reflect --filter_weights zero_sum",
     "contiguous, boundary head": "--arch fenet_tiny --no-channels_last --amp bf16 --boundary",
     "group norms": "--arch sfnet_r18 --norm group --amp bf16",
-    "group norms, float32": "--arch fenet_tiny --norm group --norm_groups 4",
+    "group norms, float32": "--arch fenet_tiny --norm group --norm_groups 4 --amp off",
     "frozen norms and encoder": "--arch fenet_tiny --fix_bn --freeze_trunk --amp bf16 --no_decay_norm_bias",
     "augmented on the device": "--arch fenet_tiny --augment device --amp bf16 --deterministic",
 }
