@@ -5,7 +5,8 @@ import math
 from torch import Tensor, nn
 
 from loss.fused import upsampled_cross_entropy
-from loss.pixelwise import as_precise, at_label_size, masked_mean, pixel_cross_entropy, without_autocast
+from loss.pixelwise import without_autocast
+from loss.whole_maps import whole_cross_entropy
 
 
 class CrossEntropy(nn.Module):
@@ -22,8 +23,6 @@ class CrossEntropy(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
         with without_autocast(logits):
-            if logits.device.type == "cpu":
-                return upsampled_cross_entropy(as_precise(logits, labels), labels, self.ignore_label, -math.inf)
-            logits = at_label_size(logits, labels)
-            cross_entropy = pixel_cross_entropy(logits, labels, self.ignore_label)
-            return masked_mean(cross_entropy, labels != self.ignore_label)
+            if logits.device.type != "cpu":
+                return whole_cross_entropy(logits, labels, self.ignore_label)
+            return upsampled_cross_entropy(logits, labels, self.ignore_label, -math.inf)

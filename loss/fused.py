@@ -1,4 +1,4 @@
-"""Upsampling, cross entropy and the choice of hard pixels as one operation, strip by strip.
+"""Upsampling, cross entropy and the choice of hard pixels as one operation, strip by strip, for a CPU.
 
 The upsampled logits (N,C,H,W) never exist as a whole, and the gradient with respect to the logits as they came is made
 in the forward pass, while a strip is in the cache. What stays is one value per pixel and a gradient of the logits' own
@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
-from utils.resizing import resize
+from loss import product_strips
+from loss.pixelwise import as_precise, wants_gradient, with_gradient
+from utils.resizing import HALF, resize
 
 STRIP_BYTES = 1 << 20  # of upsampled logits; half of a usual second-level cache
 
@@ -26,35 +27,29 @@ def upsampled_cross_entropy(
     """Mean cross entropy over the pixels with a cross entropy of at least a limit; 0 with a graph without any.
 
     Args:
-        logits: (N,C,h,w) float32 or float64, at any stride; upsampled bilinearly, align_corners=True.
+        logits: (N,C,h,w) of any stride and precision; upsampled bilinearly, align_corners=True, in float32 at least.
         labels: (N,H,W) int64 of 0..C-1 and `ignore_label`.
         ignore_label: label of the pixels that do not count.
         guess: the limit that is most likely, in nats; if it is right, one pass over the strips is enough.
         limit: says the limit once the cross entropy of all pixels is known; None: `guess`.
+
+    Raises:
+        ValueError: the two shapes do not belong together.
     """
-    return _UpsampledCrossEntropy.apply(logits, labels, ignore_label, guess, limit)
-
-
-class _UpsampledCrossEntropy(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, logits: Tensor, labels: Tensor, ignore_label: int, guess: float, limit: Limit | None) -> Tensor:
-        valid = labels != ignore_label
-        values = logits.new_empty(labels.shape)
-        gradient = torch.zeros_like(logits) if ctx.needs_input_grad[0] else None
-        _walk(logits, labels.where(valid, 0), valid, values, gradient, guess)
-        chosen = guess if limit is None else limit(values, valid)
-        if chosen != guess and gradient is not None:
-            gradient.zero_()
-            _walk(logits, labels.where(valid, 0), valid, values, gradient, chosen)
-        kept = valid & ~(values < chosen)
-        count = kept.sum().clamp(min=1)
-        ctx.gradient = None if gradient is None else gradient.div_(count)
-        return values.where(kept, 0.0).sum() / count
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad_output: Tensor):
-        return ctx.gradient * grad_output, None, None, None, None
+    scores = as_precise(logits.detach(), labels)
+    fill = product_strips.walk if logits.dtype in HALF and product_strips.is_level(scores) else walk
+    valid = labels != ignore_label
+    values = scores.new_empty(labels.shape)
+    gradient = torch.zeros_like(scores) if wants_gradient(logits) else None
+    fill(scores, labels.where(valid, 0), valid, values, gradient, guess)
+    chosen = guess if limit is None else limit(values, valid)
+    if chosen != guess and gradient is not None:
+        gradient.zero_()
+        fill(scores, labels.where(valid, 0), valid, values, gradient, chosen)
+    kept = valid & ~(values < chosen)
+    count = kept.sum().clamp(min=1)
+    loss = values.where(kept, 0.0).sum() / count
+    return loss if gradient is None else with_gradient(loss, logits, gradient.div_(count))
 
 
 @dataclass
@@ -80,9 +75,7 @@ def _strips(logits: Tensor, height: int, width: int) -> Iterator[_Strip]:
         yield _Strip(rows, upper[rows], lower[rows], share[rows])
 
 
-def _walk(
-    logits: Tensor, classes: Tensor, valid: Tensor, values: Tensor, gradient: Tensor | None, limit: float
-) -> None:
+def walk(logits: Tensor, classes: Tensor, valid: Tensor, values: Tensor, gradient: Tensor | None, limit: float) -> None:
     """Fill `values` with each pixel's cross entropy (0 where ignored) and add to `gradient` what the kept ones say."""
     height, width = classes.shape[1:]
     for strip in _strips(logits, height, width):

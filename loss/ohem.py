@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from loss.fused import upsampled_cross_entropy
-from loss.pixelwise import as_precise, at_label_size, masked_mean, pixel_cross_entropy, without_autocast
+from loss.pixelwise import without_autocast
+from loss.whole_maps import whole_cross_entropy
 
 
 class OhemCrossEntropy(nn.Module):
@@ -42,15 +43,10 @@ class OhemCrossEntropy(nn.Module):
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
         with without_autocast(logits):
-            if logits.device.type == "cpu":
-                guess = -math.log(self.thresh) if 0 < self.min_kept <= labels.numel() else -math.inf
-                return upsampled_cross_entropy(
-                    as_precise(logits, labels), labels, self.ignore_label, guess, self._limit_by_counting
-                )
-            logits = at_label_size(logits, labels)
-            cross_entropy = pixel_cross_entropy(logits, labels, self.ignore_label)
-            kept = self.hard_pixels(cross_entropy.detach(), labels != self.ignore_label)
-            return masked_mean(cross_entropy, kept)
+            if logits.device.type != "cpu":
+                return whole_cross_entropy(logits, labels, self.ignore_label, self.hard_pixels)
+            guess = -math.log(self.thresh) if 0 < self.min_kept <= labels.numel() else -math.inf
+            return upsampled_cross_entropy(logits, labels, self.ignore_label, guess, self._limit_by_counting)
 
     def _limit_by_counting(self, cross_entropy: Tensor, valid: Tensor) -> float:
         """The cross entropy from which on a pixel is hard, by counting first and selecting only if that fails.

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from utils.resizing import resize
 
@@ -17,17 +18,22 @@ def without_autocast(tensor: Tensor) -> Iterator[None]:
         yield
 
 
+def check_shapes(scores: Tensor, labels: Tensor) -> None:
+    """Raise ValueError unless scores are (N,C,h,w) and labels (N,H,W) of the same N."""
+    if scores.ndim != 4 or labels.ndim != 3 or scores.shape[0] != labels.shape[0]:
+        raise ValueError(
+            f"expected scores (N,C,h,w) and labels (N,H,W) of the same N, got {tuple(scores.shape)} and "
+            f"{tuple(labels.shape)}"
+        )
+
+
 def as_precise(scores: Tensor, labels: Tensor) -> Tensor:
     """Scores (N,C,h,w) in float32 (float64 stays float64), checked to belong to labels (N,H,W).
 
     Raises:
         ValueError: the two shapes do not belong together.
     """
-    if scores.ndim != 4 or labels.ndim != 3 or scores.shape[0] != labels.shape[0]:
-        raise ValueError(
-            f"expected scores (N,C,h,w) and labels (N,H,W) of the same N, got {tuple(scores.shape)} and "
-            f"{tuple(labels.shape)}"
-        )
+    check_shapes(scores, labels)
     return scores if scores.dtype == torch.float64 else scores.float()
 
 
@@ -70,3 +76,27 @@ def gathered_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) ->
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` is set; 0 with a graph, never NaN, where it is set nowhere."""
     return values.where(mask, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def wants_gradient(scores: Tensor) -> bool:
+    """Whether a backward pass may come and ask for the gradient of these scores."""
+    return torch.is_grad_enabled() and scores.requires_grad
+
+
+def with_gradient(loss: Tensor, scores: Tensor, gradient: Tensor) -> Tensor:
+    """A scalar loss whose gradient with respect to `scores` was made along with it, in any precision."""
+    return _WithGradient.apply(loss, scores, gradient)
+
+
+class _WithGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, loss: Tensor, scores: Tensor, gradient: Tensor) -> Tensor:
+        ctx.dtype = scores.dtype
+        ctx.save_for_backward(gradient)
+        return loss.clone()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_output: Tensor) -> tuple[None, Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return None, (gradient * grad_output).to(ctx.dtype), None

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import engine.training.step as step
-import loss.cross_entropy as cross_entropy
+import loss.whole_maps as whole_maps
 import network.kernels as kernels
 import network.parts.alignment as alignment
 import network.parts.group_norm as group_norm
@@ -88,9 +88,9 @@ PLACES = {  # function -> what it replaces
     item: (step, "gradients_are_finite"),
     copied_to_the_host: (step, "gradients_are_finite"),
     copied_from_a_list: (step, "gradients_are_finite"),
-    indexed_by_a_mask: (cross_entropy, "masked_mean"),
-    counted_by_nonzero: (cross_entropy, "masked_mean"),
-    left_on_the_cpu: (cross_entropy, "masked_mean"),
+    indexed_by_a_mask: (whole_maps, "masked_mean"),
+    counted_by_nonzero: (whole_maps, "masked_mean"),
+    left_on_the_cpu: (whole_maps, "masked_mean"),
     cast_to_float32: (layers.ResidualBlock, "forward"),
     convolved_in_float32: (kernels, "depthwise_conv2d"),
     normed_in_float32: (group_norm.GroupNorm, "forward"),

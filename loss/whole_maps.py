@@ -1,0 +1,61 @@
+"""Cross entropy of whole maps for accelerators: few passes over memory, no host sync, nothing large kept.
+
+Logits of half precision are upsampled in it; softmax is float32 inside. The gradient is made in the forward pass, so
+that what stays for the backward pass is of the logits' own size. Every operator has a deterministic form.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from loss.pixelwise import check_shapes, masked_mean, wants_gradient, with_gradient
+from utils.resizing import resize, shrink
+
+# cross entropy (N,H,W), float32 at least, and validity of all pixels -> mask of those that count
+Choose = Callable[[Tensor, Tensor], Tensor]
+
+
+def whole_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int, choose: Choose | None = None) -> Tensor:
+    """Mean cross entropy over the chosen pixels, in float32 at least; 0 with a graph where none is.
+
+    Args:
+        logits: (N,C,h,w) of any stride and precision; upsampled bilinearly, align_corners=True.
+        labels: (N,H,W) int64 of 0..C-1 and `ignore_label`.
+        ignore_label: Label of the pixels that don't count.
+        choose: Says which pixels count; None: all that are labelled.
+
+    Raises:
+        ValueError: The two shapes don't belong together.
+    """
+    check_shapes(logits, labels)
+    with torch.no_grad():
+        valid = labels != ignore_label
+        classes = labels.where(valid, 0).unsqueeze(1)
+        log_prob = _log_probability(logits, labels.shape[1:])
+        values = log_prob.gather(1, classes).squeeze(1).neg()
+        values = values.to(torch.promote_types(values.dtype, torch.float32)).where(valid, 0.0)
+        kept = valid if choose is None else choose(values, valid)
+        loss = masked_mean(values, kept)
+    if not wants_gradient(logits):
+        return loss
+    with torch.no_grad():
+        gradient = _gradient(log_prob, classes.where(kept.unsqueeze(1), -1), logits.shape[2:])
+        gradient = gradient.to(loss.dtype) / kept.sum().clamp(min=1)
+    return with_gradient(loss, logits, gradient)
+
+
+def _log_probability(logits: Tensor, size: torch.Size) -> Tensor:
+    """(N,C,*size), in the precision of the logits."""
+    # with a largest logit of 0 everywhere half precision rounds the likely classes least; the softmax doesn't change.
+    # Contiguous, as CUDA's softmax over channels would copy the upsampled map otherwise
+    level = (logits - logits.amax(1, keepdim=True)).contiguous()
+    return resize(level, size).log_softmax(1)
+
+
+def _gradient(log_prob: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
+    """Of the sum of cross entropies with respect to the logits (N,C,*size); class -1 (of (N,1,H,W)) doesn't count."""
+    names = torch.arange(log_prob.shape[1], device=log_prob.device).view(1, -1, 1, 1)
+    target = torch.eq(classes, names, out=torch.empty_like(log_prob))
+    up = torch.ops.aten._log_softmax_backward_data(target, log_prob, 1, log_prob.dtype)
+    return shrink(up, size, channels_last=False).neg()
