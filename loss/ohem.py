@@ -68,9 +68,8 @@ class OhemCrossEntropy(nn.Module):
         """
         if not 0 < self.min_kept <= valid.numel():
             return valid
-        # ignored pixels have a cross entropy of 0, so they count as 1 and a batch with too few labelled ones keeps all
-        prob = cross_entropy.neg().exp()
         # topk, since CUDA's kthvalue is not deterministic
-        smallest = torch.topk(prob.flatten(), self.min_kept, largest=False, sorted=False).values
-        # a NaN is above nothing, so it is kept: a broken model shows in the loss instead of being mined away
-        return valid & ~(prob > smallest.amax().clamp(min=self.thresh))
+        largest = torch.topk(cross_entropy.flatten(), self.min_kept, sorted=False).values
+        # ignored pixels count as 0: with too few others, all are kept. A NaN is below nothing, so it is kept: a broken
+        # model shows in the loss instead of being mined away
+        return valid & ~(cross_entropy < largest.amin().clamp(max=-math.log(self.thresh)))

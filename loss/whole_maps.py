@@ -31,31 +31,30 @@ def whole_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int, choos
     check_shapes(logits, labels)
     with torch.no_grad():
         valid = labels != ignore_label
-        classes = labels.where(valid, 0).unsqueeze(1)
         log_prob = _log_probability(logits, labels.shape[1:])
-        values = log_prob.gather(1, classes).squeeze(1).neg()
-        values = values.to(torch.promote_types(values.dtype, torch.float32)).where(valid, 0.0)
+        values = log_prob.gather(1, labels.masked_fill(~valid, 0).unsqueeze(1)).squeeze(1).neg()
+        values = values.to(torch.promote_types(values.dtype, torch.float32)).masked_fill(~valid, 0.0)
         kept = valid if choose is None else choose(values, valid)
         loss = masked_mean(values, kept)
     if not wants_gradient(logits):
         return loss
     with torch.no_grad():
-        gradient = _gradient(log_prob, classes.where(kept.unsqueeze(1), -1), logits.shape[2:])
+        gradient = _gradient(log_prob, labels.masked_fill(~kept, -1), logits.shape[2:])
         gradient = gradient.to(loss.dtype) / kept.sum().clamp(min=1)
     return with_gradient(loss, logits, gradient)
 
 
 def _log_probability(logits: Tensor, size: torch.Size) -> Tensor:
     """(N,C,*size), in the precision of the logits."""
-    # with a largest logit of 0 everywhere half precision rounds the likely classes least; the softmax doesn't change.
+    # with a largest logit of 0 everywhere half precision rounds likely classes least; the softmax doesn't change.
     # Contiguous, as CUDA's softmax over channels would copy the upsampled map otherwise
-    level = (logits - logits.amax(1, keepdim=True)).contiguous()
+    level = torch.sub(logits, logits.amax(1, keepdim=True), out=logits.new_empty(logits.shape))
     return resize(level, size).log_softmax(1)
 
 
-def _gradient(log_prob: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
-    """Of the sum of cross entropies with respect to the logits (N,C,*size); class -1 (of (N,1,H,W)) doesn't count."""
-    names = torch.arange(log_prob.shape[1], device=log_prob.device).view(1, -1, 1, 1)
-    target = torch.eq(classes, names, out=torch.empty_like(log_prob))
+def _gradient(log_prob: Tensor, labels: Tensor, size: torch.Size) -> Tensor:
+    """Of the sum of cross entropies with respect to the logits (N,C,*size); pixels of label -1 don't count."""
+    names = torch.arange(log_prob.shape[1], device=log_prob.device).view(-1, 1, 1)
+    target = torch.eq(labels.unsqueeze(1), names, out=torch.empty_like(log_prob))
     up = torch.ops.aten._log_softmax_backward_data(target, log_prob, 1, log_prob.dtype)
     return shrink(up, size, channels_last=False).neg()
