@@ -37,7 +37,7 @@ def upsampled_cross_entropy(
         ValueError: the two shapes do not belong together.
     """
     scores = as_precise(logits.detach(), labels)
-    fill = product_strips.walk if logits.dtype in HALF and product_strips.is_level(scores) else walk
+    fill = product_strips.walk if logits.dtype in HALF and product_strips.suits(scores, labels.shape[1]) else walk
     valid = labels != ignore_label
     values = scores.new_empty(labels.shape)
     gradient = torch.zeros_like(scores) if wants_gradient(logits) else None

@@ -40,7 +40,7 @@ def whole_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int, choos
         return loss
     with torch.no_grad():
         gradient = _gradient(log_prob, labels.masked_fill(~kept, -1), logits.shape[2:])
-        gradient = gradient.to(loss.dtype) / kept.sum().clamp(min=1)
+        gradient = gradient.to(loss.dtype) / kept.sum().clamp(min=1).neg()
     return with_gradient(loss, logits, gradient)
 
 
@@ -49,12 +49,12 @@ def _log_probability(logits: Tensor, size: torch.Size) -> Tensor:
     # with a largest logit of 0 everywhere half precision rounds likely classes least; the softmax doesn't change.
     # Contiguous, as CUDA's softmax over channels would copy the upsampled map otherwise
     level = torch.sub(logits, logits.amax(1, keepdim=True), out=logits.new_empty(logits.shape))
-    return resize(level, size).log_softmax(1)
+    return (level if level.shape[2:] == size else resize(level, size)).log_softmax(1)
 
 
 def _gradient(log_prob: Tensor, labels: Tensor, size: torch.Size) -> Tensor:
-    """Of the sum of cross entropies with respect to the logits (N,C,*size); pixels of label -1 don't count."""
+    """Minus that of the sum of cross entropies, by the logits (N,C,*size); pixels of label -1 don't count."""
     names = torch.arange(log_prob.shape[1], device=log_prob.device).view(-1, 1, 1)
     target = torch.eq(labels.unsqueeze(1), names, out=torch.empty_like(log_prob))
     up = torch.ops.aten._log_softmax_backward_data(target, log_prob, 1, log_prob.dtype)
-    return shrink(up, size, channels_last=False).neg()
+    return up if up.shape[2:] == size else shrink(up, size, channels_last=False)

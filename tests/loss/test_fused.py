@@ -118,6 +118,19 @@ def test_half_precision_of_logits_that_are_far_apart():
     torch.testing.assert_close(ours.double(), gradient, rtol=1e-2, atol=0)
 
 
+def test_maps_of_the_labels_size():
+    logits, labels = 3 * torch.randn(2, 4, 9, 11, dtype=torch.float64), torch.randint(0, 4, (2, 9, 11))
+    ours = result(on_maps(OhemCrossEntropy(0.7, 20)), logits, labels)
+    torch.testing.assert_close(ours, result(reference(0.7, 20), logits, labels))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_label_out_of_range_is_an_error(dtype):
+    for label in (-1, 3, 254):
+        with pytest.raises((IndexError, RuntimeError), match="out of bounds"):
+            CrossEntropy()(torch.zeros(1, 3, 4, 4, dtype=dtype), torch.full((1, 8, 8), label))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_nan_is_never_mined_away(dtype):
     logits = torch.zeros(1, 3, 4, 4, dtype=dtype)
