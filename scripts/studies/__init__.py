@@ -1,0 +1,1 @@
+"""Studies: variants x seeds, their runs, and what can be said about their differences."""

@@ -1,0 +1,136 @@
+"""A study's runs in their folders: `RUNS/KEY/` holds `train/` (of train.py) and the record of each scored split."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.training.lock import RunLock
+from scripts.studies.keys import data_digests, differences, plain_options, run_key
+from scripts.studies.leavings import TrainedRun
+from scripts.studies.programs import Clock, command_line, run_program
+from scripts.studies.record import RunRecord, read_record, write_record
+from scripts.studies.study_file import PlannedRun, Study
+from utils.errors import EnvironmentFault, OptionError
+from utils.files import make_folder
+
+POLL = 1.0  # seconds between looks at a run that another study makes
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A run in the folder of its key.
+
+    Attributes:
+        plan: What it is.
+        folder: `RUNS/KEY`.
+        data: Digests of `train`, `val` and the split that is scored, `scored`.
+        split: Its name.
+    """
+
+    plan: PlannedRun
+    folder: Path
+    data: dict[str, str]
+    split: str
+
+    @property
+    def path(self) -> Path:
+        """Of the record."""
+        return self.folder / f"{self.split}.json"
+
+    @property
+    def command(self) -> str:
+        """What trains it."""
+        return command_line("train.py", self._arguments())
+
+    def _arguments(self) -> list[str]:
+        place = [f"--ckpt={self.folder.parent}", f"--exp={self.folder.name}/train", "--resume=auto"]
+        return [*self.plan.arguments, "--no-report", *place]
+
+    def finished(self) -> RunRecord | None:
+        """The record; None: there is none yet, or the images that it is scored on have changed.
+
+        Raises:
+            DataError: It is damaged.
+            OptionError: It, or the run in the folder, is of another study's options.
+        """
+        if self.path.exists():
+            record = read_record(self.path)
+            self._check(self.path, record.options)
+            return record if record.data == self.data else None
+        if (self.folder / "train" / "config.json").exists():
+            self._check(self.folder / "train", TrainedRun.open(self.folder / "train").options)
+        return None
+
+    def _check(self, path: Path, found: Mapping) -> None:
+        options = plain_options(self.plan.config)
+        other = differences(options, found)
+        if found["seed"] != options["seed"]:
+            other.append(f"seed {options['seed']}, there {found['seed']}")
+        if other:
+            raise OptionError(f"{path}: a run of another study's options: {other[0]}; choose another --runs_folder")
+
+    def make(self, clock: Clock) -> None:
+        """Train, score and record what isn't yet; whatever ends it, the next call resumes.
+
+        Raises:
+            OutOfTime: Before the end.
+            ProgramFailed: train.py or eval.py did.
+        """
+        ended = run_program("train.py", self._arguments(), self.folder / "train.log", clock)
+        run = TrainedRun.open(self.folder / "train")
+        write_record(self.path, run.record(run.evaluate(self.split, clock), self.data, ended.memory))
+
+
+def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
+    """The runs of a study below a folder, by their keys.
+
+    Raises:
+        OptionError: There is no such split.
+        DataError: The data isn't there, or not what it should be.
+    """
+    digests: dict[tuple, dict[str, str]] = {}
+    runs = []
+    for plan in study.runs():
+        data = plan.config.data
+        place = data.dataset, data.root, data.train_split, data.val_split, data.cv, data.coarse_boost_classes
+        if place not in digests:
+            digests[place] = data_digests(plan.config, split, folder)
+        key = run_key(plain_options(plan.config), digests[place])
+        runs.append(StudyRun(plan, folder / key, digests[place], split))
+    return runs
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[bool]:
+    """Hold a run's folder against other studies; False: one has it."""
+    with RunLock(make_folder(folder, "--runs_folder")) as lock:
+        try:
+            lock.acquire()
+        except EnvironmentFault:
+            yield False
+        else:
+            yield True
+
+
+def make_missing(runs: Sequence[StudyRun], clock: Clock, say: Callable[[StudyRun], None]) -> None:
+    """Make every run that isn't finished; what another study makes is waited for, and taken over where that one dies.
+
+    Raises:
+        OutOfTime: Before the end.
+        ProgramFailed: train.py or eval.py did.
+    """
+    waiting = [run for run in runs if run.finished() is None]
+    while waiting:
+        others = []
+        for run in waiting:
+            clock.check()
+            with held(run.folder) as ours:
+                if not ours:
+                    others.append(run)
+                elif run.finished() is None:
+                    say(run)
+                    run.make(clock)
+        if waiting := [run for run in others if run.finished() is None]:
+            time.sleep(POLL)
