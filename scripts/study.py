@@ -4,8 +4,8 @@ Usage: python scripts/study.py STUDY.json --out DIR [--list] [--only I/N] [--tim
        python scripts/study.py [STUDY.json] --runs RUN... --out DIR
 
 STUDY.json: {"base": {option: value}, "variants": {name: {option: value}}, "seeds": [1, 2, 3]}; the first variant is the
-reference. Runs live in --runs_folder under the key of options, data and precision, so finished ones are used again, by
-other studies too, and one that was killed resumes. --runs takes runs of train.py, or records of a study, and trains none.
+reference. Runs live in --runs_folder under the key of options, data and precision, so finished ones are used again,
+by other studies too, and one that was killed resumes. --runs takes runs of train.py, or records, and trains none.
 """
 
 import sys
@@ -23,13 +23,12 @@ import signal
 from collections.abc import Mapping, Sequence
 
 from scripts.studies.gathering import by_options, by_variant, gather
-from scripts.studies.page import findings, write_study
+from scripts.studies.page import findings, markdown, write_study
 from scripts.studies.programs import Clock, OutOfTime
 from scripts.studies.record import RunRecord
 from scripts.studies.results import build_results
 from scripts.studies.runs import StudyRun, make_missing, study_runs
 from scripts.studies.study_file import Study, read_study
-from scripts.studies.tables import markdown
 from utils.cli import run_main
 from utils.errors import OptionError
 from utils.files import make_folder, write_json
@@ -113,13 +112,13 @@ def run_study(study: Study, options: argparse.Namespace, clock: Clock) -> tuple[
 
 def leave_results(options: argparse.Namespace, variants: Mapping[str, list[RunRecord]], missing: int) -> None:
     """Write `study.json` and `report.html`, and print what they say."""
-    results = build_results(variants, options.wanted)
+    results = build_results(variants, options.wanted, missing)
     folder = make_folder(options.out, "--out")
     title = f"{options.study.stem if options.study else 'Runs'} on {results['dataset']} {results['split']}"
-    write_json(folder / "study.json", results | {"missing": missing})
-    write_study(folder / "report.html", title, results, variants, missing)
+    write_json(folder / "study.json", results)
+    write_study(folder / "report.html", title, results, variants)
     print(markdown(results), end="")
-    for _, text in findings(results, missing):
+    for _, text in findings(results):
         print(text)
     print(f"report: {folder / 'report.html'}")
 

@@ -4,11 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from scripts.studies.keys import default_options, deciding, differences
+from scripts.studies.keys import deciding, default_options, differences
 from scripts.studies.leavings import TrainedRun
 from scripts.studies.programs import Clock
 from scripts.studies.record import RunRecord, read_record
-from scripts.studies.study_file import Study, variant_of
+from scripts.studies.study_file import Study
 from utils.errors import OptionError
 
 SPLIT = "val"  # that a run's folder is scored on, where nothing says otherwise
@@ -48,22 +48,18 @@ def by_variant(study: Study, paths: Sequence[Path], records: Sequence[RunRecord]
         OptionError: A run is of another study's options, of another seed, or there twice.
     """
     found: dict[str, list[RunRecord]] = {name: [] for name in study.variants}
+    asked = {name: run.options for name, run in study.variants.items()}
     for path, record in zip(paths, records, strict=True):
-        name = variant_of(study, record.options)
-        if name is None:
-            raise OptionError(f"--runs {path}: a run of another study's options: {_nearest(study, record)}")
+        rows = {name: differences(options, record.options) for name, options in asked.items()}
+        name = min(rows, key=lambda one: len(rows[one]))
+        if rows[name]:
+            other = "; ".join(rows[name][:3])
+            raise OptionError(f"--runs {path}: a run of another study's options: not {name}'s {other}; leave it out")
         if record.seed not in study.seeds:
             seeds = ", ".join(map(str, study.seeds))
             raise OptionError(f"--runs {path}: seed {record.seed} isn't one of the study's ({seeds}); leave it out")
         found[name].append(record)
     return _by_seed(found)
-
-
-def _nearest(study: Study, record: RunRecord) -> str:
-    """What differs from the variant that differs least."""
-    rows = [(differences(study.options(name), record.options), name) for name in study.variants]
-    least, name = min(rows, key=lambda row: len(row[0]))
-    return f"compared with {name}: {'; '.join(least[:3])}; leave it out"
 
 
 def by_options(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:

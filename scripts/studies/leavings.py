@@ -3,8 +3,9 @@
 import json
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,12 @@ import numpy as np
 from config import TrainConfig, parse_train
 from engine.evaluation.score_files import METRICS, load_per_image
 from scripts.studies.keys import plain_options
-from scripts.studies.programs import Clock, Ended, run_program
+from scripts.studies.programs import Clock, run_program
 from scripts.studies.record import RunRecord, pack, thin_curve
 from utils.errors import DataError, OptionError
 from utils.files import file_sha256, read_json
 
 DIGEST = re.compile(r"final weights sha256: ([0-9a-f]{64})")
-
-RunProgram = Callable[[str, Sequence[str], Path, Clock], Ended]
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class TrainedRun:
             raise DataError(f"{folder}: no run of train.py; it holds no config.json")
         content = read_json(path)
         try:
-            config = parse_train(shlex.split(content["command"])[2:])
+            config = _parsed(content["command"])
             options = plain_options(config) | {"amp": content["amp"]}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{path}: not what train.py writes ({error!r}); name the folder of a run") from error
@@ -55,7 +54,7 @@ class TrainedRun:
                 return self.folder / name
         raise DataError(f"{self.folder}: holds neither best.pth nor last.pth; train it to its end")
 
-    def evaluate(self, split: str, clock: Clock, run_program: RunProgram = run_program) -> Path:
+    def evaluate(self, split: str, clock: Clock) -> Path:
         """Score it as eval.py does by itself, unless that is done; returns the folder of the scores."""
         folder, data = self.folder / f"eval_{split}", self.config.data
         if _is_scored(folder, self.snapshot):
@@ -90,6 +89,12 @@ class TrainedRun:
             images=[image.name for image in evaluation.images],
             counts=pack(np.stack([image.class_counts for image in evaluation.images])),
         )
+
+
+@cache
+def _parsed(command: str) -> TrainConfig:
+    """`python train.py ...` -> what it means; to check that a model can be built takes a second."""
+    return parse_train(shlex.split(command)[2:])
 
 
 def _is_scored(folder: Path, snapshot: Path) -> bool:

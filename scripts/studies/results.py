@@ -4,23 +4,32 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from scripts.studies.blocks import image_blocks
-from scripts.studies.keys import default_options, deciding
+from scripts.studies.keys import deciding, default_options
 from scripts.studies.record import RunRecord
-from scripts.studies.statistics import ALPHA, LEVEL, POWER, RESAMPLES, Difference, Sample, compare, holm, samples_of
+from scripts.studies.statistics.blocks import image_blocks
+from scripts.studies.statistics.differences import (
+    ALPHA,
+    LEVEL,
+    POWER,
+    RESAMPLES,
+    Difference,
+    Sample,
+    compare,
+    holm,
+    samples_of,
+)
 from utils.errors import DataError, OptionError
 
 Variants = Mapping[str, Sequence[RunRecord]]
 
 
 def check_comparable(records: Sequence[RunRecord]) -> None:
-    """Raise `OptionError` where runs are scored on other data or otherwise, `DataError` where images or labels differ."""
+    """Raise `OptionError` where runs are scored on other data or otherwise, `DataError` where the images differ."""
     first = records[0]
     for record in records[1:]:
         for name in ("dataset", "split", "protocol"):
-            ours, theirs = getattr(first, name), getattr(record, name)
-            if ours != theirs:
-                raise OptionError(f"these runs don't compare: {name} {ours} and {theirs}; score all on the same images")
+            if (ours := getattr(first, name)) != (theirs := getattr(record, name)):
+                raise OptionError(f"these runs don't compare: {name} {ours} and {theirs}; score all the same way")
         if first.images != record.images or first.classes != record.classes:
             raise DataError(
                 f"these runs don't compare: seeds {first.seed} and {record.seed} are scored on other images of"
@@ -30,12 +39,13 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
             raise DataError(f"these runs don't compare: the labels of {first.dataset} {first.split} have changed")
 
 
-def build_results(variants: Variants, wanted: Sequence[float]) -> dict:
+def build_results(variants: Variants, wanted: Sequence[float], missing: int = 0) -> dict:
     """`study.json`: `variants` and what they are compared by.
 
     Args:
         variants: The runs of each, a run at least; the first is the reference. One without runs is left out.
         wanted: Differences of mean IoU for which the needed seeds are named.
+        missing: Runs that aren't finished.
 
     Raises:
         FENetError: See `check_comparable`.
@@ -67,6 +77,7 @@ def build_results(variants: Variants, wanted: Sequence[float]) -> dict:
         "frames_in_order": ordered,
         "protocol": first.protocol,
         "reference": reference,
+        "missing": missing,
         "comparisons": len(compared),
         "level": LEVEL,
         "alpha": ALPHA,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.training.lock import RunLock
-from scripts.studies.keys import data_digests, differences, plain_options, run_key
+from scripts.studies.keys import data_digests, differences, run_key
 from scripts.studies.leavings import TrainedRun
 from scripts.studies.programs import Clock, command_line, run_program
 from scripts.studies.record import RunRecord, read_record, write_record
@@ -46,7 +46,7 @@ class StudyRun:
 
     def _arguments(self) -> list[str]:
         place = [f"--ckpt={self.folder.parent}", f"--exp={self.folder.name}/train", "--resume=auto"]
-        return [*self.plan.arguments, "--no-report", *place]
+        return [*self.plan.arguments, f"--seed={self.plan.seed}", "--no-report", *place]
 
     def finished(self) -> RunRecord | None:
         """The record; None: there is none yet, or the images that it is scored on have changed.
@@ -64,7 +64,7 @@ class StudyRun:
         return None
 
     def _check(self, path: Path, found: Mapping) -> None:
-        options = plain_options(self.plan.config)
+        options = self.plan.options
         other = differences(options, found)
         if found["seed"] != options["seed"]:
             other.append(f"seed {options['seed']}, there {found['seed']}")
@@ -97,7 +97,7 @@ def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
         place = data.dataset, data.root, data.train_split, data.val_split, data.cv, data.coarse_boost_classes
         if place not in digests:
             digests[place] = data_digests(plan.config, split, folder)
-        key = run_key(plain_options(plan.config), digests[place])
+        key = run_key(plan.options, digests[place])
         runs.append(StudyRun(plan, folder / key, digests[place], split))
     return runs
 

@@ -1,5 +1,6 @@
 """STUDY.json: read, and checked in full before anything runs."""
 
+import dataclasses
 import difflib
 import json
 from collections.abc import Iterator, Mapping
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from config import TrainConfig, parse_train, train_parser
-from scripts.studies.keys import deciding, differences, plain_options
+from scripts.studies.keys import deciding, plain_options
 from utils.errors import OptionError
 from utils.options_file import as_arguments
 
@@ -17,34 +18,36 @@ OWN = ("seed", "exp", "ckpt", "tb_path", "tb_tag", "resume", "resume_override", 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run that a study asks for."""
+    """A run that a study asks for.
+
+    Attributes:
+        variant: Its name.
+        seed: Of the run.
+        arguments: Of train.py, but for seed and folder.
+        config: What these arguments mean.
+    """
 
     variant: str
     seed: int
-    arguments: tuple[str, ...]  # of train.py, but for the folder
+    arguments: tuple[str, ...]
     config: TrainConfig
+
+    @property
+    def options(self) -> dict:
+        """All of them, as JSON has them."""
+        return plain_options(self.config) | {"seed": self.seed}
 
 
 @dataclass(frozen=True)
 class Study:
     """Variants, the first of which is the reference, and seeds."""
 
-    variants: Mapping[str, Mapping]  # name -> options, those of the base included
+    variants: Mapping[str, PlannedRun]  # with the first seed
     seeds: tuple[int, ...]
 
     def runs(self) -> list[PlannedRun]:
         """All of them, seed by seed, so that a study which was stopped has equally many of each variant."""
-        return [planned(name, self.variants[name], seed) for seed in self.seeds for name in self.variants]
-
-    def options(self, name: str) -> dict:
-        """All options of a variant, with the first seed."""
-        return plain_options(planned(name, self.variants[name], self.seeds[0]).config)
-
-
-def planned(name: str, options: Mapping, seed: int) -> PlannedRun:
-    """The run of a variant with a seed. Raises `OptionError` for options that can't work."""
-    arguments = (*as_arguments(options), f"--seed={seed}")
-    return PlannedRun(name, seed, arguments, parse_train(arguments))
+        return [dataclasses.replace(run, seed=seed) for seed in self.seeds for run in self.variants.values()]
 
 
 def read_study(path: Path) -> Study:
@@ -66,9 +69,15 @@ def read_study(path: Path) -> Study:
     for name, options in {"base": base, **variants}.items():
         if not isinstance(options, dict):
             raise OptionError(f"{path}: {name} is no object of options and values; write {FORM}")
-    study = Study({name: base | options for name, options in variants.items()}, _seeds(path, text.get("seeds")))
-    _check_options(path, study)
-    return study
+    seeds = _seeds(path, text.get("seeds"))
+    runs = {name: _planned(path, name, base | options, seeds[0]) for name, options in variants.items()}
+    seen: dict[str, str] = {}
+    for name, run in runs.items():
+        what = json.dumps(deciding(run.options))
+        if what in seen:
+            raise OptionError(f"{path}: variants {seen[what]} and {name} have the same options; leave one out")
+        seen[what] = name
+    return Study(runs, seeds)
 
 
 def _no_repeats(pairs: list[tuple]) -> dict:
@@ -79,7 +88,8 @@ def _no_repeats(pairs: list[tuple]) -> dict:
 
 
 def _seeds(path: Path, seeds: object) -> tuple[int, ...]:
-    if not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds) or len(set(seeds)) < len(seeds):
+    fits = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not fits or len(set(seeds)) < len(seeds):
         raise OptionError(f"{path}: seeds {json.dumps(seeds)}: a list of different whole numbers, such as [1, 2, 3]")
     if len(seeds) < 2:
         raise OptionError(
@@ -89,32 +99,26 @@ def _seeds(path: Path, seeds: object) -> tuple[int, ...]:
     return tuple(seeds)
 
 
-def _check_options(path: Path, study: Study) -> None:
-    names = {action.dest for action in train_parser()._actions} | set(_spellings())
-    seen: dict[str, str] = {}
-    for name, options in study.variants.items():
-        for option in options:
-            if option in OWN:
-                raise OptionError(f"{path}: variant {name}: {option}: the study sets it itself; leave it out")
-            if option not in names:
-                near = difflib.get_close_matches(option, names, 1)
-                meant = f"; did you mean {near[0]}?" if near else "; see train.py --help"
-                raise OptionError(f"{path}: variant {name}: {option}: no option of train.py{meant}")
-        try:
-            config = planned(name, options, study.seeds[0]).config
-        except OptionError as error:
-            raise OptionError(f"{path}: variant {name}: {error}") from error
-        what = json.dumps(deciding(plain_options(config)))
-        if what in seen:
-            raise OptionError(f"{path}: variants {seen[what]} and {name} have the same options; leave one out")
-        seen[what] = name
+def _planned(path: Path, name: str, options: Mapping, seed: int) -> PlannedRun:
+    """The run of a variant. Raises `OptionError` for options that there aren't, or that can't work."""
+    known = set(_spellings())
+    for option, value in options.items():
+        values = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, (str, int, float, type(None))) for one in values):
+            raise OptionError(f"{path}: variant {name}: {option}: a text, number, true, false, or a list of them")
+        if option in OWN:
+            raise OptionError(f"{path}: variant {name}: {option}: the study sets it itself; leave it out")
+        if option not in known:
+            near = difflib.get_close_matches(option, known, 1)
+            meant = f"did you mean {near[0]}?" if near else "see train.py --help"
+            raise OptionError(f"{path}: variant {name}: {option}: no option of train.py; {meant}")
+    arguments = tuple(as_arguments(options))
+    try:
+        return PlannedRun(name, seed, arguments, parse_train(arguments))
+    except OptionError as error:
+        raise OptionError(f"{path}: variant {name}: {error}") from error
 
 
 def _spellings() -> Iterator[str]:
     for action in train_parser()._actions:
         yield from (flag.lstrip("-") for flag in action.option_strings if flag.startswith("--"))
-
-
-def variant_of(study: Study, options: Mapping) -> str | None:
-    """The variant that a run with these options is of; None: of another study."""
-    return next((name for name in study.variants if not differences(study.options(name), options)), None)

@@ -5,9 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scripts.studies.blocks import image_blocks
-from scripts.studies.statistics import Difference, Sample, compare, holm, samples_of
-from scripts.studies.t_distribution import t_cdf, t_quantile, two_sided_p
+from scripts.studies.statistics.differences import Difference, compare, holm, samples_of
 
 FRAMES, BLOCK, PIXELS = 240, 20, 10_000
 IMAGE_NOISE = (
@@ -76,3 +74,62 @@ def test_a_visible_difference_is_seen_four_times_in_five():
     seen = [study(rng, 200, **world, gain=visible)[0] for _ in range(200)]
     assert 0.7 <= np.mean([one.p_value < 0.05 for one in seen]) <= 0.9
     assert abs(np.mean([one.estimate for one in seen]) - visible) < 0.2 * gain
+
+
+def test_the_t_distribution_is_the_known_one():
+    known = {1: 12.706205, 2: 4.302653, 5: 2.570582, 30: 2.042272, math.inf: 1.959964}
+    assert {df: round(t_quantile(0.975, df), 6) for df in known} == known
+    assert round(t_quantile(0.8, 4), 6) == 0.940965 and t_quantile(0.2, 4) == -t_quantile(0.8, 4)
+    for df in (0.7, 2.5, 11.3):  # the density by the trapezoid rule
+        t = np.linspace(-1.5, 1.5, 20001)
+        log = math.lgamma((df + 1) / 2) - math.lgamma(df / 2) - 0.5 * math.log(df * math.pi)
+        inside = np.trapezoid(np.exp(log) * (1 + t * t / df) ** (-(df + 1) / 2), t)
+        assert math.isclose(1 - two_sided_p(1.5, df), inside, rel_tol=1e-7)
+        assert math.isclose(t_cdf(t_quantile(0.99, df), df), 0.99)
+
+
+def test_frames_of_a_drive_are_drawn_in_stretches_and_all_else_alone():
+    drive = [f"0006R0_f{frame:05d}" for frame in range(30, 30 * 51, 30)]
+    rng = np.random.default_rng(0)
+    shuffled = list(rng.permutation(drive))
+    blocks, ordered = image_blocks([*shuffled, "0001TP_000030", "portrait"], "camvid")
+    found = dict(zip(shuffled, blocks, strict=False))
+    stretches = [found[name] for name in drive]
+    assert ordered and stretches == sorted(stretches) and set(np.bincount(stretches)) == {25}  # 50 frames: 2 blocks
+    assert len(set(blocks)) == 4
+    for names, dataset in (
+        (["000", "001", "002"], "folder"),
+        (["2007_000033", "2007_000042"], "folder"),
+        (["lindau_000000_000019_leftImg8bit", "lindau_000001_000019_leftImg8bit"], "cityscapes"),
+        ([f"synthetic_val_{i:04d}" for i in range(40)], "synthetic"),
+        (["photo1", "photo2"], "folder"),  # a single stretch has no spread
+    ):
+        assert image_blocks(names, dataset)[0].tolist() == list(range(len(names)))
+        assert not image_blocks(names, dataset)[1]
+
+
+def test_the_interval_is_that_of_the_formula():
+    one = Difference(0.02, (4e-4, 1e-4), (4, 5), 3e-5, 12)
+    terms = np.array([1e-4, 2e-5, 3e-5])
+    assert math.isclose(one.error, math.sqrt(terms.sum()))
+    assert math.isclose(one.df, terms.sum() ** 2 / (terms**2 / [3, 4, 11]).sum())
+    assert np.allclose(one.interval(), 0.02 + np.array([-1, 1]) * t_quantile(0.975, one.df) * one.error)
+    needed = one.seeds_for(0.03, 2)
+    sees = [Difference(0, one.seeds, (n, n), one.images, 12).visible(2) <= 0.03 for n in (needed - 1, needed)]
+    assert sees == [False, True]
+    assert one.seeds_for(0.015, 1) is None  # the images alone hide it
+
+
+def test_samples_are_the_scores_of_the_counts_and_one_run_has_no_interval():
+    counts = np.array([[[[1, 2], [0, 0]], [[3, 4], [0, 0]]], [[[2, 2], [0, 0]], [[2, 4], [1, 10]]]])  # R=2, N=2, C=2
+    first, absent, mean = samples_of(counts, np.array([0, 1]), 50)
+    assert first.scores.tolist() == [4 / 6, 4 / 6] and mean.scores.tolist() == [4 / 6, (4 / 6 + 0.1) / 2]
+    assert np.isnan(absent.scores[0]) and compare(absent, absent, 2) is None
+    assert compare(Sample(mean.scores[:1], mean.resampled), mean, 2) is None and compare(mean, mean, 1) is None
+    still = compare(first, first, 2)
+    assert still.p_value == 1 and still.interval() == [0, 0]
+
+
+def test_holm_multiplies_by_what_is_left():
+    assert np.allclose(holm([0.04, 0.01, 0.03]), [0.06, 0.03, 0.06])
+    assert holm([]) == [] and holm([0.7, 0.9]) == [1, 1]

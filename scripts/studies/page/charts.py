@@ -62,9 +62,9 @@ class RowChart:
 
     def ticks(self) -> list[tuple[float, str]]:
         """Position and label."""
-        return [
-            (self.across(value / 100), f"{value:+g}" if self.zero else f"{value:g}") for value in ticks(*self._range())
-        ]
+        form = "{:+g}" if self.zero else "{:g}"
+        labels = ((value, form.format(value).replace("-", "\N{MINUS SIGN}")) for value in ticks(*self._range()))
+        return [(self.across(value / 100), label if value else "0") for value, label in labels]
 
     def _range(self) -> tuple[float, float]:
         values = [0.0] if self.zero else []

@@ -32,11 +32,40 @@ def mean_and_spread(row: Mapping) -> str:
     return "n/a" if row["mean"] is None else f"{100 * row['mean']:.2f}{spread}"
 
 
+def findings(results: Mapping) -> list[tuple[str, str]]:
+    """What a study says: for each comparison the variant and a sentence; of all, with '' as the variant, what is
+    missing."""
+    reference, lines = results["reference"], []
+    if results["missing"]:
+        lines.append(("", f"Runs that are missing: {results['missing']}. This is what the others say."))
+    for name, row in results["variants"].items():
+        if name == reference:
+            continue
+        if row["difference"] is None:
+            lines.append((name, f"{name}: no run of {reference} to compare with."))
+        elif row["interval"] is None:
+            told = f"{points(row['difference'])} points to {reference}; no interval: {_lacking(results, name)}."
+            lines.append((name, f"{name}: {told}"))
+        else:
+            verb = "differs from" if row["holds"] else "is not told apart from"
+            known = f"95 % interval {ends(row['interval'])}, Holm's p {probability(row['p_holm'])}"
+            lines.append((name, f"{name} {verb} {reference}: {points(row['difference'])} points, {known}."))
+    return lines
+
+
+def _lacking(results: Mapping, name: str) -> str:
+    runs = {one: len(results["variants"][one]["seeds"]) for one in (results["reference"], name)}
+    single = [one for one, number in runs.items() if number < 2]
+    if single:
+        return f"one seed of {' and of '.join(single)} says nothing about others"
+    return "a single image says nothing about others"
+
+
 def table_rows(results: Mapping) -> list[list[str]]:
     """A row for each variant, under `HEAD`."""
     rows = []
     for name, row in results["variants"].items():
-        cells = [name, str(len(row["seeds"])), mean_and_spread(row)]
+        cells = [name, ", ".join(map(str, row["seeds"])), mean_and_spread(row)]
         if name == results["reference"]:
             cells += ["reference", "", ""]
         else:
@@ -57,10 +86,8 @@ def latex(results: Mapping) -> str:
     """The table in LaTeX, with booktabs."""
     lines = [[_escape(cell) for cell in row] for row in [HEAD, *table_rows(results)]]
     head, *body = [f"{' & '.join(line)} \\\\" for line in lines]
-    return (
-        "\n".join(["\\begin{tabular}{lrrrrr}", "\\toprule", head, "\\midrule", *body, "\\bottomrule", "\\end{tabular}"])
-        + "\n"
-    )
+    lines = ["\\begin{tabular}{lrrrrr}", "\\toprule", head, "\\midrule", *body, "\\bottomrule", "\\end{tabular}"]
+    return "\n".join(lines) + "\n"
 
 
 def _escape(text: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.studies.t_distribution import t_quantile, two_sided_p
+from scripts.studies.statistics.t_distribution import t_quantile, two_sided_p
 from utils.metrics.bootstrap import bootstrap_iou
 
 LEVEL, ALPHA, POWER = 0.95, 0.05, 0.8

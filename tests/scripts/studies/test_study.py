@@ -1,0 +1,294 @@
+"""scripts/study.py: what it refuses, runs, shares, resumes and says."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import eval
+import train
+from config import parse_train
+from engine.training.lock import RunLock
+from scripts import study
+from scripts.studies import leavings, programs, runs
+from scripts.studies.keys import plain_options
+from scripts.studies.page.tables import latex
+from scripts.studies.programs import Clock, Ended, OutOfTime, ProgramFailed, run_program
+from scripts.studies.record import RunRecord, pack, read_record, thin_curve, write_record
+from tests.conftest import make_scenes
+from tests.processes import Job, launch
+from tests.test_bad_input import fails
+
+SMALL = {"arch": "fenet_tiny", "channels": 16, "dataset": "folder", "crop_size": 32, "bs_mult": 2, "max_epoch": 1}
+SMALL |= {"num_workers": 0, "device": "cpu", "lr": 0.01, "class_uniform_pct": 0}
+NOISE = {"fem_d": {"fem_d": False}, "fem_s": {"fem_s": False}}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_scenes(tmp_path_factory.mktemp("study") / "data", 4)
+
+
+def write(path: Path, base: dict, variants: dict, seeds=(1, 2)) -> Path:
+    path.write_text(json.dumps({"base": base, "variants": variants, "seeds": list(seeds)}))
+    return path
+
+
+@pytest.fixture
+def started(monkeypatch) -> list[str]:
+    """The programs that a study starts, in this process."""
+    seen = []
+
+    def run(script: str, arguments: list, log: Path, clock: Clock) -> Ended:
+        clock.check()
+        seen.append(script)
+        assert {"train.py": train, "eval.py": eval}[script].main(arguments) == 0
+        return Ended("", 123)
+
+    for module in (runs, leavings):
+        monkeypatch.setattr(module, "run_program", run)
+    return seen
+
+
+def make_record(seed: int, gain: float = 0.0, split: str = "val", images: int = 233, **options) -> RunRecord:
+    """A made-up run on CamVid's classes, as large as one on its test split."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 30_000, (images, 11)) * (rng.random((images, 11)) < 0.7)
+    quality = np.clip(0.8 + gain + np.random.default_rng(seed).normal(0, 0.05, truth.shape), 0.05, 1)
+    common = (truth * quality).astype(np.int64)
+    other = np.random.default_rng(seed).integers(0, 3000, truth.shape)
+    asked = plain_options(parse_train([])) | {"dataset": "camvid", "seed": seed} | options
+    curve = thin_curve([{"epoch": i, "step": 10 * (i + 1), "train_loss": 1 / 3, "mean_iou": 0.5} for i in range(500)])
+    names = [f"0006R0_f{30 * i:05d}" for i in range(images)]
+    counts = pack(np.stack([common, truth, common + other], -1))
+    known = (asked, {}, "camvid", split, {"flip": False}, None, {}, None, "best.pth", "0" * 64, curve, 60.0, 2**30)
+    return RunRecord(*known, [f"class {c}" for c in range(11)], names, counts)
+
+
+def test_a_study_runs_what_is_missing_and_shares_what_is_there(data, tmp_path, started, capsys):
+    base, out = SMALL | {"data_root": str(data)}, tmp_path / "out"
+    first = write(tmp_path / "first.json", base, {"whole": {}, "without D": NOISE["fem_d"]})
+    place = ["--runs_folder", str(tmp_path / "runs")]
+    assert study.main([str(first), "--list", *place]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert len(listed) == 4 and all(line.startswith("python train.py --arch=fenet_tiny ") for line in listed)
+    assert ["--no-fem_d" in line for line in listed] == [False, True] * 2 and not started
+    assert study.main([str(first), "--out", str(out), "--only", "1/2", *place]) == 0
+    assert "whole" in (said := capsys.readouterr().out) and "Runs that are missing: 2." in said
+    assert started == ["train.py", "eval.py"] * 2
+    assert study.main([str(first), "--out", str(out), *place]) == 0
+    assert len(started) == 8
+    result = json.loads((out / "study.json").read_text())
+    second = write(tmp_path / "second.json", base, {"without D": NOISE["fem_d"], "without S": NOISE["fem_s"]})
+    assert study.main([str(second), "--out", str(tmp_path / "other"), *place]) == 0
+    assert len(started) == 12  # of four runs two are the first study's
+    shared = json.loads((tmp_path / "other" / "study.json").read_text())["variants"]["without D"]
+    row = result["variants"]["without D"]
+    assert shared["mean_iou"] == row["mean_iou"] and shared["difference"] is None and row["seeds"] == [1, 2]
+    assert row["interval"][0] < row["difference"] < row["interval"][1]
+    for path in (tmp_path / "runs").glob("*/val.json"):
+        metrics = json.loads((path.parent / "train" / "eval_val" / "metrics.json").read_text())
+        scores = result["variants"]["whole"]["mean_iou"] + row["mean_iou"]
+        assert any(abs(metrics["mean_iou"] - score) < 1e-12 for score in scores) or "fem_s" in path.read_text()
+    page = (out / "report.html").read_text()
+    assert "without D" in page and "\\toprule" in page and page.count("<polyline") == 4
+    for folder in (tmp_path / "runs").glob("*/train"):  # the records are enough
+        (folder / "best.pth").unlink()
+    assert study.main([str(first), "--out", str(tmp_path / "again"), *place]) == 0
+    assert json.loads((tmp_path / "again" / "study.json").read_text()) == result and len(started) == 12
+
+
+def test_runs_of_train_py_come_onto_a_page(data, tmp_path, started, capfd):
+    options = [f"--{name}={value}" for name, value in (SMALL | {"data_root": data}).items()]
+    for name, more in (("a1", ["--seed=1"]), ("b1", ["--seed=1", "--no-fem_d"])):
+        assert train.main([*options, "--no-report", f"--ckpt={tmp_path}", f"--exp={name}", *more]) == 0
+    given = ["--runs", str(tmp_path / "a1"), str(tmp_path / "b1")]
+    capfd.readouterr()
+    assert study.main([*given, "--out", str(tmp_path / "out")]) == 0
+    assert "no interval: one seed of fem_d true and of fem_d false says nothing" in capfd.readouterr().out
+    variants = json.loads((tmp_path / "out" / "study.json").read_text())["variants"]
+    assert list(variants) == ["fem_d true", "fem_d false"]
+    assert variants["fem_d false"]["interval"] is None and variants["fem_d false"]["std"] is None
+    other = write(tmp_path / "s.json", SMALL | {"data_root": str(data), "lr": 0.02}, {"whole": {}})
+    wrong = "a run of another study's options: not whole's lr 0.02, there 0.01"
+    fails(capfd, 2, study.main, [other, *given, "--out", tmp_path / "o"], "--runs", "a1", wrong)
+
+
+@pytest.mark.parametrize(
+    ("variants", "seeds", "said"),
+    [
+        ({"a": {"crop_sise": 32}}, [1, 2], ["variant a: crop_sise: no option of train.py; did you mean crop_size?"]),
+        ({"a": {}, "b": {"lr": -1}}, [1, 2], ["variant b", "--lr -1"]),
+        ({"a": {"lr": {"x": 1}}}, [1, 2], ["variant a: lr: a text, number"]),
+        ({"a": {"exp": "x"}}, [1, 2], ["exp: the study sets it itself"]),
+        ({"a": {}, "b": {"channels": 16}}, [1, 2], ["variants a and b have the same options"]),
+        ({}, [1, 2], ["variants names none"]),
+        ({"a": {}}, [1], ["seeds [1]: there is no interval"]),
+        ({"a": {}}, [1, 1], ["seeds [1, 1]: a list of different whole numbers"]),
+        ({"a": {}}, [1, "2"], ['seeds [1, "2"]: a list']),
+    ],
+)
+def test_a_study_that_can_not_work_is_refused_before_it_runs(tmp_path, capfd, started, variants, seeds, said):
+    path = write(tmp_path / "s.json", SMALL, variants, seeds)
+    place = ["--out", tmp_path / "out", "--runs_folder", tmp_path / "runs"]
+    fails(capfd, 2, study.main, [path, *place], "s.json", *said)
+    assert not started and not (tmp_path / "runs").exists()
+
+
+def test_options_and_files_that_can_not_work(tmp_path, capfd):
+    odd = tmp_path / "s.json"
+    for text in ("[", "[]", '{"variants": {"a": {}}, "seed": [1]}', '{"base": {"lr": 1, "lr": 2}}'):
+        odd.write_text(text)
+        fails(capfd, 2, study.main, [odd, "--out", tmp_path], "s.json", "write {")
+    fails(capfd, 2, study.main, [odd], "--out: name the folder")
+    fails(capfd, 2, study.main, ["--out", tmp_path], "name a STUDY.json")
+    fails(capfd, 2, study.main, [odd, "--out", tmp_path, "--only", "3/2"], "--only 3/2: must be I/N")
+    fails(capfd, 2, study.main, [odd, "--out", tmp_path, "--time_limit", "0"], "--time_limit 0")
+    fails(capfd, 2, study.main, ["--runs", tmp_path / "none", "--out", tmp_path], "none: no such file or folder")
+    fails(capfd, 3, study.main, ["--runs", tmp_path, "--out", tmp_path], "no run of train.py")
+    fails(capfd, 3, study.main, ["--runs", odd, "--out", tmp_path], "no record of a finished run")
+
+
+def test_records_are_small_whole_and_compared_only_where_they_fit(tmp_path, capfd):
+    paths = {}
+    changed = {"lr": 0.003}
+    for name, record in {
+        "a": make_record(1),
+        "b": make_record(2),
+        "c": make_record(1, -0.05, **changed),
+        "d": make_record(2, -0.05, **changed),
+        "test": make_record(3, split="test"),
+        "fewer": make_record(3, images=100),
+    }.items():
+        write_record(paths.setdefault(name, tmp_path / f"{name}.json"), record)
+        assert read_record(paths[name]) == record
+    assert paths["a"].stat().st_size < 100_000
+    assert len(make_record(1).curve) <= 200 and make_record(1).curve[-1]["step"] == 5000
+    out = ["--out", tmp_path / "out"]
+    assert study.main(["--runs", *map(str, (paths[name] for name in "abcd")), "--out", str(tmp_path / "out")]) == 0
+    row = json.loads((tmp_path / "out" / "study.json").read_text())["variants"]["lr 0.003"]
+    assert row["holds"] and row["interval"][1] < 0 and row["seeds_needed"]["0.02"] >= 2
+    assert "lr 0.003 differs from lr 0.002" in capfd.readouterr().out
+    fails(capfd, 2, study.main, ["--runs", paths["a"], paths["test"], *out], "split val and test")
+    fails(capfd, 3, study.main, ["--runs", paths["a"], paths["fewer"], *out], "other images")
+    fails(capfd, 2, study.main, ["--runs", paths["a"], paths["a"], *out], "seed 1 is there twice")
+    paths["a"].write_text(paths["a"].read_text()[:-50])
+    fails(capfd, 3, study.main, ["--runs", paths["a"], *out], "a.json: no record of a finished run")
+
+
+def test_names_are_text_in_every_table(tmp_path):
+    base, variants = {"dataset": "camvid"}, {"A & <b>_1|": {}, "100 % #2": {"lr": 0.003}}
+    paths = []
+    for seed in (1, 2):
+        for lr in (0.002, 0.003):
+            paths.append(tmp_path / f"{seed}_{lr}.json")
+            write_record(paths[-1], make_record(seed, lr=lr))
+    given = write(tmp_path / "s.json", base, variants)
+    assert study.main([str(given), "--runs", *map(str, paths), "--out", str(tmp_path)]) == 0
+    page, results = (tmp_path / "report.html").read_text(), json.loads((tmp_path / "study.json").read_text())
+    assert "A &amp; &lt;b&gt;_1|" in page and "<b>_1" not in page
+    assert "A \\& $<$b$>$\\_1|" in latex(results) and "100 \\% \\#2" in latex(results)
+
+
+def test_a_run_of_other_options_under_a_key_is_refused(data, tmp_path, started, capfd):
+    given = write(tmp_path / "s.json", SMALL | {"data_root": str(data)}, {"whole": {}})
+    place = ["--runs_folder", str(tmp_path / "runs")]
+    assert study.main([str(given), "--list", *place]) == 0
+    key = capfd.readouterr().out.split("--exp=")[1].split("/")[0]
+    write_record(tmp_path / "runs" / key / "val.json", make_record(1))
+    (tmp_path / "runs" / key).mkdir(exist_ok=True)
+    fails(capfd, 2, study.main, [given, "--out", tmp_path, *place], key, "a run of another study's options")
+    assert not started
+
+
+def test_a_run_that_another_study_makes_is_waited_for(data, tmp_path, started, monkeypatch, capsys):
+    given = write(tmp_path / "s.json", SMALL | {"data_root": str(data)}, {"whole": {}})
+    place = ["--out", str(tmp_path / "out"), "--runs_folder", str(tmp_path / "runs")]
+    assert study.main([str(given), "--list", *place]) == 0
+    first, second = (line.split("--exp=")[1].split("/")[0] for line in capsys.readouterr().out.splitlines())
+    (tmp_path / "runs" / first).mkdir()
+    lock = RunLock(tmp_path / "runs" / first)
+    lock.acquire()
+
+    def other_dies(seconds: float) -> None:
+        assert started == ["train.py", "eval.py"] and (tmp_path / "runs" / second / "val.json").exists()
+        lock.release()
+
+    monkeypatch.setattr(runs.time, "sleep", other_dies)
+    assert study.main([str(given), *place]) == 0
+    assert len(started) == 4 and (tmp_path / "runs" / first / "val.json").exists()
+
+
+PROGRAM = """
+import signal, sys, time
+if sys.argv[1] == "fails":
+    print("error: no such thing"); sys.exit(3)
+def stop(*_):
+    print("stopped at step 3, saved"); sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+print("training", flush=True)
+time.sleep(60 if sys.argv[1] == "long" else 0)
+"""
+
+
+def test_programs_end_by_themselves_with_an_error_or_in_time(tmp_path):
+    script, log = tmp_path / "program.py", tmp_path / "log"
+    script.write_text(PROGRAM)
+    ended = run_program(str(script), ["short"], log, Clock())
+    assert ended.output == "training\n" and ended.memory > 2**20
+    with pytest.raises(ProgramFailed, match="no such thing") as failed:
+        run_program(str(script), ["fails"], log, Clock())
+    assert failed.value.exit_code == 3
+    clock = Clock(minutes=4 / 60)  # of which 3 s are the margin
+    started = time.monotonic()
+    with pytest.raises(OutOfTime):
+        run_program(str(script), ["long"], log, clock)
+    assert time.monotonic() - started < 60 * clock.minutes and "stopped" in log.read_text()
+
+
+def test_a_study_out_of_time_says_how_to_go_on(data, tmp_path, capsys):
+    given = write(tmp_path / "s.json", SMALL | {"data_root": str(data)}, {"whole": {}})
+    place = ["--out", str(tmp_path / "out"), "--runs_folder", str(tmp_path / "runs")]
+    assert study.main([str(given), *place, "--time_limit", "0.01"]) == 0
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        "stopped; the same command resumes",
+        "no run is finished yet, so there is nothing to compare",
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_study_killed_five_times_ends_in_the_same_table(data, tmp_path, started, monkeypatch):
+    base = SMALL | {"data_root": str(data), "max_epoch": 4, "save_every": 1}
+    given = write(tmp_path / "s.json", base, {"whole": {}, "without D": NOISE["fem_d"]})
+    assert study.main([str(given), "--out", str(tmp_path / "calm"), "--runs_folder", str(tmp_path / "calm_runs")]) == 0
+    command = ["scripts/study.py", str(given), "--out", str(tmp_path / "out"), "--runs_folder", str(tmp_path / "runs")]
+    killed = 0
+    while killed < 5:
+        with Job(command) as job:
+            deadline = time.monotonic() + 4 + 3 * killed
+            while time.monotonic() < deadline and job.processes[0].is_alive():
+                time.sleep(0.05)
+            assert job.processes[0].is_alive(), "it ended before it could be killed five times"
+            job.send(signal.SIGKILL)
+        killed += 1
+    done = launch(command)
+    assert done.returncode == 0, done.stderr
+    tables = [json.loads((tmp_path / name / "study.json").read_text())["variants"] for name in ("calm", "out")]
+    for row in (row for table in tables for row in table.values()):
+        row.pop("seconds"), row.pop("memory"), row.pop("runs")
+    assert tables[0] == tables[1]
+
+
+def test_a_second_signal_is_left_to_the_system():
+    clock = Clock()
+    previous = signal.getsignal(signal.SIGUSR2)
+    try:
+        clock.ask(signal.SIGUSR2, None)
+        assert clock.is_over and signal.getsignal(signal.SIGUSR2) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGUSR2, previous)
+    assert programs.MARGIN[0] < programs.MARGIN[1]
