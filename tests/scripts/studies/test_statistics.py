@@ -5,7 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from scripts.studies.statistics.differences import Difference, compare, holm, samples_of
+from scripts.studies.statistics.blocks import image_blocks
+from scripts.studies.statistics.differences import Difference, Sample, compare, holm, samples_of
+from scripts.studies.statistics.t_distribution import t_cdf, t_quantile, two_sided_p
 
 FRAMES, BLOCK, PIXELS = 240, 20, 10_000
 IMAGE_NOISE = (
@@ -31,28 +33,31 @@ def study(rng, resamples: int, **world) -> list[Difference]:
     return [compare(means[0], other, FRAMES // BLOCK) for other in means[1:]]
 
 
-def check_coverage(seeds: int, ratio: float, studies: int, resamples: int) -> None:
-    """Coverage of the intervals and false alarms of the studies, where there is no difference."""
+def simulate_studies(seeds: int, ratio: float, studies: int, resamples: int) -> tuple[float, float]:
+    """Coverage of the intervals, and the fraction of studies with a false alarm, where there is no difference."""
     rng = np.random.default_rng(round(seeds * 100 + ratio * 10))
     noise = ratio * NOISE_OF_MEAN
     found = [study(rng, resamples, variants=4, seeds=seeds, seed_noise=noise) for _ in range(studies)]
     covered = np.mean([one.interval()[0] <= 0 <= one.interval()[1] for rows in found for one in rows])
-    alarms = np.mean([min(holm([one.p_value for one in rows])) < 0.05 for rows in found])
-    assert 0.92 <= covered <= 0.99, (seeds, ratio, covered)
-    assert alarms <= 0.06, (seeds, ratio, alarms)
+    return covered, np.mean([min(holm([one.p_value for one in rows])) < 0.05 for rows in found])
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 8])
-def test_intervals_cover_and_studies_give_no_false_alarms(seeds):
-    for ratio in (0.5, 1.0, 2.0):
-        check_coverage(seeds, ratio, studies=60, resamples=200)
+def test_intervals_cover_and_studies_give_no_false_alarms():
+    alarms = []
+    for seeds in (3, 5, 8):
+        found = [simulate_studies(seeds, ratio, studies=25, resamples=100) for ratio in (0.5, 1.0, 2.0)]
+        covered, alarm = np.mean(found, 0)
+        assert 0.92 <= covered <= 0.99, (seeds, covered)
+        alarms.append(alarm)
+    assert np.mean(alarms) <= 0.06
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ratio", [0.25, 0.5, 1.0, 2.0, 4.0])
+@pytest.mark.parametrize("ratio", [0.5, 1.0, 2.0])  # seed noise below, equal to and above image noise
 @pytest.mark.parametrize("seeds", [3, 5, 8])
 def test_intervals_cover_in_many_studies(seeds, ratio):
-    check_coverage(seeds, ratio, studies=2000, resamples=500)
+    covered, alarms = simulate_studies(seeds, ratio, studies=2000, resamples=500)
+    assert 0.92 <= covered <= 0.99 and alarms <= 0.06, (covered, alarms)
 
 
 @pytest.mark.slow
@@ -68,12 +73,12 @@ def test_single_images_of_a_drive_would_claim_too_much():
 
 
 def test_a_visible_difference_is_seen_four_times_in_five():
-    rng, gain = np.random.default_rng(1), 0.04
+    rng = np.random.default_rng(1)
     world = {"variants": 2, "seeds": 5, "seed_noise": NOISE_OF_MEAN}
-    visible = np.median([study(rng, 200, **world)[0].visible(1) for _ in range(50)])
-    seen = [study(rng, 200, **world, gain=visible)[0] for _ in range(200)]
+    visible = np.median([study(rng, 100, **world)[0].visible(1) for _ in range(30)])
+    seen = [study(rng, 100, **world, gain=visible)[0] for _ in range(150)]
     assert 0.7 <= np.mean([one.p_value < 0.05 for one in seen]) <= 0.9
-    assert abs(np.mean([one.estimate for one in seen]) - visible) < 0.2 * gain
+    assert abs(np.mean([one.estimate for one in seen]) / visible - 1) < 0.1
 
 
 def test_the_t_distribution_is_the_known_one():
