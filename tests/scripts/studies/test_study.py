@@ -1,6 +1,8 @@
 """scripts/study.py: what it refuses, runs, shares, resumes and says."""
 
 import json
+import shlex
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -9,8 +11,7 @@ import numpy as np
 import pytest
 
 import eval
-import train
-from config import parse_train
+from config import parse_eval, parse_train
 from engine.training.lock import RunLock
 from scripts import study
 from scripts.studies import leavings, programs, runs
@@ -20,7 +21,9 @@ from scripts.studies.programs import Clock, Ended, OutOfTime, ProgramFailed, run
 from scripts.studies.record import RunRecord, pack, read_record, thin_curve, write_record
 from tests.conftest import make_scenes
 from tests.processes import Job, launch
+from tests.scripts.test_compare import leave, make_matrices
 from tests.test_bad_input import fails
+from utils.files import file_sha256
 
 SMALL = {"arch": "fenet_tiny", "channels": 16, "dataset": "folder", "crop_size": 32, "bs_mult": 2, "max_epoch": 1}
 SMALL |= {"num_workers": 0, "device": "cpu", "lr": 0.01, "class_uniform_pct": 0}
@@ -37,16 +40,36 @@ def write(path: Path, base: dict, variants: dict, seeds=(1, 2)) -> Path:
     return path
 
 
+def leave_run(arguments: list[str]) -> None:
+    """What train.py leaves, as far as it is read; the weights are the options."""
+    config = parse_train(arguments)
+    config.run.folder.mkdir(parents=True, exist_ok=True)
+    content = {"command": shlex.join(["python", "train.py", *arguments]), "amp": "off", "processes": 1}
+    (config.run.folder / "config.json").write_text(json.dumps(content))
+    row = {"epoch": 0, "step": 10, "images_per_second": 4.0, "mean_iou": 0.1 * config.compute.seed}
+    (config.run.folder / "metrics.jsonl").write_text(json.dumps(row) + "\n")
+    (config.run.folder / "best.pth").write_text(f"{config.compute.seed} {config.model.fem_d} {config.model.fem_s}")
+
+
+def leave_scores(arguments: list[str]) -> None:
+    """What eval.py leaves: scores that follow from the weights."""
+    options, _ = parse_eval(arguments)
+    sha256 = file_sha256(options.snapshot)
+    leave(options.folder, make_matrices(20, 0.2 + 0.2 * int(sha256[:4], 16) / 2**16))
+    metrics = json.loads((options.folder / "metrics.json").read_text()) | {"dataset": "folder"}
+    (options.folder / "metrics.json").write_text(json.dumps(metrics | {"snapshot_sha256": sha256}))
+
+
 @pytest.fixture
 def started(monkeypatch) -> list[str]:
-    """The programs that a study starts, in this process."""
+    """The programs that a study starts, which leave what they would, without work."""
     seen = []
 
     def run(script: str, arguments: list, log: Path, clock: Clock) -> Ended:
         clock.check()
         seen.append(script)
-        assert {"train.py": train, "eval.py": eval}[script].main(arguments) == 0
-        return Ended("", 123)
+        {"train.py": leave_run, "eval.py": leave_scores}[script](list(arguments))
+        return Ended("", 2**30)
 
     for module in (runs, leavings):
         monkeypatch.setattr(module, "run_program", run)
@@ -89,10 +112,7 @@ def test_a_study_runs_what_is_missing_and_shares_what_is_there(data, tmp_path, s
     row = result["variants"]["without D"]
     assert shared["mean_iou"] == row["mean_iou"] and shared["difference"] is None and row["seeds"] == [1, 2]
     assert row["interval"][0] < row["difference"] < row["interval"][1]
-    for path in (tmp_path / "runs").glob("*/val.json"):
-        metrics = json.loads((path.parent / "train" / "eval_val" / "metrics.json").read_text())
-        scores = result["variants"]["whole"]["mean_iou"] + row["mean_iou"]
-        assert any(abs(metrics["mean_iou"] - score) < 1e-12 for score in scores) or "fem_s" in path.read_text()
+    assert row["seconds"] == [5.0, 5.0] and row["memory"] == [2**30, 2**30]
     page = (out / "report.html").read_text()
     assert "without D" in page and "\\toprule" in page and page.count("<polyline") == 4
     for folder in (tmp_path / "runs").glob("*/train"):  # the records are enough
@@ -101,20 +121,31 @@ def test_a_study_runs_what_is_missing_and_shares_what_is_there(data, tmp_path, s
     assert json.loads((tmp_path / "again" / "study.json").read_text()) == result and len(started) == 12
 
 
-def test_runs_of_train_py_come_onto_a_page(data, tmp_path, started, capfd):
-    options = [f"--{name}={value}" for name, value in (SMALL | {"data_root": data}).items()]
-    for name, more in (("a1", ["--seed=1"]), ("b1", ["--seed=1", "--no-fem_d"])):
-        assert train.main([*options, "--no-report", f"--ckpt={tmp_path}", f"--exp={name}", *more]) == 0
-    given = ["--runs", str(tmp_path / "a1"), str(tmp_path / "b1")]
+def test_runs_of_train_py_come_onto_a_page(trained, tmp_path, monkeypatch, capfd):
+    def run(script: str, arguments: list, log: Path, clock: Clock) -> Ended:
+        assert script == "eval.py" and eval.main(arguments) == 0
+        return Ended("", 0)
+
+    monkeypatch.setattr(leavings, "run_program", run)
+    folder, out = tmp_path / "run", tmp_path / "out"
+    shutil.copytree(trained.folder, folder)
+    assert study.main(["--runs", str(folder), "--out", str(out)]) == 0
+    found = json.loads((out / "study.json").read_text())["variants"]
+    scored = json.loads((folder / "eval_val" / "metrics.json").read_text())
+    assert found["all runs"]["mean_iou"] == [pytest.approx(scored["mean_iou"], abs=1e-12)]
+    assert found["all runs"]["std"] is None and found["all runs"]["seconds"][0] > 0
+    wide = tmp_path / "wide"  # as if it were of another model
+    shutil.copytree(folder, wide)
+    config = json.loads((wide / "config.json").read_text())
+    (wide / "config.json").write_text(json.dumps(config | {"command": config["command"] + " --channels 24"}))
+    monkeypatch.setattr(leavings, "run_program", None)  # scored already
     capfd.readouterr()
-    assert study.main([*given, "--out", str(tmp_path / "out")]) == 0
-    assert "no interval: one seed of fem_d true and of fem_d false says nothing" in capfd.readouterr().out
-    variants = json.loads((tmp_path / "out" / "study.json").read_text())["variants"]
-    assert list(variants) == ["fem_d true", "fem_d false"]
-    assert variants["fem_d false"]["interval"] is None and variants["fem_d false"]["std"] is None
-    other = write(tmp_path / "s.json", SMALL | {"data_root": str(data), "lr": 0.02}, {"whole": {}})
-    wrong = "a run of another study's options: not whole's lr 0.02, there 0.01"
-    fails(capfd, 2, study.main, [other, *given, "--out", tmp_path / "o"], "--runs", "a1", wrong)
+    assert study.main(["--runs", str(folder), str(wide), "--out", str(out)]) == 0
+    assert "no interval: one seed of channels 16 and of channels 24 says nothing" in capfd.readouterr().out
+    assert json.loads((out / "study.json").read_text())["variants"]["channels 24"]["interval"] is None
+    other = write(tmp_path / "s.json", {"arch": "fenet_tiny", "dataset": "folder"}, {"whole": {"channels": 16}})
+    wrong = "a run of another study's options: not whole's "
+    fails(capfd, 2, study.main, [other, "--runs", folder, "--out", tmp_path / "o"], "--runs", "run", wrong)
 
 
 @pytest.mark.parametrize(
@@ -261,10 +292,11 @@ def test_a_study_out_of_time_says_how_to_go_on(data, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_a_study_killed_five_times_ends_in_the_same_table(data, tmp_path, started, monkeypatch):
+def test_a_study_killed_five_times_ends_in_the_same_table(data, tmp_path):
     base = SMALL | {"data_root": str(data), "max_epoch": 4, "save_every": 1}
     given = write(tmp_path / "s.json", base, {"whole": {}, "without D": NOISE["fem_d"]})
-    assert study.main([str(given), "--out", str(tmp_path / "calm"), "--runs_folder", str(tmp_path / "calm_runs")]) == 0
+    calm = [str(given), "--out", str(tmp_path / "calm"), "--runs_folder", str(tmp_path / "calm_runs")]
+    assert launch(["scripts/study.py", *calm], timeout=900).returncode == 0
     command = ["scripts/study.py", str(given), "--out", str(tmp_path / "out"), "--runs_folder", str(tmp_path / "runs")]
     killed = 0
     while killed < 5:
@@ -275,7 +307,7 @@ def test_a_study_killed_five_times_ends_in_the_same_table(data, tmp_path, starte
             assert job.processes[0].is_alive(), "it ended before it could be killed five times"
             job.send(signal.SIGKILL)
         killed += 1
-    done = launch(command)
+    done = launch(command, timeout=900)
     assert done.returncode == 0, done.stderr
     tables = [json.loads((tmp_path / name / "study.json").read_text())["variants"] for name in ("calm", "out")]
     for row in (row for table in tables for row in table.values()):
