@@ -63,18 +63,25 @@ def by_variant(study: Study, paths: Sequence[Path], records: Sequence[RunRecord]
 
 
 def by_options(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
-    """Runs with the same options apart from the seed, by what sets these apart; the first run's come first."""
+    """Runs with the same options apart from the seed, by what sets these apart from the first run's."""
     groups: list[list[RunRecord]] = []
     for record in records:
         for group in groups:
-            if not differences(group[0].options, record.options):
+            if not differences(_options(group[0]), _options(record)):
                 group.append(record)
                 break
         else:
             groups.append([record])
-    options = [default_options() | deciding(group[0].options) for group in groups]
+    options = [default_options() | deciding(_options(group[0])) for group in groups]
     names = [name for name in options[0] if any(other.get(name) != options[0][name] for other in options)]
-    return _by_seed({_title(names, one): group for one, group in zip(options, groups, strict=True)})
+    titles = [_title(names, options[0])]
+    titles += [_title([name for name in names if one.get(name) != options[0][name]], one) for one in options[1:]]
+    return _by_seed(dict(zip(titles, groups, strict=True)))
+
+
+def _options(record: RunRecord) -> dict:
+    """Those that it was trained with, the precision as it was."""
+    return record.options | {"amp": record.precision}
 
 
 def _title(names: Sequence[str], options: Mapping) -> str:

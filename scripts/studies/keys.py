@@ -47,19 +47,25 @@ def default_options() -> dict:
     return plain_options(parse_train([]))
 
 
-def run_key(options: Mapping, data: Mapping[str, str]) -> str:
+def precision_of(config: TrainConfig) -> str:
+    """What a run of these options computes in, by `--amp`'s names."""
+    return config.compute.amp
+
+
+def run_key(options: Mapping, data: Mapping[str, str], precision: str) -> str:
     """The name of a run's folder, from options that aren't the default, seed, data and precision.
 
     Options at their default don't count, so that one that train.py gets later changes no key.
 
     Args:
-        options: All of them, by `plain_options`; `amp` is the precision.
+        options: All of them, by `plain_options`.
         data: Digests of the data, by `data_digests`; what the run is scored on doesn't count.
+        precision: By `precision_of`.
     """
     default = default_options()
-    kept = {name: value for name, value in deciding(options).items() if value != default.get(name)}
+    kept = {name: value for name, value in deciding(options).items() if value != default.get(name) and name != "amp"}
     kept |= {name: file_sha256(kept[name]) for name in FILES if name in kept and Path(kept[name]).is_file()}
-    what = {"options": kept, "seed": options["seed"], "data": [data["train"], data["val"]], "precision": options["amp"]}
+    what = {"options": kept, "seed": options["seed"], "data": [data["train"], data["val"]], "precision": precision}
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
 

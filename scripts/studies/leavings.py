@@ -39,7 +39,7 @@ class TrainedRun:
         content = read_json(path)
         try:
             config = _parsed(content["command"])
-            options = plain_options(config) | {"amp": content["amp"]}
+            options = plain_options(config)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{path}: not what train.py writes ({error!r}); name the folder of a run") from error
         except OptionError as error:
@@ -74,6 +74,7 @@ class TrainedRun:
         return RunRecord(
             options=self.options,
             data=dict(data),
+            precision=self.content["amp"],
             dataset=metrics["dataset"],
             split=metrics["split"],
             protocol=metrics["protocol"],

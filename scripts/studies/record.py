@@ -22,8 +22,9 @@ class RunRecord:
     """A finished run, scored on one split.
 
     Attributes:
-        options: All options of train.py, `amp` as it was chosen.
+        options: All options of train.py, as they were asked for.
         data: SHA-256 of `train`, `val` and what is scored; of a run that wasn't made by a study only as far as known.
+        precision: That was trained in, by `--amp`'s names.
         dataset: Registry name.
         split: That is scored.
         protocol: How it is scored, as in eval.py's `metrics.json`.
@@ -43,6 +44,7 @@ class RunRecord:
 
     options: dict
     data: dict[str, str]
+    precision: str
     dataset: str
     split: str
     protocol: dict

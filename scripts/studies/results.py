@@ -107,7 +107,7 @@ def _variant(records: Sequence[RunRecord], samples: Sequence[Sample], classes: S
         "seconds": [record.seconds for record in records],
         "memory": [record.memory for record in records],
         "options": chosen,
-        "precision": records[0].options["amp"],
+        "precision": sorted({record.precision for record in records}),
         "runs": [
             {"seed": run.seed, "revision": run.revision, "scored": run.snapshot, "sha256": run.snapshot_sha256}
             for run in records

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.training.lock import RunLock
-from scripts.studies.keys import data_digests, differences, run_key
+from scripts.studies.keys import data_digests, differences, precision_of, run_key
 from scripts.studies.leavings import TrainedRun
 from scripts.studies.programs import Clock, command_line, run_program
 from scripts.studies.record import RunRecord, read_record, write_record
@@ -97,7 +97,7 @@ def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
         place = data.dataset, data.root, data.train_split, data.val_split, data.cv, data.coarse_boost_classes
         if place not in digests:
             digests[place] = data_digests(plan.config, split, folder)
-        key = run_key(plan.options, digests[place])
+        key = run_key(plan.options, digests[place], precision_of(plan.config))
         runs.append(StudyRun(plan, folder / key, digests[place], split))
     return runs
 
