@@ -19,8 +19,9 @@ from scripts.studies.keys import plain_options
 from scripts.studies.page.tables import latex
 from scripts.studies.programs import Clock, Ended, OutOfTime, ProgramFailed, run_program
 from scripts.studies.record import RunRecord, pack, read_record, thin_curve, write_record
+from scripts.studies.study_file import read_study
 from tests.conftest import make_scenes
-from tests.processes import Job, launch
+from tests.processes import ROOT, Job, launch
 from tests.scripts.test_compare import leave, make_matrices
 from tests.test_bad_input import fails
 from utils.files import file_sha256
@@ -334,6 +335,15 @@ def test_a_study_killed_five_times_ends_in_the_same_table(data, tmp_path):
     for row in (row for table in tables for row in table.values()):
         row.pop("seconds"), row.pop("memory"), row.pop("runs")
     assert tables[0] == tables[1]
+
+
+def test_the_study_of_the_paper_s_claim_is_one(monkeypatch):
+    monkeypatch.setattr("config.check_buildable", lambda model: None)
+    found = read_study(ROOT / "recipes/camvid_fem_study.json")
+    assert len(found.runs()) == 25 and next(iter(found.variants)) == "FENet"
+    parts = [(run.config.model.fem_d, run.config.model.fem_s) for run in found.variants.values()]
+    assert parts[1:4] == [(False, True), (True, False), (False, False)]
+    assert all(run.config.model.backbone == "tf_efficientnet_lite0" for run in found.variants.values())
 
 
 def test_a_second_signal_is_left_to_the_system():
