@@ -1,0 +1,105 @@
+"""The models that judge labels, and which of them weren't trained on an image."""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import datasets
+from datasets.base import Split
+from datasets.dataset import load_pair
+from datasets.options import find_root
+from engine.checkpoint.loading import check_classes
+from engine.inference.batch import LABELS
+from engine.inference.build import LoadedModel, load
+from engine.inference.options import PredictOptions
+from utils.devices import choose_device
+from utils.errors import DataError, OptionError
+
+
+@dataclass(frozen=True)
+class Judges:
+    """Models and the split whose labels they judge.
+
+    Attributes:
+        models: At least one, of the split's classes.
+        trained_on: Of each model, the names of the split's images that it was trained on.
+        split: With labels.
+    """
+
+    models: Sequence[LoadedModel]
+    trained_on: Sequence[frozenset[str]]
+    split: Split
+
+    def probability(self, index: int) -> np.ndarray:
+        """(C,H,W) float32 of an image: the mean of the models that weren't trained on it, or of all.
+
+        Raises:
+            DataError: Image or label can't be read, or they differ in size.
+        """
+        image, _ = load_pair(self.split, index)
+        name = self.split.names[index]
+        scores = [model.score_image(image, name)[0].float().cpu().numpy() for model in self.chosen(index)]
+        return scores[0] if len(scores) == 1 else np.mean(scores, axis=0, dtype=np.float32)
+
+    def chosen(self, index: int) -> list[LoadedModel]:
+        """The models that judge an image."""
+        name = self.split.names[index]
+        unseen = [model for model, known in zip(self.models, self.trained_on, strict=True) if name not in known]
+        return unseen or list(self.models)
+
+    def seen(self, index: int) -> bool:
+        """True if all models were trained on an image, whose faults they may have learnt."""
+        return all(self.split.names[index] in known for known in self.trained_on)
+
+    def describe(self) -> str:
+        """Whom the images are judged by, in words."""
+        seen = sum(self.seen(index) for index in range(len(self.split)))
+        who = self.models[0].title if len(self.models) == 1 else f"{len(self.models)} models"
+        if not seen:
+            return f"judged by {who}, not trained on them"
+        return f"judged by {who}; {seen} images were trained on, whose faults may have been learnt as well"
+
+
+def load_judges(options: argparse.Namespace) -> Judges:
+    """Models and split of `snapshots`, `dataset`, `data_root`, `split`, `cv_split`, `device` and `base_size`.
+
+    Raises:
+        OptionError: A file gives labels only, or the split has no labels.
+        DataError: The data is missing or wrong.
+        CheckpointError: A snapshot is missing, damaged, or of other classes.
+    """
+    device = choose_device(options.device)
+    models = []
+    for path in options.snapshots:
+        settings = PredictOptions(snapshot=str(path), device=options.device, base_size=options.base_size)
+        if settings.exported:
+            raise OptionError(f"{path}: an exported file gives labels without probabilities; take the snapshot")
+        models.append(load(settings, device))
+    if any(model.predict.merge == LABELS for model in models):
+        raise OptionError(f"{options.snapshots[0]}: gives labels without probabilities; take a snapshot")
+    dataset = datasets.resolve_name(options.dataset or models[0].header["classes"]["dataset"])
+    root = find_root(dataset, options.data_root)
+    split = datasets.build_split(dataset, root, options.split, options.cv_split)
+    if not split.has_labels:
+        raise OptionError(f"--split {options.split}: this split of {dataset} has no labels")
+    if not len(split):
+        raise DataError(f"--split {options.split}: {root} holds no image of it")
+    for model, path in zip(models, options.snapshots, strict=True):
+        check_classes(model.header, split.classes.names, path)
+    return Judges(models, [_trained_on(path, dataset, root, split) for path in options.snapshots], split)
+
+
+def _trained_on(snapshot: Path, dataset: str, root: Path, split: Split) -> frozenset[str]:
+    """Names of the split that a run trained on; without its config.json, all of `train` and nothing else."""
+    config = snapshot.parent / "config.json"
+    settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    if not settings:
+        return frozenset(split.names if split.split == "train" else ())
+    if settings.get("dataset") != dataset:
+        return frozenset()
+    trained = datasets.build_split(dataset, root, settings.get("train_split", "train"), settings.get("cv", 0))
+    return frozenset(trained.names) & frozenset(split.names)
