@@ -3,7 +3,8 @@
 Usage: python scripts/label_faults.py SNAPSHOT... --data_root DIR --split S --out DIR [--dataset D] [--plant SHARE]
 
 Writes OUT/faults.json (all images, the worst first), OUT/report.html (to look through), and OUT/labelme/ (the regions
-of the images on the page as polygons of the predicted class, to correct them by labelme). A snapshot that was trained
+of the images on the page as polygons of the predicted class, to correct them by labelme); OUT/score.json is what the
+mean IoU is without the most suspicious images, and without as many random ones. A snapshot that was trained
 on an image has learnt its label too, right or wrong: with several snapshots, say of the folds of --cv_split, an image
 is judged by those that weren't trained on it, as far as the config.json beside each says. Scores are comparable within
 one search only.
@@ -93,6 +94,7 @@ def run(argv: Sequence[str]) -> None:
     faults = found.faults()
     effect = effect_on_score(found, faults)
     write_json(out / "faults.json", entries(faults, judges))
+    write_json(out / "score.json", effect)
     shown = [fault for fault in faults[: options.images] if fault.regions]
     write_labelme(out / "labelme", shown, judges)
     trial = trials.score() if trials else None

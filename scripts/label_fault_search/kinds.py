@@ -9,7 +9,7 @@ from scripts.label_fault_search.regions import Region
 
 SHIFT, SWAP, MISSING, WRONG_IMAGE, OTHER = KINDS = ("shift", "swap", "missing", "wrong_image", "other")
 
-# Chosen on CamVid's val with faults planted into it (docs/label-faults.md)
+# Set once, then tried on faults planted into CamVid (docs/label-faults.md)
 GAIN = 0.04  # in agreement, by which a label has to fit better elsewhere
 MENDED = 0.3  # of what doesn't fit, that has to fit there
 AS_GOOD = 0.1  # of the other images that a label fits as well as its own: then it is no label of this one
