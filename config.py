@@ -43,6 +43,7 @@ class TrainConfig:
     run: RunOptions
     notes: list[str] = field(default_factory=list)
     command: str = ""
+    resumed_amp: str | None = None  # of the snapshot that the run resumes from, where --amp leaves it open
 
     def __post_init__(self) -> None:
         check_buildable(self.model)
@@ -102,8 +103,8 @@ TRAIN_GROUPS = [item.type for item in dataclasses.fields(TrainConfig) if datacla
 
 
 def default_settings() -> dict[str, str]:
-    """`TrainConfig.reproducibility_key` of a run without options, on one process."""
-    return TrainConfig(*(group() for group in TRAIN_GROUPS)).reproducibility_key(1)
+    """`TrainConfig.reproducibility_key` of a run without options, on one process, in float32."""
+    return TrainConfig(*(group() for group in TRAIN_GROUPS)).reproducibility_key(1) | {"amp": repr("off")}
 
 
 def train_parser() -> Parser:
@@ -113,7 +114,7 @@ def train_parser() -> Parser:
         add_options(parser, group)
     add_options_file(parser)
     _add_short_forms(parser)
-    parser.set_defaults(optimizer="sgd", amp="off", data_root=None, notes=[])
+    parser.set_defaults(optimizer="sgd", amp="auto", data_root=None, notes=[])
     add_old_flags(parser, TRAIN_OLD_FLAGS)
     return parser
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from config import parse_train
 from engine.training.build import build_trainer, check_run, open_splits, score_boundaries
 from engine.training.checks import check_data, data_plan, log_findings
-from engine.training.load import like_snapshot
+from engine.training.load import like_checkpoint, like_snapshot
 from engine.training.run_folder import RunFolder
 from engine.training.start import open_indexes
 from utils import distributed
@@ -48,6 +48,7 @@ def train(argv: Sequence[str]) -> None:
         with RunFolder(config.run, process) as folder:  # nothing is written before
             setup_logging(process.is_main, folder.log)
             checkpoint = folder.find_checkpoint(config.weights.snapshot if config.weights.restore_optimizer else None)
+            config = like_checkpoint(config, checkpoint, process.device)
             trainer = build_trainer(config, splits, indexes, process, folder, checkpoint)
             if process.is_main:
                 log_findings(findings)

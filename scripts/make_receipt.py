@@ -84,6 +84,8 @@ def describe_machine() -> str:
 def check_scores(metrics: dict, command: Command, split: Split, folder: Path) -> None:
     """Raise `DataError` unless the command asks for just this evaluation and the dumped predictions give its counts."""
     asked = json.loads(json.dumps(command.evaluation.protocol()))
+    if asked["amp"] == "auto":
+        asked["amp"] = metrics["protocol"]["amp"]
     if metrics["protocol"] != asked or metrics["split"] != command.evaluation.split:
         raise DataError(f"{folder / 'metrics.json'}: not what --command evaluates; run its eval.py, or mend --command")
     matrices, (kept, _) = count_images(split, folder), load_per_image(folder)
@@ -123,6 +125,7 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
         "data_sha256": hash_split(split),
         "weights_sha256": file_sha256(snapshot),
         "seed": config["seed"],
+        "precision": config["amp"],
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "hardware": options.hardware or describe_machine(),
         "seconds": seconds_of(snapshot.with_name("log.txt")),

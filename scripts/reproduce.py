@@ -73,7 +73,9 @@ def judge(receipt: dict, metrics: dict, allowed: float) -> str:
 def reproduce(options: argparse.Namespace) -> None:
     """Run a receipt's command, or only its evaluation, and judge what it left."""
     receipt = find_receipt(options.id, options.results)
-    command, stated = parse_command(receipt["command"], options.id), receipt["tolerance"]
+    stated, evaluated = receipt["tolerance"], receipt["metrics"]["protocol"]["amp"]
+    # older receipts don't name the one of training, which was alike
+    command = parse_command(receipt["command"], options.id).in_precision(receipt.get("precision", evaluated), evaluated)
     if options.check is None and stated["mean_iou"] is None:
         raise OptionError(f"{options.id}: states no tolerance for training it again ({stated['covers']}); use --check")
     root, out = find_root(receipt["dataset"], options.data_root), options.out_folder or ROOT / TEMPORARY / options.id

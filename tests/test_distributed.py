@@ -19,7 +19,7 @@ from tests.conftest import eval_args, make_scenes, train_args
 from tests.processes import launch, torchrun
 from utils.errors import EnvironmentFault
 
-EQUAL = ("--fix_bn", "--dropout", "0", "--no-aux", "--lr", "0.001")
+EQUAL = ("--fix_bn", "--dropout", "0", "--no-aux", "--lr", "0.001", "--amp", "off")
 
 
 @pytest.fixture(scope="module")

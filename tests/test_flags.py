@@ -85,7 +85,7 @@ TRAIN_DEFAULTS = {
     "bblur": False,
     "bs_mult": 2,
     "bs_mult_val": 1,
-    "amp": "off",
+    "amp": "auto",
     "kernels": "torch",
     "syncbn": False,
     "fix_bn": False,

@@ -9,6 +9,7 @@ from engine.demo.drawing import Drawing
 from engine.demo.options import DemoOptions
 from engine.demo.run import Demo
 from engine.inference.build import load
+from engine.inference.precision import check_processes
 
 
 def build_demo(options: DemoOptions, device: torch.device) -> Demo:
@@ -23,5 +24,6 @@ def build_demo(options: DemoOptions, device: torch.device) -> Demo:
     if unmerged:  # the highest logit has the highest probability: no softmax is needed
         options = replace(options, merge="logit")
     model = load(options, device, classes)
+    check_processes(model.precision)
     drawing = Drawing(model.classes, options.opacity, options.legend, options.side_by_side)
     return Demo(model, drawing, options)

@@ -1,5 +1,7 @@
 """An evaluation, composed of its options: model, split, journal, prediction files."""
 
+from dataclasses import replace
+
 import datasets
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset
@@ -13,6 +15,7 @@ from engine.evaluation.run import EvaluationRun, shared_loader
 from engine.evaluation.scoring import check_labelled, evaluate
 from engine.evaluation.submission import prepare_submission
 from engine.inference.build import LoadedModel, load
+from engine.inference.precision import check_processes
 from utils.distributed import Process
 from utils.errors import OptionError
 from utils.files import file_sha256
@@ -30,6 +33,7 @@ def build_evaluation(options: EvalOptions, process: Process) -> EvaluationRun:
         CheckpointError: The snapshot is missing, damaged, or of other classes.
     """
     model, split = load_with_split(options, process)
+    options = replace(options, amp=model.precision.amp)  # for the records
     indices, digest, writer = choose_part(options, split), file_sha256(options.snapshot), None
     if options.writes_predictions:
         writer = PredictionWriter(options.folder, split, model.mean, model.std, options.dump_images)
@@ -50,6 +54,7 @@ def load_with_split(options: EvalOptions, process: Process) -> tuple[LoadedModel
     """The model and the split, which is of the data set that is named, or else of the snapshot's."""
     split = build_split(options, options.dataset) if options.dataset else None
     model = load(options, process.device, split.classes if split else None, options.partial)
+    check_processes(model.precision)
     if model.report:
         get_logger().info(model.report)
     if split is None:

@@ -84,7 +84,7 @@ class EvalOptions(PredictOptions):
     def describe_protocol(self) -> str:
         """The protocol as its flags, for the log."""
         if self.exported:
-            return f"labels of whole images by {self.runs_on}"
+            return f"labels of whole images by {self.runs_on} --amp {self.amp}"
         mode = f"--inference_mode {self.inference_mode}"
         if self.inference_mode == "sliding":
             mode += f" --crop_size {self.crop_size or 'unset (the short side)'}"

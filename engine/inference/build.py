@@ -14,11 +14,12 @@ from engine.inference.batch import LABELS, BatchPredictor
 from engine.inference.compile import CompiledModel
 from engine.inference.exported import ExportedModel, load_exported
 from engine.inference.options import PredictOptions
-from engine.inference.precision import AUTOCAST
+from engine.inference.precision import Choice, settle_precision
 from engine.inference.predictor import Predictor
 from engine.inference.score_maps import predict_labels
 from network.fusing import fuse_for_inference
 from transforms import build_eval_transform
+from utils.logging import get_logger
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class LoadedModel:
         classes: Names, colours and label ids.
         mean: Of the encoder's images per channel, 0 to 1; `std` alike.
         predict: Batches -> scores.
+    precision: In which it computes, and why.
         header: What the file says of itself: `config`, `classes` (with `dataset`), ...; empty for bare weights.
         report: What was and was not loaded, a line.
         exported: The file's own program, of an exported model.
@@ -40,6 +42,7 @@ class LoadedModel:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     predict: BatchPredictor
+    precision: Choice
     header: dict
     report: str = ""
     exported: ExportedModel | None = None
@@ -87,13 +90,15 @@ def load(
         model, header, report = load_model(options.snapshot, options.arch, names, partial)
         classes = classes or ClassTable.from_dict(header["classes"])
         return wrap_model(model, options, device, classes, header, str(report))
-    exported = load_exported(options.snapshot, options.runs_on, options.max_pixels)
+    exported = load_exported(options.snapshot, options.runs_on, options.max_pixels, options.amp)
     header, title = exported.header, Path(options.snapshot).name
     if names:
         check_classes(header, names, options.snapshot)
     classes = classes or ClassTable.from_dict(header["classes"])
     predict = BatchPredictor(exported.scores, device, merge=LABELS)
-    return LoadedModel(title, classes, header["mean"], header["std"], predict, header, exported=exported)
+    mean, std, precision = header["mean"], header["std"], exported.precision
+    get_logger().info(f"precision: {precision}")
+    return LoadedModel(title, classes, mean, std, predict, precision, header, exported=exported)
 
 
 def wrap_model(
@@ -105,9 +110,11 @@ def wrap_model(
     report: str = "",
 ) -> LoadedModel:
     """A model of the registry, ready to predict as `options` ask for; `model` itself is left as it is."""
-    run = fuse_for_inference(model).to(device, memory_format=torch.channels_last)
+    arch, run = model.config["arch"], fuse_for_inference(model).to(device, memory_format=torch.channels_last)
+    precision = settle_precision(options.amp, "inference", device, arch)
+    get_logger().info(f"precision: {precision}")
     if options.compile:
-        run = CompiledModel(run, options.amp != "off")
+        run = CompiledModel(run, precision.dtype is not None)
     predictor, encoder = Predictor(run, options.settings()), model.encoder
-    predict = BatchPredictor(predictor, device, AUTOCAST[options.amp], options.merge)
-    return LoadedModel(model.config["arch"], classes, encoder.mean, encoder.std, predict, header, report)
+    predict = BatchPredictor(predictor, device, precision.dtype, options.merge)
+    return LoadedModel(arch, classes, encoder.mean, encoder.std, predict, precision, header, report)

@@ -3,7 +3,8 @@
 import functools
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -15,10 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.checkpoint.archive import METADATA_KEY
+from engine.inference.precision import Choice, settle_precision
 from utils.errors import CheckpointError, DataError, EnvironmentFault
 from utils.files import file_sha256
 
 PARTS = ("config", "classes", "mean", "std", "size")
+CPU = torch.device("cpu")
+Run = Callable[[np.ndarray], np.ndarray]  # RGB (1,H,W,3) uint8 -> train ids (1,H,W) uint8
+Start = Callable[[Choice], Run]
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,14 @@ class ExportedModel:
         header: Its description: `config`, `classes` (as in a snapshot), `mean`, `std`, `size` ([H,W], None: any), ...
         max_pixels: Larger images are refused; None: none are.
         run: RGB (1,H,W,3) uint8 -> train ids (1,H,W) uint8.
+        precision: In which it computes, and why.
     """
 
     path: Path
     header: dict
     max_pixels: int | None
-    run: Callable[[np.ndarray], np.ndarray]
+    run: Run
+    precision: Choice
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """RGB (H,W,3) uint8 -> train ids (H,W) uint8.
@@ -71,13 +78,14 @@ class ExportedModel:
         return scores.permute(0, 3, 1, 2).float().to(images.device)
 
 
-def load_exported(path: str | Path, runtime: str, max_pixels: int | None = None) -> ExportedModel:
+def load_exported(path: str | Path, runtime: str, max_pixels: int | None = None, amp: str = "off") -> ExportedModel:
     """Load a file that scripts/export.py wrote.
 
     Args:
         path: `.onnx`, or the `.xml` of an OpenVINO pair.
         runtime: `onnx` or `openvino`.
         max_pixels: See `ExportedModel`.
+        amp: Precision: `auto`, `off` or, of OpenVINO, `bf16`; what is int8 in the file stays int8.
 
     Raises:
         CheckpointError: It is missing, damaged, without our description, or of another kind than `runtime` runs.
@@ -89,10 +97,17 @@ def load_exported(path: str | Path, runtime: str, max_pixels: int | None = None)
     suffix, load = LOADERS[runtime]
     if path.suffix != suffix:
         raise CheckpointError(f"{path}: --runtime {runtime} runs {suffix} files; check --snapshot and --runtime")
-    header, run = load(path)
+    header, start = load(path)
     if not isinstance(header, dict) or any(part not in header for part in PARTS):
         raise CheckpointError(f"{path}: says neither classes nor normalisation; export it with scripts/export.py")
-    return ExportedModel(path, header, max_pixels, run)
+    precision = _settle(amp, runtime, header)
+    return ExportedModel(path, header, max_pixels, start(precision), precision)
+
+
+def _settle(amp: str, runtime: str, header: dict) -> Choice:
+    arch = header["config"].get("arch") if isinstance(header["config"], dict) else ""
+    runtime = f"{runtime} int8" if header.get("precision") == "int8" else runtime
+    return settle_precision(amp, "inference", CPU, str(arch), runtime=runtime)
 
 
 def import_runtime(name: str) -> ModuleType:
@@ -118,37 +133,46 @@ def _core(openvino: ModuleType) -> Any:
     return openvino.Core()
 
 
-def _load_onnx(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarray]]:
+def _load_onnx(path: Path) -> tuple[dict | None, Start]:
     runtime = import_runtime("onnxruntime")
     options = runtime.SessionOptions()
     options.intra_op_num_threads, options.log_severity_level = torch.get_num_threads(), 3
-    try:
+    with _usable(path, "ONNX file"):
         # data of tensors in other files is read from the file's own folder only: the library refuses other paths
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         header = _parse(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
-    except Exception as error:
-        raise CheckpointError(f"{path}: not a usable ONNX file ({_reason(error)}); export it again") from error
     name = session.get_inputs()[0].name
-    return header, lambda images: session.run(None, {name: images})[0]
+    return header, lambda _: lambda images: session.run(None, {name: images})[0]
 
 
-def _load_openvino(path: Path) -> tuple[dict | None, Callable[[np.ndarray], np.ndarray]]:
+def _load_openvino(path: Path) -> tuple[dict | None, Start]:
     core = openvino_core()
     weights = path.with_suffix(".bin")
     if not weights.is_file():
         raise CheckpointError(f"{weights}: no such file; an OpenVINO model is an .xml and a .bin, keep them together")
-    try:
+    with _usable(path, "OpenVINO model"):
         model = core.read_model(path, weights)
         header = _parse(model.get_rt_info([METADATA_KEY]).value if model.has_rt_info([METADATA_KEY]) else None)
         if header is not None and header.get("weights_file_sha256") != file_sha256(weights):
             raise ValueError(f"{weights.name} is damaged or another model's")
-        # bfloat16, its default on some CPUs, changes labels; what is int8 in the file stays int8
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-        compiled = core.compile_model(model, "CPU", settings)
-    except Exception as error:
-        raise CheckpointError(f"{path}: not a usable OpenVINO model ({_reason(error)}); export it again") from error
-    request = compiled.create_infer_request()
-    return header, lambda images: request.infer([images])[0].copy()
+
+    def start(precision: Choice) -> Run:
+        # named, because by itself it takes bfloat16 on some CPUs; what is int8 in the file stays int8
+        settings = {"INFERENCE_PRECISION_HINT": "f32" if precision.amp == "off" else precision.amp}
+        with _usable(path, "OpenVINO model"):
+            compiled = core.compile_model(model, "CPU", settings | {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
+        request = compiled.create_infer_request()
+        return lambda images: request.infer([images])[0].copy()
+
+    return header, start
+
+
+@contextmanager
+def _usable(path: Path, kind: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # both libraries raise many kinds
+        raise CheckpointError(f"{path}: not a usable {kind} ({_reason(error)}); export it again") from error
 
 
 LOADERS = {"onnx": (".onnx", _load_onnx), "openvino": (".xml", _load_openvino)}

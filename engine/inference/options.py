@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from datasets import resolve_name
-from engine.inference.precision import PRECISIONS
+from engine.inference.precision import CHOICES
 from engine.inference.settings import MAX_PIXELS, MERGES, MODES, SETTINGS, InferenceSettings
 from network import resolve_arch
 from utils.devices import FORMS, device_name
@@ -13,9 +13,10 @@ from utils.errors import OptionError
 from utils.options import numbers, option
 
 RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
+RUN_TIME_PRECISIONS = {"onnx": ("auto", "off"), "openvino": ("auto", "off", "bf16")}  # --amp of exported files
 OF_SCORES = ("merge", "sliding_overlap", "window_batch")  # flags that mean nothing where a model gives labels
 OF_MODELS = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
-OF_MODELS |= {"crop_size": None, "amp": "off", "partial": False, "compile": False}  # what an exported file has fixed
+OF_MODELS |= {"crop_size": None, "partial": False, "compile": False}  # what an exported file has fixed
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,13 @@ class PredictOptions:
     window_batch: int = option(4, "windows per forward pass")
     max_pixels: int = option(MAX_PIXELS, "refuse images with more pixels, at their own size or a scale")
     device: str = option("auto", f"device: {FORMS}", parse=device_name)
-    amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    amp: str = option(
+        "auto",
+        "precision: off (float32, or f32), bf16, fp16; auto: bf16 where the CPU has it and mIoU stays",
+        choices=CHOICES,
+        flags=("--precision",),
+        parse=lambda text: "off" if text == "f32" else text,
+    )
     compile: bool = option(False, "compile the model for each image size, and check its logits")
     debug: bool = option(False, "show tracebacks")
 
@@ -67,6 +74,12 @@ class PredictOptions:
                     f"--{name}: {self.snapshot} gives labels of whole images at one scale, in its own precision; leave"
                     " the flag out, or take the snapshot that it was exported from"
                 )
+        allowed = RUN_TIME_PRECISIONS[self.runs_on]
+        if self.amp not in allowed:
+            raise OptionError(
+                f"--amp {self.amp}: {self.snapshot} takes {', '.join(allowed)}; leave the flag out, or take the"
+                " snapshot that it was exported from"
+            )
         if self.device.startswith("cuda"):
             raise OptionError(f"--device {self.device}: {self.snapshot} runs on the CPU here; leave the flag out")
 

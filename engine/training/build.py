@@ -17,6 +17,7 @@ from datasets.index import SplitIndex
 from engine.checkpoint.loading import restore_normalization
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
+from engine.inference.precision import check_processes
 from engine.training.checks import check_batches
 from engine.training.events import check_tensorboard
 from engine.training.fingerprint import take_fingerprint
@@ -24,6 +25,7 @@ from engine.training.learner import Learner
 from engine.training.load import check_start, load_start
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
+from engine.training.precision import RunPrecision, choose_for_run
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
 from engine.training.samples import save_samples
@@ -108,6 +110,8 @@ def build_trainer(
     torch.use_deterministic_algorithms(config.compute.deterministic)
     torch.backends.cudnn.benchmark = not config.compute.deterministic  # all crops of a run have one size
     warn_of_overlap(splits)
+    precision = precision_of(config, process)
+    check_processes(precision.training)
     model = create_model(config, splits.train.classes.num_classes)
     if checkpoint is None:
         load_start(config, model, splits.train.classes.names)
@@ -131,7 +135,7 @@ def build_trainer(
     if config.run.dump_augmentation_images and process.is_main:
         save_samples(data, augment, model.encoder, folder.path / "augmented")
     folder.prepare(checkpoint and checkpoint.path, identity.options, config.command, trainer.resumed)
-    log_start(splits, trainer, config.command)
+    log_start(splits, trainer, config.command, precision)
     return trainer
 
 
@@ -164,6 +168,11 @@ def norm_of(config: TrainConfig, process: Process) -> str:
     return choose_norm(config.model.wanted_norm, process)
 
 
+def precision_of(config: TrainConfig, process: Process) -> RunPrecision:
+    """In which precision this run trains and validates, and why."""
+    return choose_for_run(config.compute, config.model.name, process.device, config.resumed_amp)
+
+
 def build_learner(
     config: TrainConfig, process: Process, model: nn.Module, num_classes: int, augment: DeviceAugment | None
 ) -> Learner:
@@ -177,7 +186,7 @@ def build_learner(
         LrSchedule(config.optimizer, off / config.schedule.max_epoch if relaxed else None),
         average=ModelAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
         augment=augment,
-        options=config.compute,
+        options=replace(config.compute, amp=precision_of(config, process).training.amp),
         process=process,
         accumulates=config.schedule.accumulate > 1,
         freeze_norms=config.model.freeze_norms,
@@ -206,7 +215,7 @@ def build_epochs(
 def build_validator(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> Validator:
     """What scores the model."""
     limit = TEST_MODE_IMAGES if config.run.test_mode else None
-    workers, amp = config.data.num_workers, config.compute.amp
+    workers, amp = config.data.num_workers, precision_of(config, process).validation.amp
     return Validator(split, encoder, config.validation, process, amp=amp, num_workers=workers, limit=limit)
 
 
@@ -226,13 +235,14 @@ def build_identity(
     classes, norm = splits.train.classes, norm_of(config, process)
     built = {"arch": model.config["arch"], "backbone": model.config["options"].get("backbone")}
     built["aux"] = len(model.aux_heads) > 0
+    amp = precision_of(config, process).training.amp
     own = {name: item.default for name, item in model_options(built["arch"]).items()} | model.config["options"]
     options = {name: own.get(name) if value is None else value for name, value in config.to_dict().items()} | built
-    options |= {"data_root": str(config.data.root), "device": str(process.device), "norm": norm}
+    options |= {"data_root": str(config.data.root), "device": str(process.device), "norm": norm, "amp": amp}
     options |= {"tb_path": str(config.run.tensorboard_folder)}
     options |= {"processes": process.world_size, "job": distributed.job_id()}
     settings = config.reproducibility_key(process.world_size) | built
-    settings |= {"classes": list(classes.names), "norms": norm}
+    settings |= {"classes": list(classes.names), "norms": norm, "amp": repr(amp)}
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset)}
     data = {part: take_fingerprint(getattr(splits, part), getattr(indexes, part)) for part in Splits._fields}
     return RunIdentity(metadata, settings, default_settings(), data, options)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 import network
@@ -13,7 +14,8 @@ from engine.checkpoint import load_pretrained
 from engine.checkpoint.archive import check_file
 from engine.checkpoint.finetune import loads_little, snapshot_config, start_from
 from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, check_source, find_deep_stems
-from engine.training.resume import check_resume
+from engine.training.precision import precision_to_resume
+from engine.training.resume import Checkpoint, check_resume
 from utils import distributed
 from utils.logging import get_logger
 
@@ -28,6 +30,18 @@ def like_snapshot(config: TrainConfig) -> TrainConfig:
     path = config.weights.snapshot
     saved = snapshot_config(path) if path and os.path.exists(path) else None  # a run that resumes may have lost it
     return config if saved is None else replace(config, model=config.model.like(saved["arch"], saved["options"]))
+
+
+def like_checkpoint(config: TrainConfig, checkpoint: Checkpoint | None, device: torch.device) -> TrainConfig:
+    """The config whose precision is that of the snapshot that the run resumes from, where `--amp` leaves it open.
+
+    Raises:
+        OptionError: This machine has no instructions for it, and `--resume_override` doesn't allow another.
+        CheckpointError: The snapshot holds weights only.
+    """
+    if checkpoint is None or config.compute.amp != "auto":
+        return config
+    return replace(config, resumed_amp=precision_to_resume(checkpoint, device, config.run.resume_override))
 
 
 def check_start(config: TrainConfig) -> None:

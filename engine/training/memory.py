@@ -1,6 +1,7 @@
 """How much memory a training step takes: a formula, its one figure measured on small crops of the very model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -78,7 +79,9 @@ def usable_memory(size: float) -> float:
 
 
 def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
-    """The formula for the model, loss and precision that train.py would use."""
+    """The formula for the model, loss and precision that train.py would use; `--amp auto` as on a GPU."""
+    if config.compute.amp == "auto":
+        config = replace(config, compute=replace(config.compute, amp="off"))
     model = adapt_model(create_model(config, num_classes), config, Process(0, 1, torch.device("cpu")))
     for module in model.modules():
         if isinstance(module, PyramidConv):

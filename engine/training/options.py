@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engine.evaluation.options import check_thresholds
-from engine.inference.precision import PRECISIONS
+from engine.inference.precision import CHOICES
 from utils.devices import FORMS, device_name
 from utils.errors import OptionError
 from utils.kernels import KERNELS
@@ -68,7 +68,12 @@ class ComputeOptions:
     seed: int = option(0, "seed of everything random")
     deterministic: bool = option(False, "only deterministic kernels; an operation without one is refused")
     device: str = option("auto", f"device: {FORMS}", parse=device_name)
-    amp: str = option("off", "mixed precision", choices=PRECISIONS)
+    amp: str = option(
+        "auto",
+        "precision: off (float32), bf16, fp16; auto: as the snapshot that is resumed, else bf16 where the CPU has"
+        " instructions for it, but with --deterministic float32",
+        choices=CHOICES,
+    )
     channels_last: bool = option(True, "memory layout of images and weights")
     compile: bool = option(False, "train with torch.compile, if loss and gradients of the first batch are the same")
     checkpoint_activations: bool = option(

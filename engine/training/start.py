@@ -10,6 +10,7 @@ import torch
 from datasets.base import Split
 from datasets.index import SplitIndex, open_index
 from engine.checkpoint.digests import weights_sha256
+from engine.training.precision import RunPrecision
 from engine.training.trainer import Trainer
 from utils import distributed
 from utils.devices import float32_precision
@@ -78,15 +79,17 @@ def compare_ranks(trainer: Trainer) -> None:
     distributed.check_equal(weights, "starting point", CheckpointError)
 
 
-def log_start(splits: Splits, trainer: Trainer, command: str) -> None:
+def log_start(splits: Splits, trainer: Trainer, command: str, precision: RunPrecision) -> None:
     """Say in the log what the run is."""
     model, schedule, options = trainer.learner.model, trainer.schedule, trainer.identity.options
     classes, (train, val) = splits.train.classes, splits
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in model.parameters())
-    precision = "float32" if options["amp"] == "off" else f"mixed, {options['amp']}"
+    computed = str(precision.training)
+    if precision.validation != precision.training:
+        computed += f"; of validation: {precision.validation}"
     if trainer.process.device.type == "cuda":
-        precision += f"; TF32: {float32_precision()}"
+        computed += f"; TF32: {float32_precision()}"
     for line in (
         f"model: {options['arch']}, {total:,} parameters, {trained:,} of them trained; norms: {options['norm']}",
         f"data: {train.dataset} in {options['data_root']}; {len(train)} images of {train.split} to train on,"
@@ -95,7 +98,7 @@ def log_start(splits: Splits, trainer: Trainer, command: str) -> None:
         f"schedule: {schedule.options.max_epoch} epochs of {schedule.steps_per_epoch} steps of"
         f" {schedule.images_per_step} crops",
         f"device: {options['device']}; processes: {options['processes']}; threads: {torch.get_num_threads()};"
-        f" loader processes: {options['num_workers']}; precision: {precision}",
+        f" loader processes: {options['num_workers']}; precision: {computed}",
         f"folder: {trainer.folder.path}",
         f"command: {command}",
     ):

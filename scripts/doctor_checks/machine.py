@@ -9,16 +9,18 @@ import torch
 
 from config import TrainConfig
 from datasets.checks.findings import Finding
+from engine.training.build import precision_of
 from engine.training.memory import StepMemory, build_step_memory, usable_memory
 from scripts.doctor_checks.visit import Visit
 from utils.devices import choose_device, has_cuda
+from utils.distributed import Process
 
 SNAPSHOTS = 3  # last.pth, its predecessor, and the one being written
 
 
 def check_memory(visit: Visit) -> Iterator[Finding]:
     """An estimate for the chosen crop and batch, against the device's memory."""
-    config, classes = visit.config, next(iter(visit.splits.values())).classes
+    config, classes = in_its_precision(visit), next(iter(visit.splits.values())).classes
     batch, (height, width) = config.schedule.bs_mult, visit.plan.crop.size
     step = build_step_memory(config, classes.num_classes)
     needed, (size, there, device) = step.total(batch, height, width), device_memory(visit)
@@ -33,6 +35,14 @@ def check_memory(visit: Visit) -> Iterator[Finding]:
         yield Finding("ok", what)
     else:
         yield Finding("warning", what, remedy=_less(config, step, classes.num_classes, there, batch, (height, width)))
+
+
+def in_its_precision(visit: Visit) -> TrainConfig:
+    """The run's config with the precision that `--amp auto` stands for on the device that is planned for."""
+    cuda = visit.gpu_memory is not None or (visit.config.compute.device != "cpu" and has_cuda())
+    process = Process(0, 1, torch.device("cuda" if cuda else "cpu"))
+    amp = precision_of(visit.config, process).training.amp
+    return replace(visit.config, compute=replace(visit.config.compute, amp=amp))
 
 
 def _less(config: TrainConfig, step: StepMemory, num_classes: int, there: float, batch: int, crop: tuple) -> str:

@@ -45,6 +45,13 @@ class Step:
         variables = {name: fill(value) for name, value in self.variables.items()}
         return replace(self, variables=variables, arguments=tuple(map(fill, self.arguments)))
 
+    def in_precision(self, training: str, evaluation: str) -> "Step":
+        """The same step, with `--amp` where it trains or evaluates and doesn't name one."""
+        trains = self.script == "train.py" or self.script.startswith("scripts/train_")
+        if not (trains or self.script == "eval.py") or any(_names_precision(word) for word in self.arguments):
+            return self
+        return replace(self, arguments=(*self.arguments, "--amp", training if trains else evaluation))
+
     def run(self) -> None:
         """Run it in the repository's root, its output on the terminal. Raises `StepFailed`."""
         argv = [sys.executable if self.program == "python" else "sh", self.script, *self.arguments]
@@ -65,6 +72,10 @@ class Command:
     def evaluation(self) -> EvalOptions:
         """The options of the last step; its paths may begin with `$OUT` and `$DATA`."""
         return parse_eval(self.steps[-1].arguments)[0]
+
+    def in_precision(self, training: str, evaluation: str) -> "Command":
+        """The same command with these `--amp` for the steps that leave it open, whose `auto` is each machine's own."""
+        return Command(tuple(step.in_precision(training, evaluation) for step in self.steps))
 
     def run(self, places: Mapping[str, Path]) -> None:
         """Run all steps. Raises `StepFailed`."""
@@ -125,6 +136,10 @@ def _parse_step(words: Sequence[str], name: str) -> Step:
             " python scripts/NAME.py and sh scripts/NAME.sh"
         )
     return Step(variables, rest[0], rest[1], tuple(rest[2:]))
+
+
+def _names_precision(word: str) -> bool:
+    return word.partition("=")[0] in ("--amp", "--fp16", "--precision")
 
 
 def _is_ours(program: str, script: str) -> bool:

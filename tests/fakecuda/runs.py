@@ -88,7 +88,7 @@ def _prepare(config: TrainConfig, process: Process) -> tuple[Learner, list[dict]
 
 def _watched_step(learner: Learner, batches: list[dict], config: TrainConfig) -> Result:
     fused = getattr(learner.optimizer, "_step_supports_amp_scaling", False)
-    half = 0 if config.compute.amp == "off" else config.schedule.bs_mult
+    half = 0 if learner.precision.dtype is None else config.schedule.bs_mult
     watch, schedule = Watch(() if fused else rules.WAITS_OF_UNFUSED, half), build_schedule(config, 10, learner.process)
     result = watched(lambda: _step(learner, batches, schedule, watch.counts), watch)
     return result if result.faults else Result.of(watch, *faults_of_state(learner))

@@ -11,6 +11,7 @@ import demo_folder
 import eval as evaluation
 from datasets import build_split
 from engine.checkpoint import load_snapshot
+from engine.inference import exported
 from scripts import export
 from tests.conftest import make_scenes, save_untrained
 
@@ -67,7 +68,7 @@ def test_what_is_written(place, onnx_file, int8_file):
 
 
 def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_path):
-    expected = evaluate(place, place / "net.pth", tmp_path / "torch")
+    expected = evaluate(place, place / "net.pth", tmp_path / "torch", "--amp", "off")
     onnx = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images", "--report")
     int8 = evaluate(place, int8_file, tmp_path / "int8", "--runtime", "openvino", "--report")
     for kind, metrics, file in (("onnx", onnx, onnx_file), ("int8", int8, int8_file)):
@@ -87,7 +88,7 @@ def test_demo_needs_nothing_but_the_file(place, onnx_file, tmp_path):
         Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)).save(
             tmp_path / "in" / f"{name}.png"
         )
-    argv = ["--demo_folder", str(tmp_path / "in"), "--device", "cpu"]
+    argv = ["--demo_folder", str(tmp_path / "in"), "--device", "cpu", "--amp", "off"]
     for snapshot, out in ((place / "net.pth", "torch"), (onnx_file, "onnx")):
         assert demo_folder.main([*argv, "--snapshot", str(snapshot), "--save_dir", str(tmp_path / out)]) == 0
     small = ["--snapshot", str(onnx_file), "--save_dir", str(tmp_path / "small"), "--max_pixels", "7000"]
@@ -96,6 +97,24 @@ def test_demo_needs_nothing_but_the_file(place, onnx_file, tmp_path):
     for name in ("a", "b"):
         masks = [np.array(Image.open(tmp_path / out / f"color_mask_{name}.png")) for out in ("torch", "onnx")]
         assert (masks[0] == masks[1]).mean() > 0.999 and len(np.unique(masks[0].reshape(-1, 3), axis=0)) > 1
+
+
+def test_openvino_computes_in_the_precision_that_is_asked_for(place, int8_file, tmp_path, monkeypatch, capsys):
+    core, hints = exported.openvino_core(), []
+
+    class Watched:
+        read_model = core.read_model
+
+        def compile_model(self, model, device, settings):
+            hints.append(settings["INFERENCE_PRECISION_HINT"])
+            return core.compile_model(model, device, settings)
+
+    monkeypatch.setattr(exported, "openvino_core", Watched)
+    for words, amp in (("--precision bf16", "bf16"), ("--amp off", "off"), ("--precision f32", "off"), ("", "off")):
+        metrics = evaluate(place, int8_file, tmp_path / "out", "--test_mode", *words.split())
+        assert metrics["protocol"]["amp"] == amp
+        assert f"precision: {'float32' if amp == 'off' else amp} (" in capsys.readouterr().out
+    assert hints == ["bf16", "f32", "f32", "f32"]
 
 
 @pytest.mark.parametrize(

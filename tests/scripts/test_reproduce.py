@@ -13,7 +13,7 @@ import eval as evaluation
 import train
 from scripts import compare, make_receipt, reproduce
 from scripts.receipts import pages
-from scripts.receipts.command import Step
+from scripts.receipts.command import Step, parse_command
 from scripts.receipts.speed import speed_rows
 from scripts.receipts.store import RESULTS, load_results
 from tests.conftest import make_scenes
@@ -92,6 +92,13 @@ def test_a_snapshot_is_scored_again(made, results, tmp_path, here, capfd):
     change(results, mean_iou=json.loads((results / "a.json").read_text())["mean_iou"] + 0.002)
     assert call(made, results, tmp_path, "--check", snapshot, "--out_folder", tmp_path / "other") == 6
     assert "a: does not hold: mIoU" in capfd.readouterr().err
+
+
+def test_it_is_computed_in_the_receipts_precision():
+    command = parse_command(f"{TRAIN} && sh scripts/train_camvid_2cores.sh && {EVAL} && {EVAL} --amp=fp16", "a")
+    steps = command.in_precision("off", "bf16").steps
+    added = [step.arguments[len(before.arguments) :] for step, before in zip(steps, command.steps, strict=True)]
+    assert added == [("--amp", "off"), ("--amp", "off"), ("--amp", "bf16"), ()]
 
 
 def test_other_data_and_other_weights_are_told_apart(made, results, tmp_path, capfd):
