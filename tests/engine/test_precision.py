@@ -4,14 +4,20 @@ import json
 import re
 
 import pytest
+import torch
 
 import demo_folder
 import eval as evaluation
 import train
+from config import parse_train
 from engine.checkpoint import load_snapshot
 from engine.inference import precision
 from engine.inference.precision import AGREEMENTS, MOST_POINTS, check_processes, choose_precision, model_kind
+from engine.training.options import ComputeOptions
+from engine.training.precision import choose_for_run
 from network import list_models
+from scripts.doctor_checks.machine import in_its_precision
+from scripts.doctor_checks.visit import Visit
 from tests.conftest import eval_args, train_args
 from tests.processes import ROOT
 from utils import processor
@@ -135,6 +141,26 @@ def test_programs_agree(scenes, tmp_path, trained, machine, capsys):
         said += re.findall(r"precision: (.*)", capsys.readouterr().out)
         assert len(said) == 2 and said[0] == said[1] and said[0].startswith(beginning)
         assert json.loads((tmp_path / amp / "metrics.json").read_text())["protocol"]["amp"] == amp
+
+
+def test_validation_scores_as_eval_does(machine):
+    def chosen(arch: str, resumed: str | None = None, **options) -> tuple[str, ...]:
+        found = choose_for_run(ComputeOptions(**options), arch, torch.device("cpu"), resumed)
+        return tuple(choice.amp for choice in found)
+
+    machine(AVX512)
+    assert chosen("fenet") == chosen("smp_fpn", amp="bf16") == ("bf16", "bf16")
+    assert chosen("smp_fpn") == chosen("smp_fpn", resumed="bf16") == ("bf16", "off")
+    assert chosen("fenet", resumed="off") == chosen("fenet", deterministic=True) == ("off", "off")
+    machine(NEITHER)
+    assert chosen("fenet") == ("off", "off") and chosen("fenet", amp="bf16") == ("bf16", "bf16")
+
+
+def test_the_doctor_plans_with_it(machine):
+    machine(AMX)
+    config = parse_train(["--arch", "fenet_tiny", "--device", "cpu"])
+    found = [in_its_precision(Visit(config, ROOT, False, 0, memory)).compute.amp for memory in (None, 8.0)]
+    assert found == ["bf16", "off"]
 
 
 def test_processes_whose_processors_differ(monkeypatch):
