@@ -90,10 +90,10 @@ def choose_precision(
         return Choice("off", "auto: --deterministic")
     if runtime == "onnx":
         return Choice("off", "auto: as the ONNX file has it")
-    name = next((name for name in BF16 if name in instructions), None)
+    name, times = expected_speed(instructions)
     if name is None:
         return Choice("off", f"auto: this CPU has none of {', '.join(BF16)}")
-    why = f"auto: this CPU has {name}; measured: convolutions {FASTER[name]:g} times as fast"
+    why = f"auto: this CPU has {name}; measured: convolutions {times:g} times as fast"
     if task == "training":
         return Choice("bf16", why)
     found = AGREEMENTS.get((runtime, kind))
@@ -103,6 +103,15 @@ def choose_precision(
     if abs(found.points) > MOST_POINTS:
         return Choice("off", f"auto: bf16 changes labels of {kind} models: {accuracy}, allowed {MOST_POINTS:g}")
     return Choice("bf16", f"{why}, {accuracy}")
+
+
+def expected_speed(instructions: Collection[str]) -> tuple[str | None, float]:
+    """The instruction that bf16 convolutions would use, and how many times as fast as float32 the table says they are.
+
+    None and 0 where there is none: then the table takes float32.
+    """
+    name = next((name for name in BF16 if name in instructions), None)
+    return name, FASTER.get(name, 0.0)
 
 
 def settle_precision(asked: str, task: str, device: torch.device, arch: str, **more) -> Choice:

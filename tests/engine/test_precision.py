@@ -12,7 +12,14 @@ import train
 from config import parse_train
 from engine.checkpoint import load_snapshot
 from engine.inference import precision
-from engine.inference.precision import AGREEMENTS, MOST_POINTS, check_processes, choose_precision, model_kind
+from engine.inference.precision import (
+    AGREEMENTS,
+    MOST_POINTS,
+    check_processes,
+    choose_precision,
+    expected_speed,
+    model_kind,
+)
 from engine.training.options import ComputeOptions
 from engine.training.precision import choose_for_run
 from network import list_models
@@ -59,7 +66,8 @@ def test_the_table_is_what_the_receipts_say():
         assert receipt["kind"] == kind == model_kind(receipt["arch"]) and len(receipt["snapshot_sha256"]) == 64
         points = 100 * (found["mean_iou"]["bf16"] - found["mean_iou"]["off"])
         assert (row.points, row.differ) == (round(points, 3), round(found["labels_differ"], 4))
-    assert 0 < MOST_POINTS <= 0.05
+    assert 0 < MOST_POINTS <= 0.05 and all(expected_speed({name})[1] > 1 for name in processor.BF16)
+    assert expected_speed(AMX) == ("amx_bf16", 8.6) and expected_speed(NEITHER) == (None, 0)
     assert {model_kind(name) for name in list_models()} == {"resnet", "timm", "smp"} and model_kind("mine") == "other"
 
 
