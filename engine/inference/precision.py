@@ -140,7 +140,9 @@ def model_kind(arch: str) -> str:
 
 def is_computed_here(amp: str, device: torch.device) -> bool:
     """True unless this precision needs instructions or a GPU that aren't here."""
-    return amp == "off" or device.type != "cpu" or (amp == "bf16" and bool(bf16_instructions()))
+    if device.type == "cpu":
+        return amp == "off" or (amp == "bf16" and bool(bf16_instructions()))
+    return amp in PRECISIONS
 
 
 def check_processes(choice: Choice) -> None:
