@@ -1,7 +1,7 @@
 """A microscope on a snapshot: the loaded model with its variants, the images, and what is written down of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -91,6 +91,7 @@ def open_microscope(options: EvalOptions, device: torch.device, band: int) -> Mi
     """
     process = Process(0, 1, device)
     loaded, split = load_with_split(options, process)
+    options = replace(options, amp=loaded.precision.amp)  # for the record
     run = loaded.predict.predictor.model
     if not modules_of(run):
         raise CheckpointError(
