@@ -99,7 +99,7 @@ def plan_options(plan: Plan, recipe: dict, arch: str) -> dict:
         "global_batch": plan.crops,
         "norm": "sync" if plan.processes > 1 else "plain",
         "ohem_min_kept": round(MIN_KEPT * share),  # the same share of a process's pixels
-        "amp": plan.amp,
+        **({} if plan.amp == "off" else {"amp": plan.amp}),
     }
 
 

@@ -38,8 +38,10 @@ AGREEMENTS = {
     ("torch", "resnet"): Agreement("bf16_fenet_tiny", -0.003, 0.0016),
     ("torch", "timm"): Agreement("bf16_camvid_fenet", -0.010, 0.0012),
     ("torch", "smp"): Agreement("bf16_camvid_smp_fpn", -0.092, 0.0025),
+    ("openvino", "resnet"): Agreement("bf16_fenet_tiny", -0.013, 0.002),
     ("openvino", "timm"): Agreement("bf16_camvid_fenet", 0.028, 0.0013),
     ("openvino", "smp"): Agreement("bf16_camvid_smp_fpn", -0.128, 0.0026),
+    ("openvino int8", "timm"): Agreement("bf16_camvid_fenet", -0.018, 0.0026),  # of what isn't int8
 }
 MOST_POINTS = 0.05  # that labels in another precision than float32 may cost or bring, unless they were asked for
 
@@ -81,7 +83,7 @@ def choose_precision(
         device: `cpu` or `cuda`.
         kind: As `model_kind` says.
         instructions: Of the processor, as `bf16_instructions` gives them.
-        runtime: What computes: `torch`, `openvino` or `onnx`.
+        runtime: What computes: `torch`, `openvino`, `openvino int8` or `onnx`.
         deterministic: Of training.
     """
     if device != "cpu":

@@ -1,7 +1,6 @@
 """How much memory a training step takes: a formula, its one figure measured on small crops of the very model."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -35,19 +34,19 @@ class StepMemory:
         model: On the CPU.
         criterion: Outputs and labels -> named terms.
         num_classes: Number of classes.
-        config: What train.py is asked for: optimizer, weight average, precision.
+        config: What train.py is asked for: optimizer, weight average, precision (`auto`: as on a GPU).
     """
 
     def __init__(self, model: nn.Module, criterion: Callable, num_classes: int, config: TrainConfig) -> None:
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         every = sum(t.numel() for t in (*model.parameters(), *model.buffers()))
         options, compute = config.optimizer, config.compute
+        amp = "off" if compute.amp == "auto" else compute.amp
         copies = 1 + OPTIMIZER_TENSORS.get(options.optimizer, 2) + options.amsgrad
-        self.transient = (TRANSIENT_RECOMPUTED if compute.checkpoint_activations else TRANSIENT)[compute.amp]
+        self.transient = (TRANSIENT_RECOMPUTED if compute.checkpoint_activations else TRANSIENT)[amp]
         self.fixed = 4 * (every + copies * trained + (every if options.ema else 0))
         first, second = (
-            saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[config.compute.amp])
-            for side in PROBE_SIDES
+            saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[amp]) for side in PROBE_SIDES
         )
         pixels = [PROBE_BATCH * side**2 for side in PROBE_SIDES]
         self.per_pixel = (second - first) / (pixels[1] - pixels[0])
@@ -79,9 +78,7 @@ def usable_memory(size: float) -> float:
 
 
 def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
-    """The formula for the model, loss and precision that train.py would use; `--amp auto` as on a GPU."""
-    if config.compute.amp == "auto":
-        config = replace(config, compute=replace(config.compute, amp="off"))
+    """The formula for the model, loss and precision that train.py would use."""
     model = adapt_model(create_model(config, num_classes), config, Process(0, 1, torch.device("cpu")))
     for module in model.modules():
         if isinstance(module, PyramidConv):
