@@ -36,7 +36,7 @@ def augment_plain(
 
     Args:
         sample: `image` uint8 (H,W,3) and `label` uint8 (H,W).
-        augmentation: What is to be done; not the bilateral blur.
+        augmentation: What is to be done; not the bilateral blur, and no corruption.
         mean: RGB, of values in 0 to 1.
         std: RGB, of values in 0 to 1.
 

@@ -5,6 +5,7 @@ import math
 import cv2
 import numpy as np
 
+from transforms.corruptions import corrupt
 from transforms.parameters import AugmentParams
 
 RGB = np.ndarray  # uint8 (H,W,3)
@@ -80,7 +81,11 @@ BLUR = {"gaussian": blur_gaussian, "bilateral": blur_bilateral, "off": lambda im
 
 
 def change_colors(image: RGB, augmentation: AugmentParams) -> RGB:
-    """Colour jitter in its order, then blur; the image given is left as it was."""
+    """Colour jitter in its order, then blur, then corruption; the image given is left as it was."""
     for name, amount in augmentation.jitter:
         image = ADJUST[name](image, amount)
-    return BLUR[augmentation.blur](image, augmentation.sigma)
+    image = BLUR[augmentation.blur](image, augmentation.sigma)
+    if augmentation.corruption is None:
+        return image
+    name, strength, seed = augmentation.corruption
+    return corrupt(image, name, strength, np.random.default_rng(seed))

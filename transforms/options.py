@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from transforms.corruptions import CORRUPTIONS, check_frost, check_names
 from utils.errors import OptionError
 from utils.options import check, check_side, numbers, option
 
@@ -19,6 +20,14 @@ def parse_size(text: str) -> int | tuple[int, int]:
 parse_size.__name__ = "one number of pixels, or height,width, such as 360,480"
 
 
+def parse_names(text: str) -> tuple[str, ...]:
+    """'fog,snow' -> ('fog', 'snow')."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+parse_names.__name__ = "names with commas between them"
+
+
 @dataclass(frozen=True)
 class AugmentOptions:
     """augmentation"""
@@ -30,6 +39,10 @@ class AugmentOptions:
     color_aug: float = option(0.25, "strength of the colour jitter; 0: off")
     gblur: bool = option(True, "random Gaussian blur")
     bblur: bool = option(False, "bilateral blur instead of Gaussian")
+    augment_corruption: float = option(0.0, "probability that a crop is corrupted: noise, blur, weather, ...; 0: off")
+    corruptions: tuple = option(
+        (), "what --augment_corruption samples from; unset: all but frost, which needs photos", parse=parse_names
+    )
     augment: str = option(
         "cpu", "where samples are augmented: by the loader processes, or on the device", choices=("cpu", "device")
     )
@@ -45,6 +58,21 @@ class AugmentOptions:
         check(self.color_aug >= 0, "--color_aug", self.color_aug, "must not be negative")
         if self.augment == "device" and self.bblur:
             raise OptionError("--augment device --bblur: the bilateral blur needs --augment cpu")
+        self._check_corruptions()
+
+    @property
+    def sampled_corruptions(self) -> tuple[str, ...]:
+        """Names."""
+        return self.corruptions or tuple(name for name in CORRUPTIONS if name != "frost")
+
+    def _check_corruptions(self) -> None:
+        probability = self.augment_corruption
+        check(0 <= probability <= 1, "--augment_corruption", probability, "must be a probability, from 0 to 1")
+        check_names("--corruptions", self.sampled_corruptions)
+        if probability and self.augment == "device":
+            raise OptionError("--augment device --augment_corruption: corruptions need --augment cpu")
+        if probability and "frost" in self.corruptions:
+            check_frost(f"--corruptions {','.join(self.corruptions)}")
 
     @property
     def blur(self) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from transforms.corruptions import STRENGTHS
 from transforms.options import AugmentOptions
 
 GAUSSIAN_SIGMAS, BILATERAL_SIGMAS = (0.15, 1.30), (0.05, 0.75)  # pixels
@@ -23,6 +24,7 @@ class AugmentParams:
         jitter: (`brightness`, `contrast`, `saturation` or `hue`, factor or shift) in the order of application.
         blur: `gaussian`, `bilateral` or `off`.
         sigma: Of the blur, pixels.
+        corruption: Name, strength and seed of what comes last; None: nothing.
     """
 
     size: tuple[int, int]
@@ -33,6 +35,7 @@ class AugmentParams:
     jitter: tuple[tuple[str, float], ...] = ()
     blur: str = "off"
     sigma: float = 0.0
+    corruption: tuple[str, int, int] | None = None
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -51,7 +54,7 @@ class AugmentParams:
 
 
 class RandomAugment:
-    """Samples scale, place, flip, colours and blur, in this order, so that equal generators give equal samples.
+    """Samples scale, place, flip, colours, blur, corruption, in this order: equal generators give equal samples.
 
     A crop with a `centroid` contains it, at random around it but shifted to stay inside the image; otherwise the place
     is uniform. A scaled image smaller than the crop is padded on both sides.
@@ -82,7 +85,8 @@ class RandomAugment:
         jitter = self._sample_jitter(rng) if self.options.color_aug else ()
         blur = self.options.blur
         sigma = float(rng.uniform(*BLURS[blur])) if BLURS[blur] else 0.0
-        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, blur, sigma)
+        corruption = self._sample_corruption(rng) if self.options.augment_corruption else None
+        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, blur, sigma, corruption)
 
     def _sample_jitter(self, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
         strength = self.options.color_aug
@@ -93,6 +97,12 @@ class RandomAugment:
         ]
         steps.append(("hue", float(rng.uniform(-turn, turn))))
         return tuple(steps[i] for i in rng.permutation(len(steps)))
+
+    def _sample_corruption(self, rng: np.random.Generator) -> tuple[str, int, int] | None:
+        if rng.random() >= self.options.augment_corruption:
+            return None
+        names = self.options.sampled_corruptions
+        return names[rng.integers(len(names))], int(rng.choice(STRENGTHS)), int(rng.integers(2**32))
 
 
 def _place(rng: np.random.Generator, length: int, crop: int, point: int | None) -> int:
