@@ -36,7 +36,7 @@ def scores_section(result: dict) -> Markup:
     cards = {
         "clean mean IoU": {"value": result["clean"], "interval": result["clean_interval"]},
         "corrupted, mean of all": {"value": mean["mean_iou"], "interval": mean["interval"]},
-        "of the clean one": {"value": mean["relative"], "interval": mean["relative_interval"]},
+        "relative to clean": {"value": mean["relative"], "interval": mean["relative_interval"]},
     }
     return render(
         "robustness.html",
@@ -77,21 +77,17 @@ def _charts(result: dict):
 def _overview(result: dict) -> Table:
     """A row per corruption and their mean."""
     strengths = [str(strength) for strength in result["strengths"]]
-    columns = {"corruption": "text", **dict.fromkeys((f"strength {s}" for s in strengths), "percent1")}
-    columns |= {
-        "mean": "percent1",
-        "95 % interval": "interval",
-        "% of clean": "percent, bar",
-        "its interval": "interval",
-    }
+    columns = {"corruption": "text", "% of clean": "percent, bar", "its 95 % interval": "interval"}
+    columns |= {"mean IoU": "percent1", "interval": "interval"}
+    columns |= dict.fromkeys((f"strength {s}" for s in strengths), "percent1")
     every = {_title(name): (row, result["corruptions"][name]) for name, row in result["cells"].items()}
     means = {
         s: {"mean_iou": float(np.mean([row[s]["mean_iou"] for row in result["cells"].values()]))} for s in strengths
     }
     every["mean of all"] = means, result["mean"]
     rows = [
-        [name, *(row[s]["mean_iou"] for s in strengths), mean["mean_iou"], mean["interval"], mean["relative"],
-         mean["relative_interval"]]
+        [name, *(mean[key] for key in ("relative", "relative_interval", "mean_iou", "interval")),
+         *(row[s]["mean_iou"] for s in strengths)]
         for name, (row, mean) in every.items()
     ]  # fmt: skip
     return Table(columns, rows, sortable=True)

@@ -59,16 +59,13 @@ def test_any_size(size):
             assert result.shape == image.shape and result.dtype == np.uint8, name
 
 
-def test_stronger_corruptions_do_more_damage():
-    images = [draw_scene(3, index, 96, 128)[0] for index in range(4)]
+def test_stronger_corruptions_do_more_damage(pictures):
+    picture = pictures[2]
     for name in CORRUPTIONS:
-        pairs = [
-            [(x, corrupt(x, name, strength, image_rng(str(i), name, strength))) for i, x in enumerate(images)]
-            for strength in STRENGTHS
-        ]
-        damage = np.array([np.mean([cv2.absdiff(*pair) for pair in row]) for row in pairs])
-        # 2 and 4 of glass blur move pixels further, but fewer times, than 1 and 3
-        assert (damage[1:] > 0.95 * damage[:-1]).all() and damage[4] > 1.15 * damage[0], name
+        weak, medium, strong = (
+            cv2.absdiff(picture, corrupt(picture, name, s, image_rng("x", name, s))).mean() for s in (1, 3, 5)
+        )
+        assert 0.5 < weak < medium < strong, name
 
 
 def test_random_numbers_follow_from_image_corruption_and_strength():

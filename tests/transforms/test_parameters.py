@@ -1,8 +1,11 @@
 """What is drawn for a sample: ranges, distributions, and that nothing but the generator decides."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from transforms.corruptions import CORRUPTIONS
 from transforms.options import AugmentOptions
 from transforms.parameters import RandomAugment
 from utils.errors import OptionError
@@ -56,6 +59,19 @@ def test_strong_jitter_keeps_factors_from_zero_and_hue_within_half_a_turn():
     assert spread([step["hue"] for step in steps], -0.5, 0.5)
 
 
+def test_corruptions_are_sampled_last_and_leave_the_other_choices_as_they_were():
+    steps = drawn(augment_corruption=0.5)
+    assert [replace(step, corruption=None) for step in steps] == drawn()
+    found = [step.corruption for step in steps if step.corruption]
+    assert 0.45 < len(found) / len(steps) < 0.55
+    assert {name for name, _, _ in found} == {*CORRUPTIONS} - {"frost"}
+    assert {strength for _, strength, _ in found} == {1, 2, 3, 4, 5} and len({seed for *_, seed in found}) == len(found)
+    assert {step.corruption[0] for step in drawn(50, augment_corruption=1.0, corruptions=("fog", "snow"))} == {
+        "fog",
+        "snow",
+    }
+
+
 @pytest.mark.parametrize(
     ("options", "flag"),
     [
@@ -67,6 +83,9 @@ def test_strong_jitter_keeps_factors_from_zero_and_hue_within_half_a_turn():
         ({"pre_size": 0}, "--pre_size"),
         ({"color_aug": -0.1}, "--color_aug"),
         ({"color_aug": float("nan")}, "--color_aug"),
+        ({"augment_corruption": 1.5}, "--augment_corruption"),
+        ({"augment_corruption": 0.5, "augment": "device"}, "--augment cpu"),
+        ({"corruptions": ("rain",)}, "--corruptions rain"),
     ],
 )
 def test_values_out_of_range_name_the_flag(options, flag):

@@ -40,7 +40,11 @@ def test_denormalize_undoes_normalisation_for_every_value():
         assert np.array_equal(denormalize(out, mean, std), levels)
 
 
-@pytest.mark.parametrize("blur", [{}, {"bblur": True}, {"gblur": False}], ids=["gaussian", "bilateral", "off"])
+@pytest.mark.parametrize(
+    "blur",
+    [{}, {"bblur": True}, {"gblur": False}, {"augment_corruption": 1.0}],
+    ids=["gaussian", "bilateral", "off", "corrupted"],
+)
 def test_training_samples_are_reproducible_and_leave_their_source_alone(blur):
     sample = make_sample()
     before = {key: np.copy(value) for key, value in sample.items()}
