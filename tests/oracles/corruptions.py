@@ -2,7 +2,7 @@
 
     python -m venv V && V/bin/pip install --no-deps imagecorruptions-imaug
     V/bin/pip install numpy scipy scikit-image opencv-python-headless Pillow numba
-    python -m tests.oracles.corruptions pictures.npz && V/bin/python tests/oracles/corruptions.py pictures.npz OUT.npz
+    V/bin/python tests/oracles/corruptions.py tests/data/corruptions.npz
 
 The random ones are given a seeded generator of NumPy, so that ours can draw the same numbers. Kept of each result: the
 means of 4 x 4 blocks of each channel, in 1/64 of a level, and 48 of its pixels. Frost gets photos made of noise.
@@ -18,10 +18,15 @@ BLOCKS, PIXELS = 4, 48
 
 
 def make_pictures() -> list[np.ndarray]:
-    """Five drawn street scenes, RGB (H,W,3) uint8."""
-    from datasets.synthetic.scene import draw_scene
-
-    return [draw_scene(25, index, *size)[0] for index, size in enumerate(SIZES)]
+    """Five pictures, RGB (H,W,3) uint8: patches of one colour with a gradient and a little noise."""
+    pictures = []
+    for seed, (height, width) in enumerate(SIZES):
+        rng = np.random.default_rng(seed)
+        colors = rng.integers(0, 200, (height // 12 + 1, width // 12 + 1, 3))
+        patches = colors.repeat(12, 0).repeat(12, 1)[:height, :width]
+        noise = rng.integers(0, 16, (height, width, 3)) + 40 * np.arange(width)[:, None] // width
+        pictures.append((patches + noise).astype(np.uint8))
+    return pictures
 
 
 def make_photo(number: int) -> np.ndarray:
@@ -74,8 +79,4 @@ def ask(pictures: list[np.ndarray]) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 2:
-        np.savez(sys.argv[1], *make_pictures())
-    else:
-        with np.load(sys.argv[1]) as file:
-            np.savez_compressed(sys.argv[2], **ask([file[name] for name in file.files]))
+    np.savez_compressed(sys.argv[1], **ask(make_pictures()))
