@@ -21,9 +21,11 @@ from collections.abc import Sequence
 
 from config import EvalOptions, parse_eval
 from engine.evaluation.score_files import archive_previous
+from engine.report.page import versions
 from scripts.corrupted.cells import Key, RobustnessRun, build_run
 from scripts.corrupted.page import write_robustness_page
 from scripts.corrupted.scores import summarize
+from scripts.make_receipt import describe_machine
 from transforms.corruptions import CORRUPTIONS, STRENGTHS, check_frost, check_names, frost_folder
 from transforms.options import parse_names
 from utils import distributed
@@ -31,6 +33,7 @@ from utils.cli import run_main
 from utils.errors import OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
+from utils.machine import present_revision
 from utils.options import Parser, numbers
 
 RESULT, PAGE = "robustness.json", "report.html"
@@ -57,13 +60,14 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, EvalOptions, list[st
             raise OptionError(f"--{name}: has no meaning for many evaluations; leave it out, or use eval.py")
     if not own.strengths or len(set(own.strengths)) < len(own.strengths) or not {*own.strengths} <= {*STRENGTHS}:
         raise OptionError(f"--strengths {','.join(map(str, own.strengths))}: name some of 1 to 5, each once")
+    own.left_out = []
     if own.corruptions is None:
+        own.left_out = [] if frost_folder() else [WITHOUT_FROST]
         own.corruptions = tuple(name for name in CORRUPTIONS if name != "frost" or frost_folder())
     else:
         check_names("--corruptions", own.corruptions)
         if "frost" in own.corruptions:
             check_frost("--corruptions frost")
-    own.left_out = [] if "frost" in own.corruptions or frost_folder() else [WITHOUT_FROST]
     return own, options, notes + own.left_out
 
 
@@ -98,6 +102,9 @@ def describe(job: RobustnessRun, own: argparse.Namespace, argv: Sequence[str]) -
         "protocol": job.options.protocol(),
         "strengths": sorted(own.strengths),
         "left_out": own.left_out,
+        "revision": present_revision(),
+        "versions": versions(),
+        "hardware": describe_machine(),
         "command": shlex.join(["python", "scripts/robustness.py", *argv]),
     }
 

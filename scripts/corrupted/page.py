@@ -9,13 +9,15 @@ from engine.evaluation.scoring import Evaluation
 from engine.report.charts import Chart
 from engine.report.page import versions, write_page
 from engine.report.pictures import ImageSampler, jpeg, png
-from engine.report.rendering import Markup, render
+from engine.report.rendering import Markup, renderer
 from engine.report.tables import Table
 from scripts.corrupted.cells import Key, RobustnessRun
 from transforms.corruptions import GROUPS
 from utils.constants import IGNORE_LABEL
 from utils.drawing import WRONG, error_map
 from utils.metrics.confusion import compute_metrics, confusion_matrix
+
+render = renderer(Path(__file__).with_name("templates"))
 
 
 def write_robustness_page(path: Path, run: RobustnessRun, result: dict, clean: Evaluation) -> None:

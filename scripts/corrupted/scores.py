@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from engine.evaluation.score_files import split_metrics
 from engine.evaluation.scoring import Evaluation
 from scripts.corrupted.cells import Cell, Key
-from utils.metrics.bootstrap import LEVEL, bootstrap_iou
+from utils.metrics.bootstrap import LEVEL, SEED, bootstrap_iou
+from utils.metrics.confusion import compute_metrics
 
 
 class Scores:
@@ -20,33 +20,26 @@ class Scores:
     """
 
     def __init__(self, cells: Mapping[Key, Cell], names: Sequence[str], resamples: int) -> None:
-        self.clean = split_metrics(cells[None].evaluation, names, resamples)
-        self.metrics = {key: split_metrics(cells[key].evaluation, names, resamples) for key in cells if key}
-        scored = min(sum(image.labelled > 0 for image in cell.evaluation.images) for cell in cells.values())
-        drawn = resamples if scored > 1 else 0  # one image says nothing about others
+        confusions = {key: cell.evaluation.confusion for key, cell in cells.items()}
+        self._mean_iou = {key: compute_metrics(matrix, names)["mean_iou"] for key, matrix in confusions.items()}
+        labelled = sum(image.labelled > 0 for image in cells[None].evaluation.images)
+        drawn = resamples if labelled > 1 else 0  # one image says nothing about others
         self._drawn = {key: _resampled(cell.evaluation, drawn) for key, cell in cells.items()} if drawn else {}
 
-    def cell(self, key: Key) -> dict:
-        """`mean_iou` and `interval` as eval.py gives them; `relative`, to the clean one, and its interval, paired."""
-        row = self.metrics[key]
-        return {"mean_iou": row["mean_iou"], "interval": row["interval"]} | self._relative([key])
-
-    def mean(self, keys: Sequence[Key]) -> dict:
-        """The same of the mean over several cells."""
-        mean_iou = float(np.mean([self.metrics[key]["mean_iou"] for key in keys]))
-        interval = _ends(np.mean([self._drawn[key] for key in keys], 0)) if self._drawn else None
-        return {"mean_iou": mean_iou, "interval": interval} | self._relative(keys)
-
-    def _relative(self, keys: Sequence[Key]) -> dict:
-        clean = self.clean["mean_iou"]
-        if not clean:
-            return {"relative": None, "relative_interval": None}
-        row = {"relative": float(np.mean([self.metrics[key]["mean_iou"] for key in keys])) / clean}
-        if not self._drawn:
-            return row | {"relative_interval": None}
-        with np.errstate(invalid="ignore", divide="ignore"):
-            ratios = np.mean([self._drawn[key] for key in keys], 0) / self._drawn[None]
-        return row | {"relative_interval": _ends(ratios)}
+    def score(self, keys: Sequence[Key]) -> dict:
+        """The mean of several cells: `mean_iou` and `interval`, of a single one as eval.py gives them; `relative`, to
+        the clean one, and `relative_interval`, paired."""
+        mean_iou, clean = float(np.mean([self._mean_iou[key] for key in keys])), self._mean_iou[None]
+        row = {"mean_iou": mean_iou, "interval": None, "relative": None, "relative_interval": None}
+        if clean:
+            row["relative"] = mean_iou / clean
+        if self._drawn:
+            drawn = np.mean([self._drawn[key] for key in keys], 0)
+            row["interval"] = _ends(drawn)
+            if clean:
+                with np.errstate(invalid="ignore", divide="ignore"):
+                    row["relative_interval"] = _ends(drawn / self._drawn[None])
+        return row
 
 
 def _resampled(evaluation: Evaluation, resamples: int) -> np.ndarray:
@@ -72,13 +65,14 @@ def summarize(cells: Mapping[Key, Cell], names: Sequence[str], resamples: int) -
     corruptions = dict.fromkeys(corruption for corruption, _ in keys)
     own = {corruption: [key for key in keys if key[0] == corruption] for corruption in corruptions}
     times = [cells[key].seconds for key in keys if cells[key].seconds is not None]
+    clean = scores.score([None])
     return {
-        "clean": scores.clean["mean_iou"],
-        "clean_interval": scores.clean["interval"],
-        "cells": {name: {str(key[1]): scores.cell(key) for key in row} for name, row in own.items()},
-        "corruptions": {name: scores.mean(row) for name, row in own.items()},
-        "mean": scores.mean(keys),
-        "num_images": scores.clean["num_images"],
-        "bootstrap": scores.clean["bootstrap"],
+        "clean": clean["mean_iou"],
+        "clean_interval": clean["interval"],
+        "cells": {name: {str(key[1]): scores.score([key]) for key in row} for name, row in own.items()},
+        "corruptions": {name: scores.score(row) for name, row in own.items()},
+        "mean": scores.score(keys),
+        "num_images": cells[None].evaluation.num_images,
+        "bootstrap": {"over": "images", "level": LEVEL, "resamples": resamples, "seed": SEED},
         "seconds_per_image": {"clean": cells[None].seconds, "corrupted": float(np.mean(times)) if times else None},
     }
