@@ -173,10 +173,10 @@ def test_the_page_of_the_options_is_the_parsers():
     assert options_page.PAGE.read_text() == options_page.page()
 
 
-# of torchrun, SLURM and trtexec
+# of torchrun, SLURM, trtexec and pip
 FOREIGN = set(
     "nproc_per_node nnodes rdzv_backend rdzv_endpoint rdzv_id max_restarts standalone signals_to_handle"
-    " partition nodes signal requeue onnx fp16 saveEngine minShapes optShapes maxShapes".split()
+    " partition nodes signal requeue onnx fp16 saveEngine minShapes optShapes maxShapes no-deps".split()
 )
 
 
