@@ -11,7 +11,7 @@ from datasets.base import Split
 from engine.export.build import model_metadata, write_runtimes
 from engine.export.options import FILES
 from engine.export.parity import Label
-from engine.inference.exported import openvino_core
+from engine.inference.exported import load_exported
 from network.fusing import ImageToLabels, fuse_for_inference
 from reference.network import make_plain
 from scripts.benchmarks.shares import count_operations
@@ -69,7 +69,7 @@ def build_arms(
     arms |= {name.replace("-", "_"): label for name, label in files.items()}
     if bf16:
         arms["torch_bf16"] = _by_torch(fused, torch.bfloat16)
-        arms["openvino_bf16"] = _by_openvino_bf16(folder / FILES["openvino"][0])
+        arms["openvino_bf16"] = load_exported(folder / FILES["openvino"][0], "openvino", amp="bf16")
     return arms
 
 
@@ -80,12 +80,6 @@ def _by_torch(fused: nn.Module, dtype: torch.dtype | None) -> Label:
             return fused(torch.from_numpy(image)[None])[0].numpy()
 
     return label
-
-
-def _by_openvino_bf16(file: Path) -> Label:
-    settings = {"INFERENCE_PRECISION_HINT": "bf16", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
-    request = openvino_core().compile_model(file, "CPU", settings).create_infer_request()
-    return lambda image: request.infer([image[None]])[0][0].copy()
 
 
 @torch.no_grad()

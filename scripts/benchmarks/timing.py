@@ -12,9 +12,10 @@ from pathlib import Path
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from engine.inference.precision import FASTER
 from utils.machine import keep_freed_memory, present_revision
+from utils.processor import BF16, bf16_instructions
 
-FASTER = {"amx_bf16": 8.6, "avx512_bf16": 2.0}  # bf16 convolutions, by instruction
 Arms = dict[str, Callable[[], torch.Tensor | tuple[torch.Tensor, ...]]]
 
 
@@ -94,15 +95,14 @@ def hardware(device: torch.device) -> dict:
 
 
 def processor() -> tuple[str, float]:
-    """The processor's name with its instructions for bf16, and what they bring a convolution; 1: nothing."""
+    """The processor's name with its instructions for bf16, and what `--amp auto` takes them to bring; 1: nothing."""
     try:
         lines = [line.partition(":") for line in Path("/proc/cpuinfo").read_text().splitlines()]
     except OSError:  # not Linux
-        return platform.processor() or platform.machine(), 1.0
-    values = {name.strip(): value.strip() for name, _, value in reversed(lines)}
-    found = [name for name in FASTER if name in values.get("flags", "").split()]
-    name = values.get("model name") or platform.machine()
-    return f"{name} ({found[0] if found else 'no bf16'})", max([1.0, *(FASTER[name] for name in found)])
+        lines = []
+    names = [value.strip() for name, _, value in lines if name.strip() == "model name"]
+    found = next((name for name in BF16 if name in bf16_instructions()), None)
+    return f"{names[0] if names else platform.machine()} ({found or 'no bf16'})", FASTER.get(found, 1.0)
 
 
 def origin(program: str, argv: Sequence[str], device: torch.device) -> dict:

@@ -11,7 +11,9 @@ from config import TrainConfig, parse_train
 from datasets.index import open_index
 from engine.training.build import open_splits
 from engine.training.fingerprint import take_fingerprint
+from engine.training.precision import choose_for_run
 from engine.training.start import open_indexes
+from utils.devices import choose_device
 from utils.errors import OptionError
 from utils.files import file_sha256
 
@@ -48,8 +50,9 @@ def default_options() -> dict:
 
 
 def precision_of(config: TrainConfig) -> str:
-    """What a run of these options computes in, by `--amp`'s names."""
-    return config.compute.amp
+    """What a new run of these options computes in here, by `--amp`'s names; `auto` is settled as train.py does."""
+    compute = config.compute
+    return choose_for_run(compute, config.model.arch, choose_device(compute.device), None).training.amp
 
 
 def run_key(options: Mapping, data: Mapping[str, str], precision: str) -> str:
