@@ -46,8 +46,8 @@ def draw_all(options: DemoOptions, process: Process) -> None:
     """
     log, sources = get_logger(), find_sources(options.source, options.save_dir, options.recursive)
     kind = "images and videos" if any(source.is_video for source in sources) else "images"
-    if options.label_ids and kind != "images":
-        log.info("--label_ids: of images only; for those of a video extract its frames into a folder first")
+    for flag in [name for name in ("label_ids", "confidence") if getattr(options, name) and kind != "images"]:
+        log.info(f"--{flag}: of images only; for those of a video extract its frames into a folder first")
     demo = build_demo(options, process.device)
     folder = make_folder(options.save_dir, "--save_dir")
     results = distributed.gather_objects(demo.run(sources[process.rank :: process.world_size]))

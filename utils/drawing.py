@@ -34,6 +34,18 @@ def error_map(image: np.ndarray, prediction: np.ndarray, label: np.ndarray, igno
     return picture
 
 
+def confidence_levels(confidence: np.ndarray) -> np.ndarray:
+    """Probabilities (H,W) -> (H,W) uint16, 65535 for 1, rounded."""
+    return (confidence.astype(np.float64) * 65535).round().astype(np.uint16)
+
+
+def uncertainty_overlay(image: np.ndarray, confidence: np.ndarray) -> np.ndarray:
+    """The image in dim grey, the less sure the brighter: purple, orange, yellow; `confidence` (H,W) from 0 to 1."""
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 3
+    heat = cv2.applyColorMap((255 * (1 - confidence)).round().astype(np.uint8), cv2.COLORMAP_INFERNO)
+    return cv2.add(np.repeat(gray[..., None], 3, axis=2), heat[..., ::-1])
+
+
 def side_by_side(pictures: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
     """Pictures of one height in a row, with white gaps."""
     parts = []
@@ -43,7 +55,7 @@ def side_by_side(pictures: Sequence[np.ndarray], gap: int = 4) -> np.ndarray:
 
 
 def save_png(path: str | Path, picture: np.ndarray) -> None:
-    """Write (H,W,3) RGB or (H,W) 8-bit as PNG, atomically."""
+    """Write (H,W,3) RGB or (H,W), 8 or 16 bits, as PNG, atomically."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG")
     write_atomically(path, lambda file: file.write(buffer.getvalue()))

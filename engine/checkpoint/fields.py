@@ -26,6 +26,8 @@ def check_fields(snapshot: Mapping, path: object) -> None:
             _check_classes(snapshot["classes"])
             _check_config(snapshot["config"], len(snapshot["classes"]["names"]))
         _need(_is_names(snapshot.get("score", {})), "score", "figures by name")
+        temperature = snapshot.get("temperature", 1.0)
+        _need(type(temperature) is float and 0 < temperature < math.inf, "temperature", "a positive number")
         if "training" in snapshot:
             _check_training(snapshot["training"])
     except ValueError as error:

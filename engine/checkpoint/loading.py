@@ -13,7 +13,12 @@ from engine.checkpoint.weights import LoadReport, fit_weights
 from network import build_model, resolve_arch
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 
-METADATA = ("config", "classes", "score")  # of a snapshot: what stands beside its weights for whoever uses them
+METADATA = (
+    "config",
+    "classes",
+    "score",
+    "temperature",
+)  # of a snapshot: what stands beside its weights for whoever uses them
 
 
 def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> LoadReport:
@@ -68,7 +73,7 @@ def load_model(
         partial: As in `load_weights`.
 
     Returns:
-        The model, the snapshot's metadata (`config`, `classes`, `score`; empty for bare weights), the report.
+        The model, the snapshot's metadata (`METADATA`; empty for bare weights), the report.
 
     Raises:
         OptionError: Bare weights without `arch` and `classes`.

@@ -2,8 +2,8 @@
 
 A snapshot is a dict: `format`, `model` (state dict), `average` (state dict of the averaged weights, or None), `config`
 (arch, num_classes, options: what rebuilds the model; pretrained: where its encoder's weights are from), `classes` (data
-set, names, palette, label ids), `sha256`; and `training` (optimizer, progress, fingerprint of the data) in `last.pth`,
-`score` in `best.pth`.
+set, names, palette, label ids), `sha256`; `training` (optimizer, progress, fingerprint of the data) in `last.pth`,
+`score` in `best.pth`, `temperature` (a float) where scripts/calibrate.py wrote it: without it, it is 1.
 """
 
 import errno

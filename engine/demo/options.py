@@ -23,6 +23,7 @@ class DemoOptions(PredictOptions):
     legend: bool = option(False, "name the classes that occur under each overlay")
     side_by_side: bool = option(False, "put the input to the left of each overlay")
     label_ids: bool = option(False, "also write the data set's original label ids of each image, as 8-bit PNG")
+    confidence: bool = option(False, "also write how sure the model is of each image's pixels: 16-bit PNG and overlay")
     mask_video: bool = option(False, "also write the class colours of each video")
     show_fps: bool = option(True, "draw the frames processed per second into videos")
     max_frames: int | None = option(None, "frames that are taken of each video; unset: all")

@@ -13,7 +13,7 @@ from engine.demo.options import DemoOptions
 from engine.demo.sources import Source
 from engine.demo.video import draw_video
 from engine.inference.build import LoadedModel
-from utils.drawing import save_png
+from utils.drawing import confidence_levels, save_png, uncertainty_overlay
 from utils.errors import DataError
 from utils.logging import Progress
 from utils.threads import BackgroundWriter, read_ahead
@@ -59,11 +59,11 @@ class Demo:
                 try:
                     if isinstance(image, DataError):
                         raise image
-                    labels = self.model.label_image(image, str(source.path))
+                    prediction = self._predict(image, str(source.path))
                 except DataError as error:
                     yield _skipped(source, error)
                     continue
-                write_behind(self._write_image, source.name, image, labels)
+                write_behind(self._write_image, source.name, image, *prediction)
 
     def _load(self, sources: list[Source]) -> Iterator[tuple[Source, np.ndarray | DataError]]:
         items = [FileItem(source.name, Path(source.path), None) for source in sources]
@@ -76,10 +76,19 @@ class Demo:
             except DataError as error:
                 yield source, error
 
-    def _write_image(self, name: str, image: np.ndarray, labels: np.ndarray) -> None:
+    def _predict(self, image: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Labels (H,W) of an image, and where asked for their probabilities."""
+        if self.options.confidence:
+            return self.model.label_with_confidence(image, name)
+        return self.model.label_image(image, name), None
+
+    def _write_image(self, name: str, image: np.ndarray, labels: np.ndarray, confidence: np.ndarray | None) -> None:
         folder = Path(self.options.save_dir)
         save_png(folder / f"color_mask_{name}.png", self.drawing.classes.colorize(labels))
         save_png(folder / f"overlay_{name}.png", self.drawing.overlay(image, labels))
+        if confidence is not None:
+            save_png(folder / f"confidence_{name}.png", confidence_levels(confidence))
+            save_png(folder / f"uncertainty_{name}.png", uncertainty_overlay(image, confidence))
         if self.options.label_ids:
             save_png(folder / f"label_ids_{name}.png", self.drawing.classes.to_label_ids(labels))
 

@@ -10,7 +10,7 @@ from datasets.reading import IMAGE_SUFFIXES
 from utils.errors import DataError
 from utils.logging import get_logger
 
-PREFIXES = ("color_mask_", "overlay_", "label_ids_")
+PREFIXES = ("color_mask_", "overlay_", "label_ids_", "confidence_", "uncertainty_")
 IMAGES = (*IMAGE_SUFFIXES, ".gif")  # suffixes
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv", ".ts")
 NAME_BYTES = 200  # file systems allow 255; the rest is for prefix, suffix and the temporary file's letters

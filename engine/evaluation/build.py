@@ -8,6 +8,7 @@ from datasets.dataset import EvaluationDataset
 from datasets.options import find_root
 from engine.checkpoint.loading import check_classes
 from engine.evaluation.boundary import BoundaryFScore
+from engine.evaluation.confidence import ConfidenceMaps
 from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.options import EvalOptions
 from engine.evaluation.prediction_files import PredictionWriter
@@ -37,17 +38,20 @@ def build_evaluation(options: EvalOptions, process: Process) -> EvaluationRun:
     indices, digest, writer = choose_part(options, split), file_sha256(options.snapshot), None
     if options.writes_predictions:
         writer = PredictionWriter(options.folder, split, model.mean, model.std, options.dump_images)
+    confidence = None
+    if options.confidence:
+        confidence = ConfidenceMaps(options.folder, model.mean, model.std, options.settings().passes)
     if options.submission and process.is_main:
         prepare_submission(options.submission, options.folder / "pred", split)
     settings = {"snapshot": digest, "data": split.fingerprint(), "device": process.device.type}
     settings["options"] = options.reproducibility_key()
-    journal = EvaluationJournal(options.folder / "partial", settings, split, writer, options.part)
+    journal = EvaluationJournal(options.folder / "partial", settings, split, (writer, confidence), options.part)
     finished = [image for image in journal.start(options.resume) if image.index in indices]
     get_logger().info(f"{split.dataset} {split.split}, {len(indices)} images: {options.describe_protocol()}")
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(indices)} images are finished")
     dataset = EvaluationDataset(split, model.transform)
-    return EvaluationRun(options, process, model, dataset, indices, finished, journal, writer, digest)
+    return EvaluationRun(options, process, model, dataset, indices, finished, journal, writer, confidence, digest)
 
 
 def load_with_split(options: EvalOptions, process: Process) -> tuple[LoadedModel, Split]:
@@ -84,10 +88,11 @@ def choose_part(options: EvalOptions, split: Split) -> range:
         )
     if split.has_labels:
         check_labelled(split, part)
-    elif options.boundary or options.report or not options.writes_predictions:
+    elif options.boundary or options.report or not (options.writes_predictions or options.confidence):
         raise OptionError(
             f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
-            " published or not in its folder; predict it with --dump_images or --submission, or score another split"
+            " published or not in its folder; predict it with --dump_images, --confidence or --submission, or score"
+            " another split"
         )
     return part
 

@@ -6,14 +6,18 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.base import Split
+from engine.evaluation.confidence import ConfidenceMaps
 from engine.evaluation.per_image import ImageResult
 from engine.evaluation.prediction_files import PredictionWriter
 from utils.distributed import barrier, from_first_rank
 from utils.errors import EnvironmentFault
 from utils.files import file_sha256
+
+Writer = PredictionWriter | ConfidenceMaps
 
 
 class EvaluationJournal:
@@ -29,14 +33,15 @@ class EvaluationJournal:
         folder: Where the subfolders are.
         settings: Plain data that decides an image's result: snapshot, data, options, device.
         split: Names the files of an image.
-        writer: Names the files of its predictions; None: there are none.
+        writers: Name the files of its predictions; a None has none.
         part: Subfolder of what is evaluated now.
     """
 
     def __init__(
-        self, folder: Path, settings: dict, split: Split, writer: PredictionWriter | None = None, part: str = "0_of_1"
+        self, folder: Path, settings: dict, split: Split, writers: Sequence[Writer | None] = (), part: str = "0_of_1"
     ) -> None:
-        self.folder, self.split, self.writer, self.part = Path(folder), split, writer, part
+        self.folder, self.split, self.part = Path(folder), split, part
+        self.writers = [writer for writer in writers if writer is not None]
         self._settings = json.dumps(settings, sort_keys=True, default=repr)
         self._file: Path | None = None
 
@@ -95,7 +100,8 @@ class EvaluationJournal:
 
     def _fingerprint(self, fields: dict) -> str:
         """Raises KeyError, IndexError or TypeError for fields of no image of the split."""
-        files = [*self.split.files(fields["index"]), *(self.writer.files(fields["name"]) if self.writer else ())]
+        files = list(self.split.files(fields["index"]))
+        files += [file for writer in self.writers for file in writer.files(fields["name"])]
         parts = [self._settings, json.dumps(fields, sort_keys=True)]
         parts += [file_sha256(file) if file.is_file() else "missing" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -1,12 +1,13 @@
 """Results of images, measured beside the prediction of the next ones."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 
 import numpy as np
 from torch import Tensor
 
+from engine.evaluation.confidence import measure_certainty
 from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.per_image import ImageResult, PerImageMetric
 from utils.threads import DEPTH, in_background
@@ -27,10 +28,18 @@ class ImageResults:
         self._metrics, self._journal = metrics, journal
         self._pending: deque[Future[list[ImageResult]]] = deque()
 
-    def add(self, batch: dict, counts: Sequence[tuple[np.ndarray, float]], prediction: Tensor) -> None:
-        """A batch: its confusion matrices and likelihoods, and labels (N,H,W), on the CPU where there are metrics."""
-        self._pending.append(in_background(_results, batch, counts, prediction, self._metrics))
-        self._take(DEPTH if self._metrics else 0)
+    def add(
+        self,
+        batch: dict,
+        counts: Sequence[tuple[np.ndarray, float]],
+        prediction: Tensor,
+        maps: Mapping[str, Tensor],
+    ) -> None:
+        """A batch: its confusion matrices and likelihoods, labels (N,H,W), and maps (N,H,W) by name of how sure they
+        are; both on the CPU where there are metrics or maps.
+        """
+        self._pending.append(in_background(_results, batch, counts, prediction, maps, self._metrics))
+        self._take(DEPTH if self._metrics or maps else 0)
 
     def _take(self, waiting: int) -> None:
         """Keep the results of all batches but the last `waiting`."""
@@ -51,11 +60,15 @@ def _results(
     batch: dict,
     counts: Sequence[tuple[np.ndarray, float]],
     prediction: Tensor,
+    maps: Mapping[str, Tensor],
     metrics: Sequence[PerImageMetric],
 ) -> list[ImageResult]:
     results = []
     for i, (index, name) in enumerate(zip(batch["index"].tolist(), batch["name"], strict=True)):
         measured = _measure(metrics, prediction[i], batch["label"][i]) if metrics else {}
+        if maps and "label" in batch:
+            own = {key: values[i] for key, values in maps.items()}
+            measured |= measure_certainty(own, prediction[i], batch["label"][i])
         results.append(ImageResult.from_matrix(index, name, *counts[i], measured))
     return results
 

@@ -27,6 +27,9 @@ class EvalOptions(PredictOptions):
     dump_images: bool = option(False, "write predictions: pred/ (label ids), color/, overlay/, diff/")
     submission: str | None = option(None, "FILE.zip of label ids for a benchmark server, checked before it is written")
     report: bool = option(False, "write report.html: scores, charts, best and worst images on one page")
+    confidence: bool = option(
+        False, "write and score how sure the model is: confidence/ (16 bits), uncertainty/ (overlays), calibration"
+    )
     boundary: bool = option(False, "also score boundaries: F-score at --eval_thresholds, Boundary IoU")
     eval_thresholds: tuple = option(
         F_SCORE_THRESHOLDS, "thresholds of the F-score, fractions of the image's diagonal", parse=numbers(float)

@@ -8,6 +8,8 @@ from datasets.dataset import EvaluationDataset
 from datasets.loader import SafeDataLoader, build_eval_loader
 from datasets.sampling.sampler import evaluation_indices
 from engine.evaluation.boundary import BoundaryFScore, BoundaryIou
+from engine.evaluation.confidence import ConfidenceMaps
+from engine.evaluation.confidence_scores import confidence_result
 from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.measures import SegmentCounts, TrimapCounts
 from engine.evaluation.options import EvalOptions
@@ -35,6 +37,7 @@ class EvaluationRun:
         finished: Results that an evaluation that was stopped left.
         journal: Keeps results while it runs.
         writer: Writes predictions; None: they aren't kept.
+        confidence: Writes how sure the model is, and has it scored; None: it isn't asked for.
         snapshot_sha256: Of the model's file.
     """
 
@@ -46,6 +49,7 @@ class EvaluationRun:
     finished: Sequence[ImageResult]
     journal: EvaluationJournal
     writer: PredictionWriter | None
+    confidence: ConfidenceMaps | None
     snapshot_sha256: str
 
     @property
@@ -62,6 +66,7 @@ class EvaluationRun:
             self.split.classes.num_classes,
             metrics=build_metrics(self.options, self.split.classes.num_classes),
             writer=self.writer,
+            confidence=self.confidence,
             journal=self.journal,
             finished=self.finished,
             progress=self.process.is_main,
@@ -74,6 +79,9 @@ class EvaluationRun:
         if options.boundary:
             f_score = BoundaryFScore(len(names), options.eval_thresholds).average(evaluation, names)
             result["boundary"] = {"f_score": f_score, "iou": BoundaryIou(len(names)).average(evaluation, names)}
+        if self.confidence is not None:
+            temperature, passes = self.model.predict.temperature, self.confidence.passes
+            result |= confidence_result(evaluation, temperature, passes, options.bootstrap)
         result |= self.record()
         write_per_image(folder, evaluation, names)
         write_json(folder / METRICS, result)
@@ -96,6 +104,8 @@ class EvaluationRun:
             get_logger().info(
                 f"{evaluation.num_images} images; predictions are in {predictions}, their record {record}"
             )
+        if self.confidence is not None and self.process.is_main:
+            get_logger().info(f"{evaluation.num_images} images; confidence maps are in {self.confidence.folder}")
         if self.options.submission and self.process.is_main:  # all processes are done: these are the results of all
             write_submission(self.options.submission, predictions, self.split, progress=True)
         self.journal.remove()

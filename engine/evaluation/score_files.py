@@ -75,7 +75,7 @@ def _finite(value: float) -> float | None:
 
 
 def format_metrics(result: dict) -> list[str]:
-    """What `split_metrics` gave, and the boundary scores where there are some, as lines for people."""
+    """What `split_metrics` gave, and boundary and confidence scores where there are some, as lines for people."""
     lines = [f"{name:<20} {_text(row['iou'])}{_range(row['interval'])}" for name, row in result["per_class"].items()]
     meaning = "  95 % interval over images" if result["interval"] else ""
     lines.append(f"{'mean_iou':<20} {_text(result['mean_iou'])}{_range(result['interval'])}{meaning}")
@@ -85,6 +85,12 @@ def format_metrics(result: dict) -> list[str]:
         f_scores = result["boundary"]["f_score"].items()
         lines += [f"boundary F-score at {threshold}: {_text(row['mean_f'])}" for threshold, row in f_scores]
         lines.append(f"Boundary IoU: {_text(result['boundary']['iou']['mean_iou'])}")
+    for name in [name for name in ("confidence", "agreement") if name in result]:
+        row = result[name]
+        ends = row["intervals"]
+        parts = [f"{key} {row[key]:.4f}{_range(ends[key])}" for key in ("ece", "aurc")]
+        missing = "" if ends["ece"] else "  (no intervals: fewer than two labelled images, or --bootstrap 0)"
+        lines.append(f"{name}: {', '.join(parts)}{missing}")
     return lines
 
 

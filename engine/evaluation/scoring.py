@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from datasets.base import Split
+from engine.evaluation.confidence import ConfidenceMaps
 from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.measuring import ImageResults
 from engine.evaluation.per_image import ImageResult, PerImageMetric
 from engine.evaluation.prediction_files import PredictionWriter
 from engine.inference.batch import LABELS, BatchPredictor
+from engine.inference.certainty import Votes
 from engine.inference.score_maps import predict_labels
 from utils.constants import IGNORE_LABEL
 from utils.distributed import gather_objects, note
@@ -69,6 +71,7 @@ def evaluate(
     *,
     metrics: Sequence[PerImageMetric] = (),
     writer: PredictionWriter | None = None,
+    confidence: ConfidenceMaps | None = None,
     journal: EvaluationJournal | None = None,
     finished: Sequence[ImageResult] = (),
     stopped: Callable[[], bool] = lambda: False,
@@ -83,6 +86,7 @@ def evaluate(
         num_classes: C.
         metrics: What else is measured on each image.
         writer: Writes the predictions of each batch.
+        confidence: Writes how sure they are, and has it measured.
         journal: Keeps the result of each image, once its predictions are written.
         finished: Results of images that are not in the loaders, the same on every rank.
         stopped: True abandons the evaluation, between batches; one rank is enough.
@@ -97,14 +101,15 @@ def evaluate(
         for batch in Progress(loader, "evaluate", progress):
             if stopped():
                 break
-            scores = predict(batch)
-            prediction = predict_labels(scores)
+            scores, prediction, maps = _predict(predict, batch, confidence)
             counts = _count(scores, prediction, batch, num_classes, predict.merge)
-            if writer is not None or metrics:
+            if writer is not None or metrics or maps:
                 prediction = prediction.cpu()
             if writer is not None:
                 writer.write(batch, prediction)
-            results.add(batch, counts, prediction)
+            if confidence is not None:
+                confidence.write(batch, maps)
+            results.add(batch, counts, prediction, maps)
     parts = gather_objects((results.images, stopped()))
     if any(abandoned for _, abandoned in parts):
         raise EvaluationStopped
@@ -123,6 +128,17 @@ def check_labelled(split: Split, indices: Sequence[int]) -> None:
             f"--split {split.split}: every pixel of the {len(indices)} labels of {split.dataset} is void, as in the"
             " test labels that Cityscapes publishes, so there is nothing to score; choose a labelled split"
         )
+
+
+def _predict(
+    predict: BatchPredictor, batch: dict, confidence: ConfidenceMaps | None
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """Calibrated scores (N,C,H,W) of a batch, its labels (N,H,W), and where asked for maps of how sure they are."""
+    votes = Votes() if confidence is not None and confidence.passes > 1 else None
+    scores = predict(batch, votes)
+    prediction = predict_labels(scores)
+    predict.calibrate_(scores)
+    return scores, prediction, {} if confidence is None else confidence.maps(scores, prediction, predict, votes)
 
 
 def _count(

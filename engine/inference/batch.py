@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.inference.certainty import Votes, temper_
 from utils.devices import without_benchmark
 from utils.errors import DataError, NumericsError
 
@@ -21,19 +22,23 @@ class BatchPredictor:
         device: Where to compute.
         amp: Autocast type, or None.
         merge: What the scores are: as the predictor's settings say, or `labels`.
+        temperature: By which `calibrate_` makes their probabilities less sure, or surer where it is below 1.
     """
 
     predictor: Callable[[Tensor], Tensor]
     device: torch.device
     amp: torch.dtype | None = None
     merge: str = "prob"
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         assert getattr(self.predictor, "merge", self.merge) == self.merge
 
     @without_benchmark()
-    def __call__(self, batch: dict) -> Tensor:
-        """Scores of the batch's `image` (N,3,H,W), which has `name`s.
+    def __call__(self, batch: dict, votes: Votes | None = None) -> Tensor:
+        """Scores of the batch's `image` (N,3,H,W), which has `name`s; they are not calibrated yet.
+
+        `votes` collects the labels of each pass, where the predictor is a `Predictor`.
 
         Raises:
             DataError: The images are too large for the predictor.
@@ -42,9 +47,13 @@ class BatchPredictor:
         images, names = batch["image"].to(self.device, non_blocking=True), ", ".join(batch["name"])
         try:
             with torch.autocast(self.device.type, self.amp, enabled=self.amp is not None):
-                scores = self.predictor(images)
+                scores = self.predictor(images) if votes is None else self.predictor(images, votes)
         except DataError as error:
             raise DataError(f"{names}: {error}") from error
         if not torch.stack(scores.aminmax()).isfinite().all():  # one pass; isfinite of all takes 40 times as long
             raise NumericsError(f"scores of {names} are not finite; take another snapshot or --amp off")
         return scores
+
+    def calibrate_(self, scores: Tensor) -> Tensor:
+        """`temper_` with this model's temperature, in place: after the labels are taken."""
+        return temper_(scores, self.merge, self.temperature)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from datasets.base import ClassTable
 from engine.checkpoint.loading import check_classes, load_model
 from engine.inference.batch import LABELS, BatchPredictor
+from engine.inference.certainty import label_confidence
 from engine.inference.compile import CompiledModel
 from engine.inference.exported import ExportedModel, load_exported
 from engine.inference.options import PredictOptions
@@ -68,6 +69,13 @@ class LoadedModel:
             return self.exported(image)
         return predict_labels(self.score_image(image, name))[0].cpu().numpy()
 
+    def label_with_confidence(self, image: np.ndarray, name: str = "image") -> tuple[np.ndarray, np.ndarray]:
+        """The same -> train ids (H,W) uint8, and their calibrated probabilities (H,W) float32; of no exported file."""
+        scores = self.score_image(image, name)
+        labels = predict_labels(scores)
+        confidence = label_confidence(self.predict.calibrate_(scores), self.predict.merge)
+        return labels[0].cpu().numpy(), confidence[0].cpu().numpy()
+
 
 def load(
     options: PredictOptions, device: torch.device, classes: ClassTable | None = None, partial: bool = False
@@ -116,5 +124,6 @@ def wrap_model(
     if options.compile:
         run = CompiledModel(run, precision.dtype is not None)
     predictor, encoder = Predictor(run, options.settings()), model.encoder
-    predict = BatchPredictor(predictor, device, precision.dtype, options.merge)
+    temperature = header.get("temperature", 1.0)  # of a calibrated snapshot
+    predict = BatchPredictor(predictor, device, precision.dtype, options.merge, temperature)
     return LoadedModel(arch, classes, encoder.mean, encoder.std, predict, precision, header, report)

@@ -16,7 +16,8 @@ RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot;
 RUN_TIME_PRECISIONS = {"onnx": ("auto", "off"), "openvino": ("auto", "off", "bf16")}  # --amp of exported files
 OF_SCORES = ("merge", "sliding_overlap", "window_batch")  # flags that mean nothing where a model gives labels
 OF_MODELS = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
-OF_MODELS |= {"crop_size": None, "partial": False, "compile": False}  # what an exported file has fixed
+# what an exported file has fixed, or doesn't give
+OF_MODELS |= {"crop_size": None, "partial": False, "compile": False, "confidence": False}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import torch
 from torch import Tensor
 
+from engine.inference.certainty import Votes
 from engine.inference.score_maps import add_resized, resize, softmax_
 from engine.inference.settings import MAX_PIXELS, InferenceSettings
 from utils.constants import IMAGENET_MEAN, IMAGENET_STD
@@ -73,8 +74,10 @@ class Predictor:
         return self.settings.merge
 
     @torch.inference_mode()
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor, votes: Votes | None = None) -> Tensor:
         """Normalised images (N,3,H,W) -> scores (N,C,H,W), higher is likelier; the mean over scales.
+
+        `votes` collects the labels of each pass.
 
         Raises:
             DataError: The images have more than `max_pixels` pixels, as they come or at one of the scales.
@@ -86,7 +89,12 @@ class Predictor:
         for scaled in sizes:
             x = resize(images, scaled)
             # no name for this scale's scores: it would keep them alive during the next one
-            total = add_resized(total, self._whole(x) if settings.mode == "whole" else self._sliding(x, crop), size)
+            if votes is not None:
+                votes.open(scaled)
+            whole = settings.mode == "whole"
+            total = add_resized(total, self._whole(x, votes) if whole else self._sliding(x, crop, votes), size)
+            if votes is not None:
+                votes.close(size)
         return total.div_(len(sizes))
 
     def _check_pixels(self, size: Sequence[int], sizes: Sequence[Sequence[int]]) -> None:
@@ -97,8 +105,8 @@ class Predictor:
                 f" {self.settings.max_pixels}; raise that if there is the memory, or shrink the image or the scale"
             )
 
-    def _whole(self, x: Tensor) -> Tensor:
-        return self._merge(self._runs(x), x.shape[-2:])
+    def _whole(self, x: Tensor, votes: Votes | None) -> Tensor:
+        return self._merge(self._runs(x), x.shape[-2:], votes)
 
     def _runs(self, x: Tensor) -> Iterator[Tensor]:
         """Logits of `x` (N,3,h,w) at the head's stride; with flip first those of its mirror image, mirrored back."""
@@ -106,8 +114,10 @@ class Predictor:
             yield self.model(x.flip(-1))["logits"].flip(-1)
         yield self.model(x)["logits"]
 
-    def _merge(self, runs: Iterable[Tensor], size: Sequence[int]) -> Tensor:
-        """Scores (N,C,*size) of a piece from the logits of its runs, in a new tensor."""
+    def _merge(
+        self, runs: Iterable[Tensor], size: Sequence[int], votes: Votes | None = None, place: tuple[int, int] = (0, 0)
+    ) -> Tensor:
+        """Scores (N,C,*size) of a piece, which is at `place`, from the logits of its runs, in a new tensor."""
         total, count = None, 0
         for logits in runs:
             if logits.dtype in (torch.bfloat16, torch.float16):
@@ -117,11 +127,13 @@ class Predictor:
                 scores = logits.clone()  # they may be the model's input, or a buffer that it uses again
             if self.merge != "logit":
                 scores = softmax_(scores)
+            if votes is not None:
+                votes.cast(count, scores, place)
             total = scores if total is None else total.add_(scores)
             count += 1
         return total.exp_() if self.merge == "exp_softmax" else total.div_(count)
 
-    def _sliding(self, images: Tensor, crop: int) -> Tensor:
+    def _sliding(self, images: Tensor, crop: int, votes: Votes | None) -> Tensor:
         height, width = images.shape[-2:]
         rows, columns = (window_starts(length, crop, self.settings.overlap) for length in (height, width))
         padded = self._pad(images, rows[-1] + crop, columns[-1] + crop)
@@ -135,7 +147,7 @@ class Predictor:
             # one window after the other comes to full size: its scores are large, its logits are not
             windows = zip(*(logits.split(len(images)) for logits in runs), strict=True)
             for (y, x), window in zip(group, windows, strict=True):
-                part = self._merge(window, (crop, crop))
+                part = self._merge(window, (crop, crop), votes, (y, x))
                 bottom, right = min(y + crop, height), min(x + crop, width)
                 if total is None:
                     total = part.new_zeros(len(images), part.shape[1], height, width)

@@ -121,7 +121,10 @@ class Segmenter:
             return Segmentation(image, self.model.label_image(image, name), self.model.classes)
         scores = self.model.score_image(image, name)
         labels = predict_labels(scores)[0].cpu().numpy()
-        return Segmentation(image, labels, self.model.classes, scores[0].float().cpu())
+        scores = self.model.predict.calibrate_(scores)[0].float()
+        if self.model.predict.temperature != 1:
+            scores = scores / scores.sum(dim=0)
+        return Segmentation(image, labels, self.model.classes, scores.cpu())
 
 
 def as_rgb(source: ImageLike) -> np.ndarray:

@@ -39,6 +39,11 @@ class InferenceSettings:
     window_batch: int = 4
     max_pixels: int = MAX_PIXELS
 
+    @property
+    def passes(self) -> int:
+        """How often each pixel is predicted, overlapping windows aside."""
+        return len(self.scales) * (2 if self.flip else 1)
+
     def __post_init__(self) -> None:
         check(self.mode in MODES, "--inference_mode", self.mode, f"choose one of {', '.join(MODES)}")
         check(self.merge in MERGES, "--merge", self.merge, f"choose one of {', '.join(MERGES)}")

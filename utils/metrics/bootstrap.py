@@ -1,6 +1,6 @@
 """Bootstrap over images: how much a score would vary with other images of the same kind."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -83,6 +83,22 @@ def accuracy_intervals(counts: np.ndarray, resamples: int) -> dict[str, list[flo
         name: np.percentile(column[~np.isnan(column)], ends).tolist()
         for name, column in zip(names, values.T, strict=True)
     }
+
+
+def intervals(counts: np.ndarray, score: Callable[[np.ndarray], np.ndarray], resamples: int) -> list[float] | None:
+    """Percentile interval [low, high] of any score of counts that add up over images.
+
+    Args:
+        counts: (N,...): of each image.
+        score: Sums (B,...) float64 of resampled images -> (B,); nan where it doesn't exist.
+        resamples: B; 0: there is no interval.
+    """
+    if not resamples:
+        return None
+    flat = counts.reshape(len(counts), -1).astype(np.float64)
+    sums = (drawn.astype(np.float64) @ flat for drawn in resample(len(counts), resamples))
+    values = np.concatenate([score(some.reshape(-1, *counts.shape[1:])) for some in sums])
+    return np.percentile(values[~np.isnan(values)], [50 * (1 - LEVEL), 50 * (1 + LEVEL)]).tolist()
 
 
 def difference_intervals(
