@@ -41,7 +41,7 @@ def confidence_levels(confidence: np.ndarray) -> np.ndarray:
 
 def uncertainty_overlay(image: np.ndarray, confidence: np.ndarray) -> np.ndarray:
     """The image in dim grey, the less sure the brighter: purple, orange, yellow; `confidence` (H,W) from 0 to 1."""
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 3
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) // 2
     heat = cv2.applyColorMap((255 * (1 - confidence)).round().astype(np.uint8), cv2.COLORMAP_INFERNO)
     return cv2.add(np.repeat(gray[..., None], 3, axis=2), heat[..., ::-1])
 

@@ -14,6 +14,7 @@ from engine.checkpoint.loading import check_scale, fill_model, restore_normaliza
 from engine.checkpoint.snapshot import read_snapshot_file
 from engine.checkpoint.weights import LoadReport, fit_weights
 from network import build_model
+from utils.logging import get_logger
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,17 @@ def start_from(
     weights = _by_class(model, find_weights(content, path), match)
     report = fit_weights(model, weights, str(path), partial=True)
     restore_normalization(model, content["config"])
+    note_temperature(content, path)
     return report, match
+
+
+def note_temperature(content: Mapping, path: str | Path) -> None:
+    """Say that training leaves a calibrated snapshot's temperature behind: it fits the old weights alone."""
+    if "temperature" in content:
+        get_logger().info(
+            f"{path}: its temperature {content['temperature']:.4f} isn't taken over; scripts/calibrate.py fits one to"
+            " the new weights"
+        )
 
 
 def loads_little(model: nn.Module, report: LoadReport) -> bool:

@@ -46,6 +46,7 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
     samples = compared_images(options, classes)
     size = None if options.dynamic else options.size or samples.load_image(0).shape[:2]
     metadata = model_metadata(model, classes, size) | {"snapshot_sha256": file_sha256(options.snapshot)}
+    metadata["temperature"] = snapshot.get("temperature", 1.0)  # of its logits; labels don't depend on it
     photos = calibration_images(options, classes) if options.precision == "int8" else None
     asked = PredictOptions(options.snapshot, merge="logit", amp="off")
     original = wrap_model(model, asked, torch.device("cpu"), ClassTable.from_dict(classes), snapshot)

@@ -17,9 +17,9 @@ def count(value: int) -> str:
     return f"{value:,}".replace(",", "\u2009")
 
 
-def interval(ends: Sequence[float] | None) -> str:
+def interval(ends: Sequence[float] | None, digits: int = 1) -> str:
     """Two fractions as percent."""
-    return f"{percent(ends[0], 1)} to {percent(ends[1], 1)}" if ends else "n/a"
+    return f"{percent(ends[0], digits)} to {percent(ends[1], digits)}" if ends else "n/a"
 
 
 def number(value: object, kind: str) -> str:
@@ -54,5 +54,5 @@ def printable(value: object) -> str:
 
 
 KINDS = {"percent": percent, "percent, bar": percent, "percent1": partial(percent, digits=1)}
-KINDS |= {"count": count, "interval": interval}
+KINDS |= {"count": count, "interval": interval, "interval2": partial(interval, digits=2)}
 FILTERS = {filter.__name__: filter for filter in (percent, count, interval, number, sort_key, fact)}

@@ -14,6 +14,7 @@ import torch
 from markupsafe import Markup
 
 from engine.evaluation.scoring import Evaluation
+from engine.report.confidence import confidence_section
 from engine.report.curves import curves_section
 from engine.report.pictures import Palette, Sampler, worst_and_best
 from engine.report.places import boundary_section, size_section
@@ -100,6 +101,8 @@ def _sections(report: Report) -> dict[str, Markup]:
         sections["Boundaries"] = render("boundaries.html", scores=bands)
     if "boundary" in result:
         sections["Boundary scores"] = render("boundary_scores.html", table=boundary_scores(result["boundary"]))
+    if "confidence" in result:
+        sections["Confidence"] = render("confidence.html", scores=confidence_section(evaluation, result))
     if "trimap" in measured or "segments" in measured:  # training leaves the segments out
         sizes = size_section(evaluation.total("segments"), names) if "segments" in measured else None
         sections["Sizes"] = render("sizes.html", scores=sizes)

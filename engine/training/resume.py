@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.checkpoint.finetune import note_temperature
 from engine.checkpoint.snapshot import load_snapshot, newest_snapshot
 from utils import distributed
 from utils.errors import CheckpointError
@@ -54,6 +55,7 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     distributed.check_equal({"its step": step}, place, CheckpointError)
     if checkpoint is not None:
         log.info(f"resuming at step {step} from {checkpoint.path}")
+        note_temperature(checkpoint.content, checkpoint.path)
     return checkpoint
 
 
