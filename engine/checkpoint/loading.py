@@ -13,12 +13,8 @@ from engine.checkpoint.weights import LoadReport, fit_weights
 from network import build_model, resolve_arch
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 
-METADATA = (
-    "config",
-    "classes",
-    "score",
-    "temperature",
-)  # of a snapshot: what stands beside its weights for whoever uses them
+# of a snapshot: what stands beside its weights for whoever uses them
+METADATA = ("config", "classes", "score", "temperature")
 
 
 def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> LoadReport:

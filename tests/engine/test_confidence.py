@@ -53,7 +53,7 @@ def test_confidence_is_the_tempered_probability_of_the_label(merge):
 
 @pytest.mark.parametrize("mode, flip", [("whole", True), ("sliding", False)])
 def test_counts_are_those_of_a_loop_over_pixels(mode, flip, tmp_path):
-    batches, options = make_batches([2, 1]), {"mode": mode, "crop_size": 24}
+    batches, options = make_batches([2, 1]), {"mode": mode, "crop_size": 64}  # windows that don't overlap
     predictor = build_predictor(model, **options, scales=MANY["scales"], flip=flip)
     maps = ConfidenceMaps(tmp_path, (0, 0, 0), (1, 1, 1), predictor.settings.passes)
     evaluation = evaluate(BatchPredictor(predictor, CPU, temperature=1.5), batches, CLASSES, confidence=maps)
@@ -131,16 +131,15 @@ def test_temperature_changes_probabilities_and_no_label(trained, tmp_path):
 
 
 def test_resumed_evaluation_has_the_same_measures(trained, tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert eval.main(eval_args(trained.best, trained.data, whole, "--confidence", "--bootstrap", "9")) == 0
-    argv = eval_args(trained.best, trained.data, cut, "--confidence", "--bootstrap", "9")
+    argv = eval_args(trained.best, trained.data, tmp_path, "--confidence", "--bootstrap", "9")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("engine.evaluation.run.EvaluationRun.write_scores", lambda *_: 1 / 0)
-        assert eval.main(argv) != 0  # all images are finished, and nothing but the journal is left
-    (cut / "uncertainty" / "000.png").unlink()
+        patch.setattr("engine.evaluation.run.EvaluationRun.finish", lambda *_: 1 / 0)
+        assert eval.main(argv) != 0  # scores are written, and the journal of all images is left
+    expected = json.loads((tmp_path / "metrics.json").read_text())
+    picture = tmp_path / "uncertainty" / "000.png"
+    picture.unlink()
     assert eval.main([*argv, "--resume"]) == 0
-    found, expected = (json.loads((folder / "metrics.json").read_text()) for folder in (cut, whole))
-    assert found["confidence"] == expected["confidence"] and (cut / "uncertainty" / "000.png").is_file()
+    assert json.loads((tmp_path / "metrics.json").read_text()) == expected and picture.is_file()
 
 
 def test_segmenter_and_demo_use_it(trained, tmp_path):
