@@ -204,8 +204,8 @@ def evaluate_killed(*argv: str) -> int:
 
 
 def test_killed_and_resumed_on_two_processes(given, tmp_path):
-    evaluate(*arguments(given, tmp_path / "whole"))
-    argv = arguments(given, tmp_path / "out")
+    evaluate(*arguments(given, tmp_path / "whole", "--confidence", "--flip"))
+    argv = arguments(given, tmp_path / "out", "--confidence", "--flip")
     assert launch([evaluate_killed, *argv]).returncode == -signal.SIGKILL
     assert not (tmp_path / "out" / "metrics.json").exists()
     done = launch(["eval.py", *argv, "--resume"], processes=2)

@@ -13,7 +13,7 @@ from engine.demo.options import DemoOptions
 from engine.demo.sources import Source
 from engine.demo.video import draw_video
 from engine.inference.build import LoadedModel
-from utils.drawing import confidence_levels, save_png, uncertainty_overlay
+from utils.drawing import SMOOTH, confidence_levels, save_png, uncertainty_overlay
 from utils.errors import DataError
 from utils.logging import Progress
 from utils.threads import BackgroundWriter, read_ahead
@@ -87,8 +87,8 @@ class Demo:
         save_png(folder / f"color_mask_{name}.png", self.drawing.classes.colorize(labels))
         save_png(folder / f"overlay_{name}.png", self.drawing.overlay(image, labels))
         if confidence is not None:
-            save_png(folder / f"confidence_{name}.png", confidence_levels(confidence))
-            save_png(folder / f"uncertainty_{name}.png", uncertainty_overlay(image, confidence))
+            save_png(folder / f"confidence_{name}.png", confidence_levels(confidence), SMOOTH)
+            save_png(folder / f"uncertainty_{name}.png", uncertainty_overlay(image, confidence), SMOOTH)
         if self.options.label_ids:
             save_png(folder / f"label_ids_{name}.png", self.drawing.classes.to_label_ids(labels))
 

@@ -11,7 +11,7 @@ from engine.inference.batch import BatchPredictor
 from engine.inference.certainty import Votes, label_confidence
 from transforms import denormalize
 from utils.constants import IGNORE_LABEL
-from utils.drawing import confidence_levels, save_png, uncertainty_overlay
+from utils.drawing import SMOOTH, confidence_levels, save_png, uncertainty_overlay
 from utils.metrics.calibration import certainty_counts
 
 CONFIDENCE, AGREEMENT = "confidence", "agreement"
@@ -44,7 +44,7 @@ class ConfidenceMaps:
         for image, name, values in zip(batch["image"], batch["name"], maps[CONFIDENCE].numpy(), strict=True):
             pictures = confidence_levels(values), uncertainty_overlay(denormalize(image, self.mean, self.std), values)
             for path, picture in zip(self.files(name), pictures, strict=True):
-                save_png(path, picture)
+                save_png(path, picture, SMOOTH)
 
     def files(self, name: str) -> list[Path]:
         """The files of a sample."""

@@ -63,8 +63,9 @@ class Votes:
         """The scale ends; its labels come to the images' `size` (H,W), each from its nearest pixel."""
         for labels in self._open.values():
             if labels.shape[1:] != tuple(size):
-                steps = zip(labels.shape[1:], size, strict=True)
-                rows, columns = (torch.linspace(0, old - 1, new).round().long().to(labels.device) for old, new in steps)
+                sides = zip(labels.shape[1:], size, strict=True)
+                ends = {"start": 0, "device": labels.device}
+                rows, columns = (torch.linspace(end=old - 1, steps=new, **ends).round().long() for old, new in sides)
                 labels = labels[:, rows][:, :, columns]
             self._maps.append(labels)
 
