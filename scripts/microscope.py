@@ -34,7 +34,8 @@ from utils.logging import get_logger, setup_logging
 from utils.options import check, collect
 
 RESULT, PAGE = "microscope.json", "report.html"
-USELESS = ("dump_images", "submission", "report", "boundary", "resume", "compile", "split_index", "split_count")
+USELESS = ("dump_images", "submission", "report", "boundary", "confidence", "resume", "compile")
+USELESS += ("split_index", "split_count")
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, EvalOptions]:

@@ -142,6 +142,16 @@ def test_resumed_evaluation_has_the_same_measures(trained, tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == expected and picture.is_file()
 
 
+def test_one_image_has_no_interval_and_labels_alone_no_confidence(trained, tmp_path, capsys):
+    argv = eval_args(trained.best, trained.data, tmp_path, "--confidence", "--split_count", "4")
+    assert eval.main(argv) == 0
+    found = json.loads((tmp_path / "part_0_of_4" / "metrics.json").read_text())
+    assert found["confidence"]["intervals"] == {"ece": None, "aurc": None}
+    assert "no intervals: fewer than two labelled images" in capsys.readouterr().out
+    assert eval.main(eval_args(tmp_path / "model.onnx", trained.data, tmp_path, "--confidence")) == 2
+    assert "--confidence" in capsys.readouterr().err
+
+
 def test_segmenter_and_demo_use_it(trained, tmp_path):
     snapshot = calibrated(trained.best, tmp_path / "model.pth", 3.0)
     photo = sorted((trained.data / "images" / "val").iterdir())[0]
