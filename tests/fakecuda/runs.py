@@ -16,6 +16,7 @@ from datasets.loader import collate
 from engine.evaluation import measuring
 from engine.export.program import export_program
 from engine.inference.build import wrap_model
+from engine.inference.certainty import Votes, label_confidence
 from engine.inference.options import PredictOptions
 from engine.inference.predictor import Predictor
 from engine.inference.score_maps import predict_labels
@@ -152,11 +153,22 @@ def watched(run: Callable[[], object], watch: Watch) -> Result:
 
 
 def predict(arch: str, **options) -> Result:
-    """Scores and labels of a batch, as eval.py and the demo make them; `options` are those of `PredictOptions`."""
+    """Scores, labels and confidence of a batch, as eval.py and the demo make them, of a calibrated snapshot.
+
+    `options` are those of `PredictOptions`.
+    """
     with fake_cuda():
-        loaded = wrap_model(model_of(arch), PredictOptions("none.pth", **options), CUDA, TABLE, {})
+        header = {"temperature": 1.5}
+        predict = wrap_model(model_of(arch), PredictOptions("none.pth", **options), CUDA, TABLE, header).predict
         batch = {"image": torch.zeros(1, 3, 128, 256), "name": ["image"]}
-        return watched(lambda: predict_labels(loaded.predict(batch)), Watch(rules.WAITS_OF_PREDICTION))
+
+        def run() -> None:
+            votes = Votes()
+            scores = predict(batch, votes)
+            votes.agreement(predict_labels(scores))
+            label_confidence(predict.calibrate_(scores), predict.merge)
+
+        return watched(run, Watch(rules.WAITS_OF_PREDICTION))
 
 
 def at_once(work: Callable, *args: object) -> Future:
