@@ -22,6 +22,7 @@ from engine.inference.batch import BatchPredictor
 from engine.inference.certainty import label_confidence, temper_
 from engine.inference.predictor import build_predictor
 from engine.inference.segmenter import Segmenter
+from engine.training.resume import find_checkpoint
 from network import build_model
 from tests.conftest import eval_args
 from tests.engine.test_evaluation import CLASSES, CPU, IGNORE, make_batches
@@ -173,7 +174,8 @@ def test_training_leaves_it_behind_and_says_so(trained, tmp_path, caplog):
     fresh = build_model(content["config"]["arch"], 4, **content["config"]["options"])
     with caplog.at_level("INFO"):
         start_from(fresh, snapshot, content["classes"]["names"])
-    assert "temperature 3.0000 isn't taken over" in caplog.text
+        find_checkpoint(tmp_path, str(snapshot))
+    assert caplog.text.count("temperature 3.0000 isn't taken over") == 2
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf"), "2", True])
