@@ -15,6 +15,8 @@ from utils.resizing import resize, shrink
 # cross entropy (N,H,W), float32 at least, and validity of all pixels -> mask of those that count
 Choose = Callable[[Tensor, Tensor], Tensor]
 
+_NAMES = torch.int16  # of classes where they are compared; int64 would be read and written in four times the bytes
+
 
 def whole_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int, choose: Choose | None = None) -> Tensor:
     """Mean cross entropy over the chosen pixels, in float32 at least; 0 with a graph where none is.
@@ -30,16 +32,18 @@ def whole_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int, choos
     """
     check_shapes(logits, labels)
     with torch.no_grad():
-        valid = labels != ignore_label
+        ignored = labels == ignore_label
         log_prob = _log_probability(logits, labels.shape[1:])
-        values = log_prob.gather(1, labels.masked_fill(~valid, 0).unsqueeze(1)).squeeze(1).neg()
-        values = values.to(torch.promote_types(values.dtype, torch.float32)).masked_fill(~valid, 0.0)
-        kept = valid if choose is None else choose(values, valid)
+        chosen = log_prob.gather(1, labels.masked_fill(ignored, 0).unsqueeze(1)).squeeze(1)
+        precise = torch.promote_types(chosen.dtype, torch.float32)
+        values = torch.mul(chosen, -1, out=chosen.new_empty(chosen.shape, dtype=precise))
+        values.masked_fill_(ignored, 0.0)
+        kept = ~ignored if choose is None else choose(values, ~ignored)
         loss = masked_mean(values, kept)
     if not wants_gradient(logits):
         return loss
     with torch.no_grad():
-        gradient = _gradient(log_prob, labels.masked_fill(~kept, -1), logits.shape[2:])
+        gradient = _gradient(log_prob, labels.to(_NAMES).masked_fill_(~kept, -1), logits.shape[2:])
         gradient = gradient.to(loss.dtype) / kept.sum().clamp(min=1).neg()
     return with_gradient(loss, logits, gradient)
 
@@ -54,7 +58,7 @@ def _log_probability(logits: Tensor, size: torch.Size) -> Tensor:
 
 def _gradient(log_prob: Tensor, labels: Tensor, size: torch.Size) -> Tensor:
     """Minus that of the sum of cross entropies, by the logits (N,C,*size); pixels of label -1 don't count."""
-    names = torch.arange(log_prob.shape[1], device=log_prob.device).view(-1, 1, 1)
+    names = torch.arange(log_prob.shape[1], device=log_prob.device, dtype=labels.dtype).view(-1, 1, 1)
     target = torch.eq(labels.unsqueeze(1), names, out=torch.empty_like(log_prob))
     up = torch.ops.aten._log_softmax_backward_data(target, log_prob, 1, log_prob.dtype)
     return up if up.shape[2:] == size else shrink(up, size, channels_last=False)

@@ -40,6 +40,23 @@ def adaptive_average(x: Tensor, bins: int) -> Tensor:
     return (areas @ x.flatten(2).mT).mT.unflatten(2, (bins, bins))  # in channels_last no copy is made
 
 
+def adaptive_averages(x: Tensor, bins: Sequence[int]) -> list[Tensor]:
+    """`adaptive_average` for each number of bins; a GPU reads x once for all, and makes its gradient at once."""
+    if not x.is_cuda:
+        return [adaptive_average(x, number) for number in bins]
+    height, width = x.shape[-2:]
+    areas = torch.cat([_area_matrix(number, height, width, x) for number in bins])
+    averages = (areas @ x.flatten(2).mT).split([number**2 for number in bins], dim=1)
+    return [y.mT.unflatten(2, (number, number)) for y, number in zip(averages, bins, strict=True)]
+
+
+def _area_matrix(bins: int, height: int, width: int, like: Tensor) -> Tensor:
+    """(bins^2, height width): what averages the pixels of each bin, by pooling lines of the identity."""
+    lines = [torch.eye(length, dtype=like.dtype, device=like.device)[None] for length in {height, width}]
+    pooled = {line.shape[-1]: F.adaptive_avg_pool1d(line, bins)[0].mT for line in lines}
+    return (pooled[height][:, None, :, None] * pooled[width][None, :, None, :]).reshape(bins**2, height * width)
+
+
 def _bin_matrix(length: int, bins: int, like: Tensor) -> Tensor:
     """(bins,length): row i averages pixels floor(i length / bins) up to ceil((i + 1) length / bins).
 
@@ -97,5 +114,6 @@ class PyramidPooling(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         size = x.shape[-2:]
-        pooled = [resize(cbr(adaptive_average(x, n)), size) for n, cbr in zip(self.bins, self.branches, strict=True)]
+        averages = adaptive_averages(x, self.bins)
+        pooled = [resize(cbr(average), size) for average, cbr in zip(averages, self.branches, strict=True)]
         return self.dropout(self.fuse(torch.cat([x, *pooled], dim=1)))
