@@ -87,7 +87,8 @@ def _subject(data: dict) -> list[str]:
     sizes = data["sizes"]
     model = f", {sizes['arch']}" if data["what"] in OF_THE_MODEL else ""
     size = "x".join(map(str, [*([sizes["batch"]] if "batch" in sizes else []), *sizes["size"]]))
-    return [f"{SUBJECTS[data['what']]}{model}", size, _where(data["hardware"])]
+    precision = f", {sizes['amp']}" if sizes.get("amp", "off") != "off" else ""
+    return [f"{SUBJECTS[data['what']]}{model}{precision}", size, _where(data["hardware"])]
 
 
 def _where(hardware: dict) -> str:
