@@ -54,6 +54,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, EvalOptions, list[st
     parser.add_argument("--out", metavar="DIR", required=True, help="output folder")
     parser.add_argument("--corruptions", type=parse_names, help=f"some of {', '.join(CORRUPTIONS)}; unset: all")
     parser.add_argument("--strengths", type=numbers(int), default=STRENGTHS, help="some of 1 to 5")
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
     own, rest = parser.parse_known_args(argv)
     options, notes = parse_eval(["--snapshot", own.snapshot, "--save_dir", own.out, *rest])
     for name in OF_ONE:

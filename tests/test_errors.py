@@ -10,12 +10,16 @@ FLAGS = {name: set(parser_of(main)._option_string_actions) for name, main in PRO
 OUTPUTS = {"train": "--ckpt", "eval": "--save_dir", "demo_folder": "--save_dir", "export": "--out", "compare": "--json"}
 OUTPUTS |= {"make_receipt": "--out", "benchmark": "--json", "show_samples": "--out", "doctor": "--json"}
 OUTPUTS |= {"profile_step": "--json"}
+OUTPUTS |= dict.fromkeys(("label_faults", "microscope", "robustness", "study"), "--out")
 NEEDS_DATA = ("--data_root", "--source")
 CHECKLISTS = ("doctor",)  # say what is wrong in lines of their own
 # taken, but read by another mode of the program than its plain command line, or by train.py alone
 UNREAD = {("export", "--data_root"), ("benchmark", "--snapshot"), ("benchmark", "--data_root")}
 UNREAD |= {("show_samples", flag) for flag in ("--snapshot", "--resume", "--pretrained", "--device")}
 UNREAD |= {("doctor", flag) for flag in ("--resume", "--pretrained", "--device")}  # the rehearsal reads them
+UNREAD |= {
+    (name, flag) for name in ("calibrate", "microscope") for flag in ("--snapshot", "--resume")
+}  # as the argument
 
 
 def with_flag(*flags: str) -> list[tuple[str, str]]:
@@ -63,6 +67,10 @@ def test_help_and_unknown_flags(name, world, tmp_path, capfd):
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_the_plain_command_lines_work(name, world, tmp_path, capfd):
     # otherwise the tests below would show nothing
+    if name == "calibrate":
+        pytest.skip(
+            "no temperature fits a model that has learnt nothing; tests/scripts/test_calibrate.py has one that has"
+        )
     code = PROGRAMS[name]([str(word) for word in base(name, world, tmp_path / "out")])
     assert code == 0, capfd.readouterr().err
 

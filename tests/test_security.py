@@ -28,6 +28,8 @@ WRITERS = {
     "datasets/cache.py",  # arrays mapped into memory, renamed when they are whole
     "engine/evaluation/journal.py",  # lines appended while an evaluation runs
     "engine/training/recorder.py",  # lines appended while a run goes on
+    "scripts/studies/programs.py",  # the logs of the runs it starts
+    "scripts/benchmarks/other_tree.py",  # alike
     "tests/campaigns/chaos.py",
     "tests/campaigns/supervised.py",  # the log of the runs it starts
 }

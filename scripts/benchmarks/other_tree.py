@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,11 +25,10 @@ def write_revision(revision: str, folder: Path) -> str:
     try:
         found = _git("rev-parse", "--verify", f"{revision}^{{commit}}").strip()
         _git("archive", "--format=tar", "--output", str(folder / "files.tar"), found)
+        subprocess.run(["tar", "-x", "-f", "files.tar"], cwd=folder, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         reason = (getattr(error, "stderr", "") or str(error)).strip()
         raise OptionError(f"--against {revision}: git knows no such revision of {ROOT} ({reason})") from error
-    with tarfile.open(folder / "files.tar") as files:
-        files.extractall(folder, filter="data")
     return found
 
 

@@ -131,7 +131,7 @@ def test_a_run_keeps_its_precision(scenes, tmp_path, machine, capsys):
     machine(NEITHER)
     error = run("auto", 3, code=2)
     assert "was trained in bf16, for which this CPU has no instructions; --resume_override" in error
-    assert error.count("\n") == 1 and amp("auto") == ("bf16", "'bf16'")
+    assert error.count("error: ") == 1 and amp("auto") == ("bf16", "'bf16'")
     said = run("auto", 3, "--resume_override")
     assert "amp was bf16, is off" in said and "precision: float32 (auto: this CPU has none of" in said
     assert amp("auto") == ("off", "'off'")

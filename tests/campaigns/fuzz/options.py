@@ -74,7 +74,7 @@ def parser_of(main: Callable) -> argparse.ArgumentParser:
         raise _Seen(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Parser, "parse_args", stop)
+        patch.setattr(Parser, "parse_known_args", stop)  # which parse_args calls
         patch.setattr("utils.cli.as_fault", _reraise)
         try:
             main([])
@@ -140,8 +140,17 @@ def base(name: str, world: World, out: Path) -> list:
         "plan": ["--gpus", "1", "--memory", "24", "--arch", "fenet_tiny"],
         "show_samples": ["--dataset", "folder", "--data_root", world.data, "--out", out / "s.png", "--crop_size", "32"],
     }
+    judged = [world.best, "--data_root", world.data, "--device", "cpu"]
+    quick = ["--num_workers", "0", "--bootstrap", "20"]
+    lines |= {
+        "calibrate": [*judged, *quick, "--out", out / "c.pth"],
+        "label_faults": [*judged, "--out", out],
+        "microscope": [*judged, *quick, "--out", out],
+        "robustness": [*judged, *quick, "--out", out, "--corruptions", "brightness", "--strengths", "1"],
+        "study": ["--runs", world.best.parent, "--out", out],
+    }
     more = {
-        "eval": ["--num_workers", "0", "--bootstrap", "20"],
+        "eval": quick,
         "check_submission": ["--split", "val"],
         "import_labels": ["--out", out],
         "make_receipt": [
