@@ -138,6 +138,7 @@ def test_a_study_runs_what_is_missing_and_shares_what_is_there(data, tmp_path, s
     assert json.loads((tmp_path / "again" / "study.json").read_text()) == result and len(started) == 12
 
 
+@pytest.mark.slow
 def test_runs_of_train_py_come_onto_a_page(trained, tmp_path, monkeypatch, capfd):
     def run(script: str, arguments: list, log: Path, clock: Clock) -> Ended:
         assert script == "eval.py" and eval.main(arguments) == 0
