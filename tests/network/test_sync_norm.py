@@ -145,7 +145,7 @@ def test_a_compiled_model_is_one_graph():
 @pytest.mark.slow
 def test_train_py_on_two_processes_has_the_statistics_of_one(tmp_path):
     data = make_scenes(tmp_path / "data", 13)
-    same = ("--dropout", "0", "--no-aux", "--max_steps", "1", "--class_uniform_pct", "0", "--syncbn")
+    same = ("--dropout", "0", "--no-aux", "--max_steps", "1", "--class_uniform_pct", "0", "--syncbn", "--amp", "off")
     one = launch(["train.py", *train_args(data, tmp_path / "one", *same, "--bs_mult", "4")])
     two = launch(["train.py", *train_args(data, tmp_path / "two", *same, "--bs_mult", "2")], processes=2)
     assert one.returncode == two.returncode == 0, one.stderr + two.stderr
