@@ -68,7 +68,7 @@ def search(judges: Judges, trials: Trials | None) -> Search:
     """Look at every image of the split once, with its own label and with those of the trials."""
     found = Search(judges.split.classes.num_classes)
     for index in Progress(range(len(judges.split)), "search", True):
-        probability, label = judges.probability(index), judges.split.load_label(index)
+        probability, label = judges.judge(index)
         found.add(index, probability, label)
         if trials is not None:
             trials.add(index, probability, found)

@@ -42,8 +42,7 @@ def write_faults_page(
 def _image(fault: Fault, judges: Judges) -> dict:
     split, index = judges.split, fault.index
     names, palette = split.classes.names, split.classes.palette
-    picture, label = split.load_image(index), split.load_label(index)
-    prediction = judges.probability(index).argmax(0).astype(np.uint8)
+    probability, label = judges.judge(index)
     regions = [
         {"label": names[region.label], "predicted": names[region.predicted], "score": score, "box": region.box}
         for score, region in fault.regions[:MARKED]
@@ -54,9 +53,9 @@ def _image(fault: Fault, judges: Judges) -> dict:
     if fault.like is not None:
         note = f"the label fits {split.names[fault.like]} better"
     panels = {
-        "image": jpeg(_framed(picture, fault)),
+        "image": jpeg(_framed(split.load_image(index), fault)),
         "label": png(label, palette),
-        "prediction": png(prediction, palette),
+        "prediction": png(probability.argmax(0).astype(np.uint8), palette),
     }
     return {
         "name": split.names[index],

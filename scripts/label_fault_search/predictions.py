@@ -1,7 +1,6 @@
 """The models that judge labels, and which of them weren't trained on an image."""
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +12,11 @@ from datasets.base import Split
 from datasets.dataset import load_pair
 from datasets.options import find_root
 from engine.checkpoint.loading import check_classes
-from engine.inference.batch import LABELS
 from engine.inference.build import LoadedModel, load
 from engine.inference.options import PredictOptions
 from utils.devices import choose_device
 from utils.errors import DataError, OptionError
+from utils.files import read_json
 
 
 @dataclass(frozen=True)
@@ -34,16 +33,18 @@ class Judges:
     trained_on: Sequence[frozenset[str]]
     split: Split
 
-    def probability(self, index: int) -> np.ndarray:
-        """(C,H,W) float32 of an image: the mean of the models that weren't trained on it, or of all.
+    def judge(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (C,H,W) float32 of an image, and its label: train ids (H,W) uint8.
+
+        The probabilities are the mean of the models that weren't trained on the image, or of all.
 
         Raises:
             DataError: Image or label can't be read, or they differ in size.
         """
-        image, _ = load_pair(self.split, index)
+        image, label = load_pair(self.split, index)
         name = self.split.names[index]
         scores = [model.score_image(image, name)[0].float().cpu().numpy() for model in self.chosen(index)]
-        return scores[0] if len(scores) == 1 else np.mean(scores, axis=0, dtype=np.float32)
+        return scores[0] if len(scores) == 1 else np.mean(scores, axis=0, dtype=np.float32), label
 
     def chosen(self, index: int) -> list[LoadedModel]:
         """The models that judge an image."""
@@ -79,8 +80,6 @@ def load_judges(options: argparse.Namespace) -> Judges:
         if settings.exported:
             raise OptionError(f"{path}: an exported file gives labels without probabilities; take the snapshot")
         models.append(load(settings, device))
-    if any(model.predict.merge == LABELS for model in models):
-        raise OptionError(f"{options.snapshots[0]}: gives labels without probabilities; take a snapshot")
     dataset = datasets.resolve_name(options.dataset or models[0].header["classes"]["dataset"])
     root = find_root(dataset, options.data_root)
     split = datasets.build_split(dataset, root, options.split, options.cv_split)
@@ -96,7 +95,7 @@ def load_judges(options: argparse.Namespace) -> Judges:
 def _trained_on(snapshot: Path, dataset: str, root: Path, split: Split) -> frozenset[str]:
     """Names of the split that a run trained on; without its config.json, all of `train` and nothing else."""
     config = snapshot.parent / "config.json"
-    settings = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    settings = read_json(config) if config.is_file() else {}
     if not settings:
         return frozenset(split.names if split.split == "train" else ())
     if settings.get("dataset") != dataset:

@@ -40,8 +40,8 @@ class Trials:
         count = len(split)
         matrix = np.zeros((classes, classes), np.int64)
         for index in np.linspace(0, count - 1, min(count, SAMPLE)).round().astype(int).tolist():
-            label, predicted = split.load_label(index), judges.probability(index).argmax(0).astype(np.uint8)
-            matrix += confusion_matrix(predicted, label, classes, IGNORE_LABEL)
+            probability, label = judges.judge(index)
+            matrix += confusion_matrix(probability.argmax(0).astype(np.uint8), label, classes, IGNORE_LABEL)
         np.fill_diagonal(matrix, 0)
         wanted = max(1, round(share * count))
         plans = []
