@@ -2,8 +2,9 @@
 
 Arms: `plain` (eager float32 PyTorch, NCHW, nothing fused), `torch` (norms and filters fused, channels_last), `onnx`,
 `openvino` and `openvino_int8` (what scripts/export.py writes), and, on a processor with instructions for it,
-`torch_bf16` and `openvino_bf16`. Each takes RGB (H,W,3) uint8 and gives train ids (H,W) uint8, normalisation and
-upsampling included; decoding an image file isn't. `ratio` is that of the best float32 arm.
+`torch_bf16`, `openvino_bf16` and `openvino_bf16_int8` (bf16 where the file isn't int8). Each takes RGB (H,W,3) uint8
+and gives train ids (H,W) uint8, normalisation and upsampling included; decoding an image file isn't. `ratio` is that of
+the best float32 arm.
 
 With --snapshot (fenet_tiny: the repository's small weights) images of its data set are taken: int8 is calibrated on
 `train`, and arms are compared on `val`. `agreement` is the share of labels that are plain's, `mean_iou` the score

@@ -70,6 +70,7 @@ def build_arms(
     if bf16:
         arms["torch_bf16"] = _by_torch(fused, torch.bfloat16)
         arms["openvino_bf16"] = load_exported(folder / FILES["openvino"][0], "openvino", amp="bf16")
+        arms["openvino_bf16_int8"] = load_exported(folder / FILES["openvino-int8"][0], "openvino", amp="bf16")
     return arms
 
 
