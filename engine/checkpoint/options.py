@@ -11,7 +11,8 @@ class WeightOptions:
     """weights"""
 
     pretrained: str | None = option(
-        None, "encoder weights: imagenet, timm, torchvision, efficientnet-lite0, or a file, such as a snapshot"
+        None,
+        "encoder weights: imagenet, timm, torchvision, efficientnet-lite0 (1, 2), or a file, such as a snapshot",
     )
     partial: bool = option(False, "with --pretrained or --snapshot: load what fits and log what doesn't")
     snapshot: str | None = option(

@@ -46,8 +46,8 @@ def load_pretrained(model: nn.Module, source: str, partial: bool = False) -> Pre
     Args:
         model: Has an `encoder` with a `backbone` (timm's name) or a `depth` (deep stem).
         source: `timm` (or `imagenet`; a deep stem gets its exact twin, R50 and R101), `torchvision` (a deep stem needs
-            `partial`, since its own doesn't fit), `efficientnet-lite0` (a package, without network), or a file in one
-            of the key styles of `engine.checkpoint.keys`.
+            `partial`, since its own doesn't fit), a package (`efficientnet-lite0` to `-lite2`, without network), or a
+            file in one of the key styles of `engine.checkpoint.keys`.
         partial: Load what fits; otherwise anything missing, left over or misshapen is refused, but for a classifier.
 
     Returns:

@@ -15,7 +15,7 @@ from utils.optional import import_extra, import_torchvision
 TIMM_TWINS = {50: "resnet50s.gluon_in1k", 101: "resnet101s.gluon_in1k"}
 TORCHVISION = {18: "resnet18", 50: "resnet50", 101: "resnet101"}  # but for the stem and layer1's first block
 TORCHVISION_FAMILIES = ("resnet", "resnext", "wide_resnet")  # whose keys are timm's too
-OFFLINE = "efficientnet-lite0 with --backbone tf_efficientnet_lite0"  # the weights that need no network
+OFFLINE = "efficientnet-lite0 with --backbone tf_efficientnet_lite0"  # weights that need no network
 TIMEOUT = 10  # seconds that a server may take to answer
 
 
