@@ -5,7 +5,7 @@ import pytest
 
 from datasets import camvid
 from tests.datasets import trees
-from utils.errors import DataError
+from utils.errors import DataError, OptionError
 
 
 def test_splits_and_ids(tmp_path):
@@ -51,6 +51,30 @@ def test_one_stem_in_train_and_val_is_refused_for_trainval_only(tmp_path):
     assert len(camvid.build_split(tmp_path, "val")) == 4
     with pytest.raises(DataError, match="seq0_000.*unique"):
         camvid.build_split(tmp_path, "trainval")
+
+
+def test_folds_divide_train_and_val_by_drives(tmp_path):
+    trees.make_camvid(tmp_path)
+    with pytest.raises(DataError, match=r"0 of 6 .* drive 0016E5 .*--cv 1.*--cv 0"):
+        camvid.build_split(tmp_path, "val", 1)
+    for folder in ("train", "trainannot"):
+        (tmp_path / folder / "seq0_000.png").rename(tmp_path / folder / "0016E5_000.png")
+    for folder in ("val", "valannot"):
+        (tmp_path / folder / "seq1_001.png").rename(tmp_path / folder / "0016E5_001.png")
+    names = {split: camvid.build_split(tmp_path, split, 1).names for split in camvid.SPLITS}
+    assert sorted(names["val"]) == ["0016E5_000", "0016E5_001"] and len(names["train"]) == 4
+    assert sorted(names["train"] + names["val"]) == sorted(names["trainval"])
+    assert names["test"] == camvid.build_split(tmp_path, "test").names
+    with pytest.raises(OptionError, match="--cv 3.*0 to 2"):
+        camvid.build_split(tmp_path, "train", 3)
+
+
+@trees.needs_camvid
+def test_folds_of_the_real_data_validate_on_drives_that_are_not_trained_on():
+    for cv, counts in ((1, (163, 305)), (2, (406, 62))):
+        train, val = (camvid.build_split(trees.REAL_CAMVID, split, cv) for split in ("train", "val"))
+        drives = [{name.partition("_")[0] for name in split.names} for split in (train, val)]
+        assert (len(train), len(val)) == counts and not drives[0] & drives[1]
 
 
 @trees.needs_camvid
