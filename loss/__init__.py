@@ -3,6 +3,7 @@
 from loss.boundary import BoundaryLoss
 from loss.build import build_loss
 from loss.cross_entropy import CrossEntropy
+from loss.given_weights import class_weights
 from loss.image_weighted import ImageWeightedCrossEntropy
 from loss.ohem import OhemCrossEntropy
 from loss.options import LossOptions
@@ -20,5 +21,6 @@ __all__ = [
     "RelaxedBoundaryLoss",
     "SegmentationLoss",
     "build_loss",
+    "class_weights",
     "list_losses",
 ]

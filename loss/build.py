@@ -1,5 +1,7 @@
 """The criterion of a training step."""
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from loss.boundary import BoundaryLoss
@@ -11,7 +13,11 @@ from utils.kernels import note_fallback, require_triton
 
 
 def build_loss(
-    options: LossOptions, num_classes: int, ignore_label: int = 255, kernels: str = "torch"
+    options: LossOptions,
+    num_classes: int,
+    ignore_label: int = 255,
+    kernels: str = "torch",
+    class_weights: Sequence[float] | None = None,
 ) -> SegmentationLoss:
     """The criterion that `options` name, with the weights of its terms.
 
@@ -22,6 +28,7 @@ def build_loss(
         num_classes: Classes of the logits.
         ignore_label: Label of the pixels that don't count.
         kernels: `torch`, or `triton` for the criteria that have a kernel of it.
+        class_weights: Of `given_weights.class_weights`; None: all classes count alike.
 
     Raises:
         OptionError: A value that can't work with so many classes.
@@ -30,11 +37,14 @@ def build_loss(
 
     def criterion(name: str) -> nn.Module:
         try:
-            return create_loss(_implementation(name, kernels), num_classes, ignore_label, options.arguments(name))
+            kind = _implementation(name, kernels if class_weights is None else "torch")
+            return create_loss(kind, num_classes, ignore_label, options.arguments(name), class_weights)
         except ValueError as error:
             flags = ", ".join(f"--{flag}" for flag, places in OLD_OPTIONS.items() if name in places)
             raise OptionError(f"--loss {name} ({flags or '--loss_args'}): {error}") from error
 
+    if class_weights is not None and kernels != "torch":
+        note_fallback("a loss with --class_weights")
     return SegmentationLoss(
         criterion(options.name),
         hard=criterion(options.hard_name) if options.name == "relaxed_boundary" else None,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from loss import product_strips
-from loss.pixelwise import as_precise, wants_gradient, with_gradient
+from loss.pixelwise import as_precise, wants_gradient, weighted_mean, with_gradient
 from utils.resizing import HALF, resize
 
 STRIP_BYTES = 1 << 20  # of upsampled logits; half of a usual second-level cache
@@ -22,7 +22,12 @@ Limit = Callable[[Tensor, Tensor], float]
 
 
 def upsampled_cross_entropy(
-    logits: Tensor, labels: Tensor, ignore_label: int, guess: float, limit: Limit | None = None
+    logits: Tensor,
+    labels: Tensor,
+    ignore_label: int,
+    guess: float,
+    limit: Limit | None = None,
+    weights: Tensor | None = None,
 ) -> Tensor:
     """Mean cross entropy over the pixels with a cross entropy of at least a limit; 0 with a graph without any.
 
@@ -32,6 +37,7 @@ def upsampled_cross_entropy(
         ignore_label: label of the pixels that do not count.
         guess: the limit that is most likely, in nats; if it is right, one pass over the strips is enough.
         limit: says the limit once the cross entropy of all pixels is known; None: `guess`.
+        weights: of the classes, (C,): the mean is divided by the sum of the pixels' weights; None: all 1.
 
     Raises:
         ValueError: the two shapes do not belong together.
@@ -39,16 +45,20 @@ def upsampled_cross_entropy(
     scores = as_precise(logits.detach(), labels)
     fill = product_strips.walk if logits.dtype in HALF and product_strips.suits(scores, labels.shape[1]) else walk
     valid = labels != ignore_label
+    classes, weights = labels.where(valid, 0), None if weights is None else weights.to(scores.dtype)
     values = scores.new_empty(labels.shape)
     gradient = torch.zeros_like(scores) if wants_gradient(logits) else None
-    fill(scores, labels.where(valid, 0), valid, values, gradient, guess)
+    fill(scores, classes, valid, values, gradient, guess, weights)
     chosen = guess if limit is None else limit(values, valid)
     if chosen != guess and gradient is not None:
         gradient.zero_()
-        fill(scores, labels.where(valid, 0), valid, values, gradient, chosen)
+        fill(scores, classes, valid, values, gradient, chosen, weights)
     kept = valid & ~(values < chosen)
-    count = kept.sum().clamp(min=1)
-    loss = values.where(kept, 0.0).sum() / count
+    if weights is None:
+        count = kept.sum().clamp(min=1)
+        loss = values.where(kept, 0.0).sum() / count
+    else:
+        loss, count = weighted_mean(values, weights[classes].where(kept, 0.0))
     return loss if gradient is None else with_gradient(loss, logits, gradient.div_(count))
 
 
@@ -75,8 +85,19 @@ def _strips(logits: Tensor, height: int, width: int) -> Iterator[_Strip]:
         yield _Strip(rows, upper[rows], lower[rows], share[rows])
 
 
-def walk(logits: Tensor, classes: Tensor, valid: Tensor, values: Tensor, gradient: Tensor | None, limit: float) -> None:
-    """Fill `values` with each pixel's cross entropy (0 where ignored) and add to `gradient` what the kept ones say."""
+def walk(
+    logits: Tensor,
+    classes: Tensor,
+    valid: Tensor,
+    values: Tensor,
+    gradient: Tensor | None,
+    limit: float,
+    weights: Tensor | None = None,
+) -> None:
+    """Fill `values` with each pixel's cross entropy (0 where ignored) and add to `gradient` what the kept ones say.
+
+    `weights` (C,) are in the gradient alone.
+    """
     height, width = classes.shape[1:]
     for strip in _strips(logits, height, width):
         rows = torch.lerp(logits[:, :, strip.upper], logits[:, :, strip.lower], strip.share)
@@ -89,6 +110,8 @@ def walk(logits: Tensor, classes: Tensor, valid: Tensor, values: Tensor, gradien
         if gradient is None:
             continue
         kept = (mask & ~(value < limit)).unsqueeze(1).to(logits.dtype)
+        if weights is not None:
+            kept.mul_(weights[index])
         partial = log_prob.exp_().scatter_add_(1, index, kept.new_full((1,), -1.0).expand_as(index)).mul_(kept)
         partial = torch.ops.aten.upsample_bilinear2d_backward(partial, up.shape[2:], rows.shape, True)
         gradient.index_add_(2, strip.lower, partial * strip.share)

@@ -1,12 +1,13 @@
 """Online hard example mining: cross entropy over the pixels that the model is least sure of."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from loss.fused import upsampled_cross_entropy
-from loss.pixelwise import without_autocast
+from loss.pixelwise import register_weights, without_autocast
 from loss.whole_maps import whole_cross_entropy
 
 
@@ -21,6 +22,8 @@ class OhemCrossEntropy(nn.Module):
         thresh: probability of the true class up to which a pixel is hard, in (0, 1].
         min_kept: pixels of the batch (of this process) that are kept at least.
         ignore_label: label of the pixels that do not count.
+        class_weights: of the classes: the mean over the hard pixels, chosen without them, is divided by the sum of
+            their weights. None: all 1.
 
     Raises:
         ValueError: a threshold or a number of pixels that cannot work.
@@ -30,7 +33,13 @@ class OhemCrossEntropy(nn.Module):
         per-pixel form with a probability threshold as the SFNet family trains with it.
     """
 
-    def __init__(self, thresh: float = 0.7, min_kept: int = 100_000, ignore_label: int = 255) -> None:
+    def __init__(
+        self,
+        thresh: float = 0.7,
+        min_kept: int = 100_000,
+        ignore_label: int = 255,
+        class_weights: Sequence[float] | None = None,
+    ) -> None:
         super().__init__()
         if not 0 < thresh <= 1:
             raise ValueError(f"thresh is {thresh}; it is a probability: give a value in (0, 1]")
@@ -39,14 +48,16 @@ class OhemCrossEntropy(nn.Module):
         self.thresh = thresh
         self.min_kept = min_kept
         self.ignore_label = ignore_label
+        register_weights(self, class_weights)
 
     def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
         """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
         with without_autocast(logits):
             if logits.device.type != "cpu":
-                return whole_cross_entropy(logits, labels, self.ignore_label, self.hard_pixels)
+                return whole_cross_entropy(logits, labels, self.ignore_label, self.hard_pixels, self.class_weights)
             guess = -math.log(self.thresh) if 0 < self.min_kept <= labels.numel() else -math.inf
-            return upsampled_cross_entropy(logits, labels, self.ignore_label, guess, self._limit_by_counting)
+            limit, weights = self._limit_by_counting, self.class_weights
+            return upsampled_cross_entropy(logits, labels, self.ignore_label, guess, limit, weights)
 
     def _limit_by_counting(self, cross_entropy: Tensor, valid: Tensor) -> float:
         """The cross entropy from which on a pixel is hard, by counting first and selecting only if that fails.

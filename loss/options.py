@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from loss.registry import LOSSES, create_loss, list_losses, loss_options
+from loss.given_weights import parse_class_weights
+from loss.registry import LOSSES, create_loss, list_losses, loss_options, takes_class_weights
 from utils.errors import OptionError
 from utils.keywords import describe, parse_keywords
 from utils.options import check, numbers, option
@@ -31,6 +32,11 @@ class LossOptions:
     loss_args: str = option(
         "", "its options, key=value,...: " + "; ".join(f"{name}: {describe(loss_options(name))}" for name in LOSSES)
     )
+    class_weights: str = option(
+        "",
+        "weights of the classes: a number for each; name=weight,... (others 1); or balanced, by median frequency. Of "
+        + ", ".join(filter(takes_class_weights, LOSSES)),
+    )
     aux_weight: float = option(1.0, "weight of each auxiliary head")
     boundary_weight: float = option(1.0, "weight of the boundary head")
     ohem: bool = option(False, "= --loss ohem; with --jointwtborder what takes over at --rlx_off_epoch")
@@ -50,6 +56,10 @@ class LossOptions:
         for flag, places in OLD_OPTIONS.items():
             for loss, name in places.items():
                 self._try(loss, {name: getattr(self, flag)}, f"--{flag} {getattr(self, flag)}")
+        parse_class_weights(self.class_weights)
+        if self.class_weights and not takes_class_weights(self.name):
+            takers = " or ".join(filter(takes_class_weights, LOSSES))
+            raise OptionError(f"--class_weights: --loss {self.name} takes none; leave it out, or give --loss {takers}")
         given = self._parse_args()
         self._try(self.name, given, f"--loss_args {self.loss_args}")
         for flag, places in OLD_OPTIONS.items():

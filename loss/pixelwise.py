@@ -1,11 +1,11 @@
 """What every criterion starts from: logits at the labels' size, in a precision that a loss needs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from utils.resizing import resize
@@ -76,6 +76,18 @@ def gathered_cross_entropy(logits: Tensor, labels: Tensor, ignore_label: int) ->
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     """Mean of `values` where `mask` is set; 0 with a graph, never NaN, where it is set nowhere."""
     return values.where(mask, 0.0).sum() / mask.sum().clamp(min=1)
+
+
+def register_weights(criterion: nn.Module, weights: Sequence[float] | None) -> None:
+    """Give a criterion its `class_weights` as a buffer: float32 (C,), or None."""
+    criterion.register_buffer("class_weights", None if weights is None else torch.tensor(weights, dtype=torch.float32))
+
+
+def weighted_mean(values: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean of `values` under `weights` of the same shape, and what it was divided by; 0 where no weight is above 0."""
+    total = weights.sum()
+    total = torch.where(total > 0, total, 1.0)
+    return (values * weights).sum() / total, total
 
 
 def wants_gradient(scores: Tensor) -> bool:

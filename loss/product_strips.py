@@ -43,7 +43,15 @@ def _strips(height: int, weights: Tensor, count: int) -> Iterator[_Strip]:
         yield _Strip(rows, sources, weights[sources, rows])
 
 
-def walk(logits: Tensor, classes: Tensor, valid: Tensor, values: Tensor, gradient: Tensor | None, limit: float) -> None:
+def walk(
+    logits: Tensor,
+    classes: Tensor,
+    valid: Tensor,
+    values: Tensor,
+    gradient: Tensor | None,
+    limit: float,
+    class_weights: Tensor | None = None,
+) -> None:
     """As `loss.fused.walk`, for logits that it suits.
 
     The largest logit of each source pixel is subtracted first: no upsampled one is above 0 then, and e to the power of
@@ -64,6 +72,8 @@ def walk(logits: Tensor, classes: Tensor, valid: Tensor, values: Tensor, gradien
             if gradient is None:
                 continue
             kept = (mask & ~(value < limit)).to(power.dtype)
+            if class_weights is not None:
+                kept.mul_(class_weights[index.squeeze(1)])
             power.mul_((kept / total).unsqueeze(1)).scatter_add_(1, index, kept.neg_().unsqueeze(1))
             narrow = (strip.weights @ power.flatten(1)).view(-1, width) @ columns.T
             gradient[i, :, strip.sources] += narrow.view(-1, channels, source[1]).transpose(0, 1)

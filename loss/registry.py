@@ -1,9 +1,11 @@
 """The losses by name. A new one is a file in this folder and a line in `LOSSES`.
 
 A loss maps (logits (N,C,h,w) at any stride, labels (N,H,W) int64) to a scalar. It gets `num_classes` and `ignore_label`
-if its constructor has arguments of these names; the others, which need defaults, are its options (`--loss_args`). The
-constructor raises `ValueError` for a value that can't work.
+if its constructor has arguments of these names, and `class_weights` (C floats, or None); the others, which need
+defaults, are its options (`--loss_args`). The constructor raises `ValueError` for a value that can't work.
 """
+
+from collections.abc import Sequence
 
 from torch import nn
 
@@ -19,7 +21,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "image_weighted": ImageWeightedCrossEntropy,
     "relaxed_boundary": RelaxedBoundaryLoss,
 }
-_OF_THE_DATA = ("num_classes", "ignore_label")
+_OF_THE_DATA = ("num_classes", "ignore_label", "class_weights")
 
 
 def list_losses() -> list[str]:
@@ -32,12 +34,23 @@ def loss_options(name: str) -> dict:
     return {key: value for key, value in keywords(LOSSES[name]).items() if key not in _OF_THE_DATA}
 
 
-def create_loss(loss: type[nn.Module], num_classes: int, ignore_label: int, options: dict) -> nn.Module:
+def takes_class_weights(name: str) -> bool:
+    """Whether the loss has a place for `--class_weights`."""
+    return "class_weights" in keywords(LOSSES[name])
+
+
+def create_loss(
+    loss: type[nn.Module],
+    num_classes: int,
+    ignore_label: int,
+    options: dict,
+    class_weights: Sequence[float] | None = None,
+) -> nn.Module:
     """One criterion; `options` are its own.
 
     Raises:
         ValueError: A value that can't work.
     """
-    data = {"num_classes": num_classes, "ignore_label": ignore_label}
+    data = {"num_classes": num_classes, "ignore_label": ignore_label, "class_weights": class_weights}
     known = keywords(loss)
     return loss(**{key: value for key, value in data.items() if key in known}, **options)

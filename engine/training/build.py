@@ -1,5 +1,6 @@
 """Builds a training run from its options."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from torch import nn
 import datasets
 import network
 from config import TrainConfig, default_settings
-from datasets.base import IGNORE_LABEL, Split
+from datasets.base import IGNORE_LABEL, ClassTable, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs, open_centroids
@@ -19,6 +20,7 @@ from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.inference.precision import check_processes
 from engine.training.checks import check_batches
+from engine.training.class_counts import count_class_pixels
 from engine.training.events import check_tensorboard
 from engine.training.fingerprint import take_fingerprint
 from engine.training.learner import Learner
@@ -33,7 +35,7 @@ from engine.training.start import Indexes, Splits, compare_ranks, compare_splits
 from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
-from loss import build_loss
+from loss import build_loss, class_weights
 from network.options import DEFAULT_ARCH
 from network.registry import model_options
 from optimizer import LrSchedule, ModelAverage, build_optimizer
@@ -78,6 +80,7 @@ def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:
     for flag, split in (("--train_split", splits.train), ("--val_split", splits.val)):
         if not split.has_labels:
             raise OptionError(f"{flag} {split.split}: this split of {split.dataset} has no labels; name another")
+    class_weights(config.loss.class_weights, splits.train.classes.names)
     build_loss(config.loss, splits.train.classes.num_classes, IGNORE_LABEL)
     check_batches(splits.train.epoch_length, config.schedule, norm_of(config, process), process.world_size)
     compare_splits(splits, process)
@@ -120,9 +123,11 @@ def build_trainer(
     model = adapt_model(model, config, process)
     network.use_kernels(model, config.compute.kernels)
     data, augment = build_epochs(config, process, splits.train, indexes.train, model.encoder)
-    identity = build_identity(config, splits, indexes, process, model)
+    identity, classes = build_identity(config, splits, indexes, process, model), splits.train.classes
     trainer = Trainer(
-        build_learner(config, process, model, splits.train.classes.num_classes, augment),
+        build_learner(
+            config, process, model, classes.num_classes, augment, weigh_classes(config, classes, indexes.train)
+        ),
         data,
         build_validator(config, process, splits.val, model.encoder),
         folder,
@@ -173,15 +178,29 @@ def precision_of(config: TrainConfig, process: Process) -> RunPrecision:
     return choose_for_run(config.compute, config.model.name, process.device, config.resumed_amp)
 
 
+def weigh_classes(config: TrainConfig, classes: ClassTable, index: SplitIndex) -> tuple[float, ...] | None:
+    """`--class_weights` for the classes and what the training labels hold of them, said in the log."""
+    weights = class_weights(config.loss.class_weights, classes.names, *count_class_pixels(index, classes))
+    if weights is not None:
+        texts = (f"{name} {weight:.4g}" for name, weight in zip(classes.names, weights, strict=True))
+        get_logger().info(f"class weights: {', '.join(texts)}")
+    return weights
+
+
 def build_learner(
-    config: TrainConfig, process: Process, model: nn.Module, num_classes: int, augment: DeviceAugment | None
+    config: TrainConfig,
+    process: Process,
+    model: nn.Module,
+    num_classes: int,
+    augment: DeviceAugment | None,
+    weights: Sequence[float] | None = None,
 ) -> Learner:
-    """What teaches the model."""
+    """What teaches the model; `weights` are those of the classes."""
     off = config.loss.rlx_off_epoch
     relaxed = config.loss.name == "relaxed_boundary" and off >= 0
     return Learner(
         model,
-        build_loss(config.loss, num_classes, IGNORE_LABEL, config.compute.kernels).to(process.device),
+        build_loss(config.loss, num_classes, IGNORE_LABEL, config.compute.kernels, weights).to(process.device),
         build_optimizer(model, config.optimizer),
         LrSchedule(config.optimizer, off / config.schedule.max_epoch if relaxed else None),
         average=ModelAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
