@@ -33,6 +33,9 @@ class OptimizerOptions:
     weight_decay: float = option(1e-4, "weight decay")
     no_decay_norm_bias: bool = option(False, "no weight decay on norms and biases")
     momentum: float = option(optimizer_options("sgd")["momentum"].default, "momentum of SGD")
+    clip_grad: float | None = option(
+        None, "largest norm of the gradient of all weights together, logged as train/grad_norm; unset: not clipped"
+    )
     ema: float = option(0.0, "decay of the weight average, which is then validated and saved as best; 0: off")
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class OptimizerOptions:
             check(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "must not be negative")
         for name in ("lr", "weight_decay", "rescale"):
             check(abs(getattr(self, name)) <= MAX_RATE, f"--{name}", getattr(self, name), f"must be at most {MAX_RATE}")
+        clip = self.clip_grad
+        check(clip is None or 0 < clip <= MAX_RATE, "--clip_grad", clip, "must be positive, such as 1")
         check(0 <= self.ema < 1, "--ema", self.ema, "must be at least 0 and less than 1, such as 0.999")
         if self.amsgrad and "amsgrad" not in optimizer_options(self.optimizer):
             takers = " or ".join(f"--{name}" for name in OPTIMIZERS if "amsgrad" in optimizer_options(name))

@@ -209,6 +209,7 @@ def build_learner(
         process=process,
         accumulates=config.schedule.accumulate > 1,
         freeze_norms=config.model.freeze_norms,
+        clip_grad=config.optimizer.clip_grad,
     )
 
 

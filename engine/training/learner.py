@@ -34,6 +34,7 @@ class Learner:
         process: This process.
         accumulates: Whether a step has several batches.
         freeze_norms: Whether batch norms keep their statistics.
+        clip_grad: Norm to which gradients are shortened; None: they aren't.
     """
 
     def __init__(
@@ -49,10 +50,11 @@ class Learner:
         process: Process,
         accumulates: bool = False,
         freeze_norms: bool = False,
+        clip_grad: float | None = None,
     ) -> None:
         self.model, self.criterion, self.optimizer, self.schedule = model, criterion, optimizer, schedule
         self.average, self.augment, self.process = average, augment, process
-        self.seed, self.freeze_norms = options.seed, freeze_norms
+        self.seed, self.freeze_norms, self.clip_grad = options.seed, freeze_norms, clip_grad
         self.precision = Precision.build(options.amp, process.device)
         self.memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.compiled = None
@@ -93,6 +95,7 @@ class Learner:
             self.process.device,
             self.memory_format,
             self.augment,
+            self.clip_grad,
         )
         if self.average is not None:
             self.average.update(self.model, applied)

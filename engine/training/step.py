@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from engine.inference.precision import Precision
 from utils.distributed import gather_objects
 
+GRAD_NORM = "grad_norm"  # no term of the loss, but reported with them
 Criterion = Callable[[dict, Tensor], dict[str, Tensor]]
 
 
@@ -41,6 +42,7 @@ def train_step(
     device: torch.device,
     memory_format: torch.memory_format = torch.contiguous_format,
     augment: Callable[[dict], dict] | None = None,
+    clip_grad: float | None = None,
 ) -> tuple[dict[str, Tensor], Tensor]:
     """One optimizer step over `batches`, whose gradients are averaged; the host doesn't wait for the device.
 
@@ -53,13 +55,14 @@ def train_step(
         device: Where to compute.
         memory_format: Layout of the images.
         augment: Makes `image` and `label` on the device; None: they are there already.
+        clip_grad: Norm of all gradients together to which a larger one is shortened; None: none is.
 
     A loss or gradient that isn't finite leaves weights, optimizer and the norms' statistics as they were. All
     processes decide alike, because a loss that isn't finite makes the gradients that they share not finite.
 
     Returns:
-        The named terms, detached, averaged over `batches`, and whether the weights were updated, a bool; all on the
-        device.
+        The named terms, detached, averaged over `batches`, with `clip_grad` the gradients' norm too, and whether the
+        weights were updated, a bool; all on the device.
     """
     terms: dict[str, Tensor] = {}
     statistics = [buffer for buffer in model.buffers() if buffer.is_floating_point()]
@@ -77,7 +80,12 @@ def train_step(
             precision.scaler.scale(total / len(batches)).backward()
         for name, value in losses.items():
             terms[name] = terms.get(name, 0) + value.detach() / len(batches)
-    finite = gradients_are_finite(optimizer)
+    if clip_grad is None:
+        finite = gradients_are_finite(optimizer)
+    else:
+        precision.scaler.unscale_(optimizer)  # nothing without a scaler
+        terms[GRAD_NORM] = clip_gradients(optimizer, clip_grad)
+        finite = terms[GRAD_NORM].isfinite()
     if precision.scaler.is_enabled():  # it looks at the gradients itself, and lowers its scale
         precision.scaler.step(optimizer)
         precision.scaler.update()
@@ -87,9 +95,25 @@ def train_step(
     return terms, finite
 
 
+def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Those that there are, in the order of the parameters."""
+    return [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+
+
+def clip_gradients(optimizer: torch.optim.Optimizer, largest: float) -> Tensor:
+    """Shorten all gradients alike where their norm is above `largest`; the norm before, a scalar on the device.
+
+    It isn't finite where a gradient isn't; then there is nothing to step with.
+    """
+    gradients = gradients_of(optimizer)
+    norm = torch.stack(torch._foreach_norm(gradients)).norm()
+    torch._foreach_mul_(gradients, (largest / norm).clamp(max=1.0))
+    return norm
+
+
 def gradients_are_finite(optimizer: torch.optim.Optimizer) -> Tensor:
     """False, a bool on the device, if any gradient holds nan or inf."""
-    gradients = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    gradients = gradients_of(optimizer)
     if gradients[0].is_cuda:
         extremes = torch._foreach_norm(gradients, math.inf)
     else:  # whose kernel for that norm is a tenth as fast
@@ -125,7 +149,8 @@ def describe_skipped(terms: dict[str, float], samples: list[str]) -> str:
 
     Where every loss is finite a gradient wasn't, and all samples may be to blame.
     """
-    ranks = gather_objects((terms, samples))
+    losses = {name: value for name, value in terms.items() if name != GRAD_NORM}  # which all ranks share
+    ranks = gather_objects((losses, samples))
     guilty = [rank for rank, (values, _) in enumerate(ranks) if not all(map(math.isfinite, values.values()))]
     lines = []
     for rank in guilty or range(len(ranks)):
