@@ -23,7 +23,7 @@ from utils.options_file import add_options_file, with_options_file
 # what may change when a run resumes; everything else decides its result
 _FREE = (RunOptions, ScheduleOptions, ComputeOptions, ValidationOptions, WeightOptions)
 FREE = {item.name for group in _FREE for item in dataclasses.fields(group)}
-FREE -= {"seed", "amp", "deterministic", "global_batch", "max_epoch", "test_mode"}
+FREE -= {"seed", "amp", "deterministic", "global_batch", "max_epoch", "max_iters", "test_mode"}
 FREE |= {"num_workers", "worker_timeout", "cache", "data_root", "val_split", "aux", "arch"}
 
 
@@ -49,6 +49,8 @@ class TrainConfig:
         check_buildable(self.model)
         if self.model.boundary and self.loss.boundary_weight == 0:
             raise OptionError("--boundary_weight 0: a head without a loss learns nothing; leave --boundary out")
+        if self.schedule.max_iters and self.loss.rlx_off_epoch >= 0:
+            raise OptionError("--max_iters --rlx_off_epoch: that epoch's place needs a run of epochs; give --max_epoch")
 
     def for_processes(self, world_size: int) -> "TrainConfig":
         """The same config with the `accumulate` that `--global_batch` asks for on so many processes."""

@@ -1,5 +1,6 @@
 """The learning rate as a pure function of progress, so that a resumed run needs to remember nothing."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,16 @@ def scl_poly(t: float, options: "OptimizerOptions", switch_off: float | None = N
     return options.rescale * (1 - (t - switch_off) / (1 - switch_off)) ** options.repoly
 
 
-SCHEDULES: dict[str, Callable[..., float]] = {"poly": poly, "scl-poly": scl_poly}
+def cosine(t: float, options: "OptimizerOptions", switch_off: float | None = None) -> float:
+    """(1 + cos(pi t)) / 2.
+
+    Source:
+        Loshchilov and Hutter, SGDR: Stochastic Gradient Descent with Warm Restarts, ICLR 2017, equation 5, one period
+    """
+    return (1 + math.cos(math.pi * t)) / 2
+
+
+SCHEDULES: dict[str, Callable[..., float]] = {"poly": poly, "scl-poly": scl_poly, "cosine": cosine}
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,8 @@ def _check_training(training: Any) -> None:
     _check_state(training.get("state"))
     schedule = training.get("schedule", {"max_epoch": 1, "steps_per_epoch": 1})
     counts = _is_names(schedule) and all(_is_whole(schedule.get(name), 1) for name in ("max_epoch", "steps_per_epoch"))
-    _need(counts, "training/schedule", "max_epoch and steps_per_epoch, positive numbers")
+    counts = counts and _is_whole(schedule.get("max_iters", 1), 1)
+    _need(counts, "training/schedule", "max_epoch, steps_per_epoch and perhaps max_iters, positive numbers")
     if "data" in training:
         _need(_is_names(training["data"]), "training/data", "a dict")
         for part in ("train", "val"):

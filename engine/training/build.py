@@ -197,12 +197,13 @@ def build_learner(
 ) -> Learner:
     """What teaches the model; `weights` are those of the classes."""
     off = config.loss.rlx_off_epoch
+    epochs = config.schedule.max_epoch or 1
     relaxed = config.loss.name == "relaxed_boundary" and off >= 0
     return Learner(
         model,
         build_loss(config.loss, num_classes, IGNORE_LABEL, config.compute.kernels, weights).to(process.device),
         build_optimizer(model, config.optimizer),
-        LrSchedule(config.optimizer, off / config.schedule.max_epoch if relaxed else None),
+        LrSchedule(config.optimizer, off / epochs if relaxed else None),
         average=ModelAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
         augment=augment,
         options=replace(config.compute, amp=precision_of(config, process).training.amp),
@@ -243,7 +244,8 @@ def build_schedule(config: TrainConfig, batches: int, process: Process) -> Train
     """Length and rhythm of a run whose epochs have so many batches on each process."""
     options, validation = config.schedule, config.validation
     if config.run.test_mode:
-        options = replace(options, max_epoch=min(options.max_epoch, TEST_MODE_EPOCHS))
+        epochs = min(options.max_epoch or TEST_MODE_EPOCHS, TEST_MODE_EPOCHS)
+        options = replace(options, max_epoch=epochs, max_iters=None)
         validation = replace(validation, eval_epoch=0)
     return TrainSchedule(options, validation, batches // options.accumulate, process.world_size)
 

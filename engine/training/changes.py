@@ -86,8 +86,15 @@ class RunChanges:
             )
 
     def _check_length(self) -> None:
-        """Refuses fewer epochs than are trained."""
-        epochs = self.schedule.max_epoch
+        """Refuses fewer epochs or steps than are trained."""
+        iters, epochs = self.schedule.options.max_iters, self.schedule.max_epoch
+        if iters is not None:
+            if self.state.step > iters:
+                raise OptionError(
+                    f"--max_iters {iters}: {self.path} has made {self.state.step} already; give as many or more, or"
+                    " another --exp"
+                )
+            return
         trained = self.state.epoch + (self.state.step_in_epoch > 0)
         if trained > epochs:
             raise OptionError(
@@ -100,7 +107,7 @@ class RunChanges:
             return
         more = [*self.option_texts(), *self.length_texts()]
         way = "--resume_override resumes with it as it is now"
-        if self.is_finished and self.state.epoch >= self.schedule.max_epoch:
+        if self.is_finished and self.schedule.is_finished(self.state):
             way = "the run is finished: a larger --max_epoch with --resume_override trains on"
         raise DataError(
             f"{self.path}: the training data changed: {'; '.join([str(self.images), *more])}; {way}, another --exp or"
@@ -125,7 +132,7 @@ class RunChanges:
     @property
     def is_finished(self) -> bool:
         """True if the snapshot's run was trained to its end."""
-        return self.state.epoch >= self.before.max_epoch
+        return self.before.is_finished(self.state)
 
     def option_texts(self) -> list[str]:
         """The options that changed, old and new, without those of the job."""

@@ -12,6 +12,7 @@ from utils.kernels import KERNELS
 from utils.metrics.boundary import F_SCORE_THRESHOLDS
 from utils.options import check, check_below, check_side, numbers, option
 
+MAX_EPOCH = 180  # of a run whose length nothing names
 DDP_BACKENDS = ("torch", "apex")
 
 
@@ -24,15 +25,23 @@ class ScheduleOptions:
         None, "crops per optimizer step over all processes, whose number may change: sets --accumulate"
     )
     bs_mult: int = option(2, "batch per process")
-    max_epoch: int = option(180, "epochs")
-    max_steps: int | None = option(None, "stop after this many optimizer steps in all")
+    max_epoch: int | None = option(None, f"epochs; unset: {MAX_EPOCH}, or as --max_iters says")
+    max_iters: int | None = option(
+        None, "optimizer steps, instead of epochs: the run's length and the schedule's; the last epoch may be cut short"
+    )
+    max_steps: int | None = option(None, "stop after this many optimizer steps in all; the schedule's length stays")
     max_skipped_steps: int = option(10, "steps in a row whose loss or gradient isn't finite, at which a run gives up")
     save_every: int | None = option(None, "steps between snapshots, besides the one each epoch")
     log_every: int = option(20, "steps between figures in the log")
 
     def __post_init__(self) -> None:
         _check_positive(self, "accumulate", "global_batch", "bs_mult", "max_epoch", "max_steps", "max_skipped_steps")
-        _check_positive(self, "save_every", "log_every")
+        _check_positive(self, "save_every", "log_every", "max_iters")
+        if self.max_iters is not None and self.max_epoch is not None:
+            given = f"--max_iters {self.max_iters} --max_epoch {self.max_epoch}"
+            raise OptionError(f"{given}: both are the run's length; choose one")
+        if self.max_iters is None and self.max_epoch is None:
+            object.__setattr__(self, "max_epoch", MAX_EPOCH)
 
     def for_processes(self, world_size: int) -> "ScheduleOptions":
         """The same options with the `accumulate` that `--global_batch` asks for on so many processes.

@@ -27,17 +27,19 @@ class TrainSchedule:
 
     def resumed_at(self, state: RunState) -> "TrainSchedule":
         """The same schedule for a run whose steps so far may not be those that its epochs have now."""
+        if self.options.max_iters is not None:
+            return self  # its length doesn't depend on that of the epochs
         return replace(self, offset=state.step - state.epoch * self.steps_per_epoch - state.step_in_epoch)
 
     @property
     def max_epoch(self) -> int:
-        """Epochs of the whole run."""
-        return self.options.max_epoch
+        """Epochs of the whole run; with `--max_iters` the last one may be cut short."""
+        return self.options.max_epoch or -(self.options.max_iters // -self.steps_per_epoch)
 
     @property
     def horizon(self) -> int:
         """Steps over which the learning rate falls; step `s` of the run is step `s - offset` of them."""
-        return self.max_epoch * self.steps_per_epoch
+        return self.options.max_iters or self.max_epoch * self.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
@@ -50,12 +52,24 @@ class TrainSchedule:
         return min(self.total_steps, self.options.max_steps or self.total_steps)
 
     def __str__(self) -> str:
+        if self.options.max_iters is not None:
+            return f"{self.options.max_iters} steps in epochs of {self.steps_per_epoch}"
         return f"{self.max_epoch} epochs of {self.steps_per_epoch} steps"
 
     @property
     def images_per_step(self) -> int:
         """Over all processes."""
         return self.options.bs_mult * self.options.accumulate * self.processes
+
+    def is_finished(self, state: RunState) -> bool:
+        """True if all epochs are trained, or `--max_iters` are made and their last epoch is complete."""
+        if self.options.max_iters is None:
+            return state.epoch >= self.max_epoch
+        return state.step >= self.options.max_iters and not state.step_in_epoch
+
+    def ends_epoch_at(self, step: int) -> bool:
+        """True if `--max_iters` are made: this epoch ends here."""
+        return self.options.max_iters is not None and step >= self.options.max_iters
 
     def stops_at(self, step: int) -> bool:
         """True if `--max_steps` are made."""
@@ -69,9 +83,9 @@ class TrainSchedule:
         """True if the figures of this step are logged."""
         return step % self.options.log_every == 0
 
-    def validates(self, epoch: int) -> bool:
-        """True if this epoch (from 0) ends with a validation."""
-        last = epoch == self.max_epoch - 1
+    def validates(self, epoch: int, step: int = 0) -> bool:
+        """True if this epoch (from 0), which ended at `step`, ends with a validation."""
+        last = epoch == self.max_epoch - 1 if self.options.max_iters is None else self.ends_epoch_at(step)
         return last or (epoch >= self.validation.eval_epoch and (epoch + 1) % self.validation.val_every == 0)
 
 

@@ -30,16 +30,18 @@ def complete_settings(saved: dict, defaults: dict) -> dict:
 
 def schedule_of(training: dict, state: RunState, present: TrainSchedule) -> TrainSchedule:
     """The schedule of a snapshot; where an older version wrote it, as far as that can be told."""
+    iters = training.get("schedule", {}).get("max_iters")
     if "schedule" in training:
         steps, epochs = training["schedule"]["steps_per_epoch"], training["schedule"]["max_epoch"]
     else:
         epochs = plain(training["settings"].get("max_epoch"))
-        epochs = epochs if type(epochs) is int and epochs > 0 else present.options.max_epoch
+        epochs = epochs if type(epochs) is int and epochs > 0 else present.max_epoch
         steps, rest = divmod(state.step - state.step_in_epoch, max(1, state.epoch))
         if rest or steps < 1:
             steps = present.steps_per_epoch
         steps = max(steps, state.step_in_epoch)
-    return replace(present, options=replace(present.options, max_epoch=epochs), steps_per_epoch=steps)
+    length = {"max_epoch": None if iters else epochs, "max_iters": iters}
+    return replace(present, options=replace(present.options, **length), steps_per_epoch=steps)
 
 
 def plain(value: Any) -> Any:

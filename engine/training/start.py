@@ -95,8 +95,7 @@ def log_start(splits: Splits, trainer: Trainer, command: str, precision: RunPrec
         f"data: {train.dataset} in {options['data_root']}; {len(train)} images of {train.split} to train on,"
         f" {len(val)} of {val.split} to validate on",
         f"classes: {classes.num_classes} ({', '.join(classes.names)})",
-        f"schedule: {schedule.options.max_epoch} epochs of {schedule.steps_per_epoch} steps of"
-        f" {schedule.images_per_step} crops",
+        f"schedule: {schedule} of {schedule.images_per_step} crops",
         f"device: {options['device']}; processes: {options['processes']}; threads: {torch.get_num_threads()};"
         f" loader processes: {options['num_workers']}; precision: {computed}",
         f"folder: {trainer.folder.path}",

@@ -58,8 +58,8 @@ class Trainer:
         self.folder.record_from(state)
         if self.is_finished:
             self.log.info(
-                "this run is finished; to train longer, give a larger --max_epoch with --resume_override; to train"
-                " again, use --resume never or another --exp"
+                "this run is finished; to train longer, give a larger --max_epoch (or --max_iters) with"
+                " --resume_override; to train again, use --resume never or another --exp"
             )
         with Progress(None, "training", self.process.is_main, schedule.last_step, state.step) as bar:
             self.figures = StepFigures(state, schedule, self.process, self.folder.recorder, bar)
@@ -78,7 +78,7 @@ class Trainer:
     @property
     def is_finished(self) -> bool:
         """True if all epochs are trained."""
-        return self.state.epoch >= self.schedule.options.max_epoch
+        return self.schedule.is_finished(self.state)
 
     def train_epoch(self, stop: StopRequest) -> bool:
         """The rest of the current epoch; False if the run has to stop before the epoch is complete and scored."""
@@ -92,13 +92,15 @@ class Trainer:
         started = time.monotonic() - state.seconds_in_epoch
         if schedule.stops_at(state.step) or any_rank(stop.asked):
             return False
-        for batches in waiting.timed(grouped(loader, accumulate)):
+        for batches in () if schedule.ends_epoch_at(state.step) else waiting.timed(grouped(loader, accumulate)):
             self.step(batches)
             state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds
             self.figures.flush_metrics(keep=1)
             if any_rank(stop.asked) or schedule.stops_at(state.step):
                 self.figures.flush_metrics()
                 return False
+            if schedule.ends_epoch_at(state.step):
+                break
             if schedule.saves_at(state.step):
                 self.figures.flush_metrics()
                 self.save()
@@ -126,7 +128,7 @@ class Trainer:
         if state.skipped_in_epoch:
             figures["skipped_steps"] = state.skipped_in_epoch
         figures |= self.figures.speed()
-        if self.schedule.validates(epoch):
+        if self.schedule.validates(epoch, state.step):
             self.save()  # a fault in validation costs no training
             try:
                 figures |= self.score(stop)
@@ -189,6 +191,8 @@ class Trainer:
         state = vars(self.state) | {"loss_sums": sums}  # of a mean rank: their number may change
         training = {"state": state, "settings": self.identity.settings, "data": self.identity.data}
         training["schedule"] = {name: getattr(self.schedule, name) for name in ("max_epoch", "steps_per_epoch")}
+        if self.schedule.options.max_iters is not None:
+            training["schedule"]["max_iters"] = self.schedule.options.max_iters
 
         def write() -> None:
             snapshot = {**self.identity.metadata, **self.learner.weights()}

@@ -103,6 +103,18 @@ def test_when_it_validates():
     assert plan.total_steps == 30
 
 
+def test_a_length_in_steps():
+    plan = TrainSchedule(ScheduleOptions(max_iters=10), ValidationOptions(val_every=2), 4)
+    assert (plan.horizon, plan.total_steps, plan.max_epoch) == (10, 10, 3)
+    assert [plan.ends_epoch_at(step) for step in (8, 9, 10)] == [False, False, True]
+    assert [plan.validates(epoch, step) for epoch, step in ((0, 4), (1, 8), (2, 10))] == [False, True, True]
+    assert not plan.is_finished(RunState(10, 2, 2)) and plan.is_finished(RunState(10, 3, 0))
+    assert plan.resumed_at(RunState(7, 5, 1)) == plan
+    with pytest.raises(OptionError, match="--max_iters 10 --max_epoch 3: .*choose one"):
+        ScheduleOptions(max_iters=10, max_epoch=3)
+    assert ScheduleOptions().max_epoch == 180
+
+
 def test_a_fresh_start_moves_old_snapshots_aside_and_sweeps(tmp_path):
     results = ["best.pth", "config.json", "events.out.tfevents.1", "last.pth", "last_previous.pth", "metrics.jsonl"]
     for number in (1, 2):

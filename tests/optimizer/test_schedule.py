@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from optimizer import LrSchedule, OptimizerOptions, build_optimizer, set_lr
+from optimizer import SCHEDULES, LrSchedule, OptimizerOptions, build_optimizer, set_lr
 from tests.golden_vectors import load
 
 
@@ -17,7 +17,7 @@ def test_reference_figures(row):
     assert factor == pytest.approx(row["factor"], rel=1e-12)
 
 
-@pytest.mark.parametrize("schedule", ["poly", "scl-poly"])
+@pytest.mark.parametrize("schedule", list(SCHEDULES))
 @pytest.mark.parametrize("switch_off", [None, 0.0, 0.25, 1.0])
 @pytest.mark.parametrize("total", [1, 8, 100])
 def test_starts_in_full_and_the_last_step_still_learns(schedule, switch_off, total):
@@ -32,6 +32,11 @@ def test_scaled_poly_restarts_where_relaxation_ends():
     assert lr_factor(70, 100, 0.25, **options) == pytest.approx(0.8 * (1 - 0.45 / 0.75) ** 1.5)
     assert lr_factor(70, 100, None, **options) == pytest.approx(0.3**0.9)
     assert lr_factor(70, 100, 0.25, **{**options, "lr_schedule": "poly"}) == pytest.approx(0.3**0.9)
+
+
+def test_cosine_is_half_a_period():
+    factors = [lr_factor(step, 4, lr_schedule="cosine") for step in range(4)]
+    assert factors == pytest.approx([1, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2])
 
 
 def test_warm_up_is_a_ramp_on_top_of_the_schedule():
