@@ -24,6 +24,11 @@ class OptimizerOptions:
         + "; ".join(f"{name}: {describe(optimizer_options(name))}" for name in OPTIMIZERS),
     )
     lr: float = option(0.002, "base learning rate")
+    encoder_lr: float = option(1.0, "factor of the encoder's learning rate")
+    lr_decay_by_depth: float = option(
+        1.0,
+        "factor of the rate from each encoder stage to the one before it, and from the decoder to the last",
+    )
     lr_schedule: str = option("poly", "learning rate over time", choices=tuple(SCHEDULES))
     poly_exp: float = option(1.0, "exponent of poly")
     repoly: float = option(1.5, "exponent after relaxation ends (scl-poly)")
@@ -42,6 +47,9 @@ class OptimizerOptions:
         known = ", ".join(list_optimizers())
         check(self.optimizer in OPTIMIZERS, "--optimizer", self.optimizer, f"no such optimizer; choose one of {known}")
         check(self.lr > 0, "--lr", self.lr, "must be positive")
+        check(0 < self.encoder_lr <= 100, "--encoder_lr", self.encoder_lr, "must be above 0, at most 100, such as 0.1")
+        decay = self.lr_decay_by_depth
+        check(0 < decay <= 1, "--lr_decay_by_depth", decay, "must be above 0 and at most 1, such as 0.75")
         check(0 <= self.momentum < 1, "--momentum", self.momentum, "must be at least 0 and less than 1")
         for name in ("weight_decay", "warmup_steps"):
             check(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "must not be negative")

@@ -36,9 +36,10 @@ from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
 from loss import build_loss, class_weights
+from network.encoders.stages import encoder_stages
 from network.options import DEFAULT_ARCH
 from network.registry import model_options
-from optimizer import LrSchedule, ModelAverage, build_optimizer
+from optimizer import LrSchedule, ModelAverage, OptimizerOptions, build_optimizer
 from transforms import DeviceAugment, build_train_transform
 from utils import distributed
 from utils.distributed import Process
@@ -202,7 +203,7 @@ def build_learner(
     return Learner(
         model,
         build_loss(config.loss, num_classes, IGNORE_LABEL, config.compute.kernels, weights).to(process.device),
-        build_optimizer(model, config.optimizer),
+        build_optimizer(model, config.optimizer, stages_with_rates(model, config.optimizer)),
         LrSchedule(config.optimizer, off / epochs if relaxed else None),
         average=ModelAverage(model, config.optimizer.ema) if config.optimizer.ema else None,
         augment=augment,
@@ -212,6 +213,22 @@ def build_learner(
         freeze_norms=config.model.freeze_norms,
         clip_grad=config.optimizer.clip_grad,
     )
+
+
+def stages_with_rates(model: nn.Module, options: OptimizerOptions) -> list[list[nn.Parameter]]:
+    """The encoder's parameters by stage; as one where they have one rate, and nothing where that is the base rate."""
+    if options.lr_decay_by_depth != 1:
+        stages = stages_of(model, "--lr_decay_by_depth")
+        return [[parameter for part in stage for parameter in part.parameters()] for stage in stages]
+    return [list(model.encoder.parameters())] if options.encoder_lr != 1 else []
+
+
+def stages_of(model: nn.Module, flag: str) -> list[list[nn.Module]]:
+    """Of the encoder; `OptionError` in the name of `flag` where they aren't known."""
+    try:
+        return encoder_stages(model.encoder)
+    except ValueError as error:
+        raise OptionError(f"{flag}: {error}; leave it out, or take another --arch or --backbone") from error
 
 
 def build_epochs(

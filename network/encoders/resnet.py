@@ -79,6 +79,7 @@ class DeepStemResNet(nn.Module):
     """
 
     mean, std = IMAGENET_MEAN, IMAGENET_STD
+    stage_ends = ("layer1", "layer2", "layer3", "layer4")
 
     def __init__(
         self,

@@ -144,6 +144,7 @@ class TimmEncoder(nn.Module):
         self.mean, self.std = tuple(mean or plan.mean), tuple(std or plan.std)
         self.model = timm.create_model(backbone, features_only=True, out_indices=plan.indices, **plan.options)
         self.channels = tuple(self.model.feature_info.channels())
+        self.stage_ends = tuple(name.replace("_", ".") for name in self.model.feature_info.module_name())
 
     def forward(self, x: Tensor) -> list[Tensor]:
         size = x.shape[-2:]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from optimizer import OptimizerOptions, build_optimizer, list_optimizers
+from optimizer import OptimizerOptions, build_optimizer, list_optimizers, set_lr
 from utils.errors import OptionError
 
 
@@ -120,6 +120,8 @@ def test_frozen_parameters_are_left_out(model):
         ({"optimizer": "lamb"}, "--optimizer lamb: .*adam, .*sgd"),
         ({"lr": 0.0}, "--lr 0.0"),
         ({"lr": float("nan")}, "--lr nan"),
+        ({"encoder_lr": 0.0}, "--encoder_lr 0.0"),
+        ({"lr_decay_by_depth": 1.5}, "--lr_decay_by_depth 1.5"),
         ({"momentum": 1.0}, "--momentum 1.0"),
         ({"weight_decay": -1.0}, "--weight_decay -1.0"),
         ({"ema": 1.0}, "--ema 1.0"),
@@ -136,3 +138,20 @@ def test_options_that_cannot_work_are_refused(changes, message):
 
 def test_its_own_options_win(model):
     assert build(model, optimizer_args="momentum=0.7").param_groups[0]["momentum"] == 0.7
+
+
+def test_the_encoder_learns_at_rates_of_its_own(model):
+    stages = [list(model[0].parameters()), list(model[1].parameters())]
+    options = {"lr": 0.1, "encoder_lr": 0.5, "lr_decay_by_depth": 0.25, "no_decay_norm_bias": True}
+    optimizer = build_optimizer(model, OptimizerOptions(**options), stages)
+    rates = {
+        parameter: (group["lr"], group["initial_lr"], group["weight_decay"] > 0)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    assert [rates[p][0] for p in model.parameters()] == pytest.approx([0.003125] * 2 + [0.0125] * 2 + [0.1] * 2)
+    assert all(now == base for now, base, _ in rates.values())
+    assert [rates[p][2] for p in model.parameters()] == [True, False, False, False, True, False]
+    assert optimizer.param_groups[0]["lr"] == 0.1  # which the log shows
+    set_lr(optimizer, 0.5)
+    assert optimizer.param_groups[-1]["lr"] == pytest.approx(0.003125 / 2)
