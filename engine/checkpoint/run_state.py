@@ -17,6 +17,7 @@ class RunState:
     loss_sums: dict[str, float] = field(default_factory=dict)
     skipped_in_epoch: int = 0  # steps without an update, because loss or gradient was not finite
     skipped_in_row: int = 0
+    validations_without_gain: int = 0  # in a row
 
     def rescaled(self, before: int, now: int) -> "RunState":
         """The same place in an epoch of `now` steps instead of `before`, rounded down to a whole step.

@@ -109,12 +109,13 @@ class ValidationOptions:
     bs_mult_val: int = option(1, "batch per process in validation")
     eval_epoch: int = option(0, "first epoch that is validated")
     val_every: int = option(1, "epochs between validations; the last epoch is always validated")
+    patience: int | None = option(None, "end the run after so many validations in a row without a higher mIoU")
     base_size: int | None = option(None, "long side of the images in validation; unset: their own")
     max_pixels: int = option(2**26, "refuse images of validation with more pixels, at their own size or a scale")
     report: bool = option(True, "write report.html for the best epoch")
 
     def __post_init__(self) -> None:
-        _check_positive(self, "bs_mult_val", "val_every", "max_pixels")
+        _check_positive(self, "bs_mult_val", "val_every", "max_pixels", "patience")
         check_side("--base_size", self.base_size)
 
 

@@ -63,9 +63,16 @@ class TrainSchedule:
 
     def is_finished(self, state: RunState) -> bool:
         """True if all epochs are trained, or `--max_iters` are made and their last epoch is complete."""
+        if self.lost_patience(state):
+            return True
         if self.options.max_iters is None:
             return state.epoch >= self.max_epoch
         return state.step >= self.options.max_iters and not state.step_in_epoch
+
+    def lost_patience(self, state: RunState) -> bool:
+        """True if `--patience` ends the run here."""
+        patience = self.validation.patience
+        return patience is not None and state.validations_without_gain >= patience and not state.step_in_epoch
 
     def ends_epoch_at(self, step: int) -> bool:
         """True if `--max_iters` are made: this epoch ends here."""

@@ -71,6 +71,9 @@ class Trainer:
                 reason = "reached --max_steps" if schedule.stops_at(state.step) else "stopped"
                 self.log.info(f"{reason} at step {state.step}, saved")
                 break
+        if schedule.lost_patience(state):
+            count = state.validations_without_gain
+            self.log.info(f"ended at step {state.step}: {count} validations without a higher mIoU (--patience)")
         if self.is_finished:
             self.log_summary()
         self.log.info(f"final weights sha256: {weights_sha256(self.learner.model.state_dict())}")
@@ -156,7 +159,10 @@ class Trainer:
             self.log_scores(scores)
             if scores["mean_iou"] is not None and scores["mean_iou"] > state.best_iou:
                 state.best_iou, state.best_epoch = scores["mean_iou"], state.epoch
+                state.validations_without_gain = 0
                 on_main_rank(lambda: self.save_best(validation))
+            else:
+                state.validations_without_gain += 1
         loss = validation.evaluation.loss
         return {
             "val_loss": loss if math.isfinite(loss) else None,
