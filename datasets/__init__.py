@@ -17,6 +17,7 @@ from utils.errors import OptionError
 
 # name -> module; imported when it is asked for
 _REGISTRY = {
+    "acdc": "datasets.acdc",
     "bdd100k": "datasets.bdd100k",
     "camvid": "datasets.camvid",
     "cityscapes": "datasets.cityscapes",
@@ -24,6 +25,8 @@ _REGISTRY = {
     "idd": "datasets.idd",
     "kitti": "datasets.kitti",
     "mapillary": "datasets.mapillary",
+    "mapillary_v2": "datasets.mapillary_v2",
+    "merged_dataset": "datasets.merged",
     "synthetic": "datasets.synthetic.split",
 }
 
@@ -102,6 +105,5 @@ def resolve_name(name: str) -> str:
     """
     name = _ALIASES.get(name, name)
     if name not in _REGISTRY:
-        merged = "the merged set of SFNet-Lite isn't here" if name == "merged_dataset" else "unknown data set"
-        raise OptionError(f"--dataset {name}: {merged}; choose one of {', '.join(list_datasets())}")
+        raise OptionError(f"--dataset {name}: unknown data set; choose one of {', '.join(list_datasets())}")
     return name

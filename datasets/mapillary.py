@@ -3,6 +3,7 @@
 Source: Neuhold et al., The Mapillary Vistas Dataset for Semantic Understanding of Street Scenes, ICCV 2017.
 """
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from datasets.base import ClassTable, FileSplit
@@ -46,18 +47,41 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
         DataError: The configuration is missing or malformed, or an image or a label has no partner.
     """
     root = Path(root)
-    check_split("mapillary", split, SPLITS)
-    check_single_cv("mapillary", cv)
-    check_folder(root, root, EXPECTED)
-    configs = [root / name for name in CONFIGS if (root / name).is_file()]
-    if not configs:
-        raise DataError(f"{root / CONFIGS[-1]}: no such file; expected {EXPECTED} below {root} (set --data_root)")
-    classes, items = load_classes(configs[0]), FileTable()
+    classes = split_classes("mapillary", root, split, cv, CONFIGS, EXPECTED)
+    places = {part: root / part / "v1.2" / "labels" for part in PARTS[split]}
+    folders = {part: place if place.is_dir() else root / part / "labels" for part, place in places.items()}
+    return FileSplit("mapillary", split, classes, split_items(root, split, folders, EXPECTED, on_unpaired))
+
+
+def split_classes(dataset: str, root: Path, split: str, cv: int, configs: Sequence[str], expected: str) -> ClassTable:
+    """The classes of the first of the configuration files `configs` that is there; split and fold are checked first.
+
+    Raises:
+        OptionError: Unknown split or fold of `dataset`.
+        DataError: No configuration, or a malformed one; the message says what is `expected` below `root`.
+    """
+    check_split(dataset, split, SPLITS)
+    check_single_cv(dataset, cv)
+    check_folder(root, root, expected)
+    found = [root / name for name in configs if (root / name).is_file()]
+    if not found:
+        raise DataError(f"{root / configs[-1]}: no such file; expected {expected} below {root} (set --data_root)")
+    return load_classes(found[0])
+
+
+def split_items(
+    root: Path, split: str, labels: Mapping[str, Path], expected: str, on_unpaired: OnUnpaired
+) -> FileTable:
+    """The samples of a split whose parts have these folders of `labels`, which are not looked at for `test`.
+
+    Raises:
+        DataError: A folder is missing, an image or a label has no partner, or names are not unique.
+    """
+    items = FileTable()
     for part in PARTS[split]:
-        nested = root / part / "v1.2" / "labels"
-        labels = nested if nested.is_dir() else root / part / "labels"
-        items += folder_items(root, root / part / "images", None if split == "test" else labels, EXPECTED, on_unpaired)
-    return FileSplit("mapillary", split, classes, check_unique(items))
+        folder = None if split == "test" else labels[part]
+        items += folder_items(root, root / part / "images", folder, expected, on_unpaired)
+    return check_unique(items)
 
 
 def load_classes(path: Path) -> ClassTable:

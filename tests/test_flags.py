@@ -37,7 +37,6 @@ MISTAKES = [
     (["--arch", "network.sfnet_stdcnet.AlignSTDC"], "STDC is not part .*--arch sfnet_lite_r18"),
     (["--arch", "network.pspnet.DeepR50_PSP_deeply"], "PSPNet is not part .*--arch smp_pspnet"),
     (["--arch", "network.sfnet_resnet.DeepR50_SF"], "nearest is --arch network.sfnet_resnet.DeepR50_SF_deeply"),
-    (["--dataset", "merged_dataset"], "--dataset merged_dataset: .*merged set.*cityscapes"),
     (["--mode", "fine"], "--mode fine: choose one of train, trainval, val"),
     (["--backbone", "resnet18"], "--backbone: fenet_r18 has an encoder of its own"),
     (["--arch", "sfnet_r18", "--boundary"], "--boundary: sfnet_r18 has no such option"),

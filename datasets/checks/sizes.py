@@ -45,7 +45,7 @@ def check_readable(split: Split, index: SplitIndex) -> Iterator[Finding]:
         what = f"{split.split}: {many(len(index.faults), 'sample')} can't be read ({read} read)"
         by_color = "mend these masks, or the colours in classes.json"
         by_id = "save labels as 8-bit PNG with one channel of ids"
-        remedy = f"get damaged files again; {by_id if split.label_code == IDS else by_color}"
+        remedy = f"get damaged files again; {by_color if split.label_code.startswith('colors') else by_id}"
         yield Finding("error", what, tuple(index.faults.values()), remedy)
     elif index.read.any():
         yield Finding("ok", f"{split.split}: {read} labels and headers of images can be read")

@@ -10,7 +10,7 @@ from utils.errors import DataError, OptionError
 
 NAMES = datasets.list_datasets()
 ON_DISK = [name for name in NAMES if name != "synthetic"]
-OF_THE_DATA = ("folder", "mapillary")  # their classes come with the data
+OF_THE_DATA = ("folder", "mapillary", "mapillary_v2")  # their classes come with the data
 
 
 def test_an_unknown_data_set_names_flag_and_choices(tmp_path):
@@ -40,10 +40,10 @@ def test_a_missing_or_empty_root_names_path_layout_and_flag(name, exists, tmp_pa
 
 @pytest.mark.parametrize("tree", trees.MAKERS)
 def test_a_missing_label_and_an_unknown_id_are_named(tree, tmp_path):
-    name, root = tree.partition("_")[0], trees.make(tree, tmp_path)
+    name, root = tree if tree in NAMES else tree.partition("_")[0], trees.make(tree, tmp_path)
     split = datasets.build_split(name, root, "train")
     first, second = split.items[:2]
-    label, wrong = trees.gray(7), {"bdd100k": 26, "idd": 34, "mapillary": 3}.get(name, 77)
+    label, wrong = trees.gray(7), {"bdd100k": 26, "idd": 34, "mapillary": 3, "mapillary_v2": 3}.get(name, 77)
     label[:] = split.classes.label_ids[0]
     label[0, :3] = wrong
     trees.save(first.label, label)
@@ -67,7 +67,7 @@ def test_a_class_table_is_complete(name):
     assert table.to_train_ids(ids, "x")[0].tolist() == list(range(table.num_classes))
 
 
-@pytest.mark.parametrize("name", ["cityscapes", "kitti"])
+@pytest.mark.parametrize("name", ["acdc", "cityscapes", "kitti", "merged_dataset"])
 def test_classes_are_those_of_cityscapesscripts(name):
     official = pytest.importorskip("cityscapesscripts.helpers.labels").labels
     table = datasets.class_table(name)

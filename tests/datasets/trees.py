@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from datasets import camvid
+from datasets import camvid, merged
 from datasets.base import FileSplit
 from datasets.dataset import TrainingDataset
 from datasets.loader import SafeDataLoader
@@ -170,8 +170,46 @@ def make_idd(root: Path, size: Size = SMALL) -> Path:
     return root
 
 
+def make_mapillary_v2(root: Path, size: Size = SMALL) -> Path:
+    """As `make_mapillary`, the archive of version 2.0 with the labels of both versions."""
+    make_mapillary(root, "2.0", size)
+    (root / "config_v1.2.json").rename(root / "config_v2.0.json")
+    for part in ("training", "validation"):
+        (root / part / "v1.2").rename(root / part / "v2.0")
+    return root
+
+
+def make_acdc(root: Path, size: Size = SMALL) -> Path:
+    """A sequence of two frames for each condition and part, all pixels of 23 (sky), and a reference image."""
+    for condition in ("fog", "night", "rain", "snow"):
+        for part in ("train", "val", "test"):
+            for i in range(2):
+                place = f"{condition}/{part}/GOPR0{part[0]}/GOPR0{part[0]}_frame_{i:06d}"
+                save(root / "rgb_anon" / f"{place}_rgb_anon.png", rgb(i, *size))
+                if part != "test":
+                    save(root / "gt" / f"{place}_gt_labelIds.png", gray(23, *size))
+                    save(root / "gt" / f"{place}_gt_labelTrainIds.png", gray(10, *size))
+            save(
+                root / "rgb_anon" / condition / f"{part}_ref" / "GOPR0" / "GOPR0_frame_000000_rgb_ref_anon.png", rgb(9)
+            )
+    return root
+
+
+def make_merged(root: Path, size: Size = SMALL) -> Path:
+    """The four data sets; Mapillary's configuration has all classes that are Cityscapes', and id 2 is Crosswalk."""
+    for name, make_one in (("bdd100k", make_bdd100k), ("idd", make_idd), ("mapillary", make_mapillary)):
+        make_one(root / name, size=size)
+    make_cityscapes(root / "cityscapes", CITIES, size=size)
+    names = [name for same in merged.MAPILLARY.values() for name in same]
+    names = ["Bird", "Billboard", "Lane Marking - Crosswalk", *(n for n in names if n != "Lane Marking - Crosswalk")]
+    rows = [{"name": n, "readable": n, "evaluate": True, "color": [i, i, i]} for i, n in enumerate(names)]
+    (root / "mapillary" / "config.json").write_text(json.dumps({"labels": rows}))
+    return root
+
+
 CITIES = {"train": ["aachen", "ulm"], "val": ["munster"], "test": ["berlin"]}
 MAKERS = {
+    "acdc": make_acdc,
     "bdd100k": make_bdd100k,
     "bdd100k_2018": lambda root, **options: make_bdd100k(root, 2018, **options),
     "camvid": make_camvid,
@@ -179,6 +217,8 @@ MAKERS = {
     "idd": make_idd,
     "kitti": make_kitti,
     "mapillary": make_mapillary,
+    "mapillary_v2": make_mapillary_v2,
+    "merged_dataset": make_merged,
     "mapillary_2.0": lambda root, **options: make_mapillary(root, "2.0", **options),
 }
 
