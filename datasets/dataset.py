@@ -6,6 +6,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from datasets.base import Split
+from datasets.instances import INSTANCES, InstanceFiles
 from datasets.pixel_file import PixelFile
 from datasets.sampling.class_uniform import CropSample
 from utils.errors import DataError, OptionError
@@ -55,16 +56,18 @@ class EvaluationDataset(Dataset):
     Args:
         split: Any split.
         transform: (sample, rng) -> sample, without randomness.
+        instances: Of the split, where they are asked for.
     """
 
-    def __init__(self, split: Split, transform: Transform) -> None:
-        self.split, self.transform = split, transform
+    def __init__(self, split: Split, transform: Transform, instances: InstanceFiles | None = None) -> None:
+        self.split, self.transform, self.instances = split, transform, instances
 
     def __len__(self) -> int:
         return len(self.split)
 
     def __getitem__(self, index: int) -> dict:
-        """`image` float32 (3,H,W), `label` int64 (H,W) if the split has labels, `name`, `index`.
+        """`image` float32 (3,H,W), `label` int64 (H,W) if the split has labels, `name`, `index`, and where they
+        are asked for `instances` int32 (H,W).
 
         Raises:
             DataError: A file is unreadable or wrong.
@@ -74,7 +77,12 @@ class EvaluationDataset(Dataset):
             sample["image"], sample["label"] = load_pair(split, index)
         else:
             sample["image"] = split.load_image(index)
-        return self.transform(sample, sample_rng(0, 0, index)) | {"index": index}
+        sample = self.transform(sample, sample_rng(0, 0, index)) | {"index": index}
+        if self.instances is not None:
+            sample[INSTANCES] = self.instances.load(index)
+            if sample[INSTANCES].shape != tuple(sample["label"].shape):
+                raise DataError(f"{self.instances.path(index)}: not of the label's size; get the file again")
+        return sample
 
 
 def sample_rng(seed: int, epoch: int, index: int) -> np.random.Generator:

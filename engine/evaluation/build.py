@@ -5,6 +5,7 @@ from dataclasses import replace
 import datasets
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset
+from datasets.instances import InstanceFiles
 from datasets.options import find_root
 from engine.checkpoint.loading import check_classes
 from engine.evaluation.boundary import BoundaryFScore
@@ -45,12 +46,16 @@ def build_evaluation(options: EvalOptions, process: Process) -> EvaluationRun:
         prepare_submission(options.submission, options.folder / "pred", split)
     settings = {"snapshot": digest, "data": split.fingerprint(), "device": process.device.type}
     settings["options"] = options.reproducibility_key()
-    journal = EvaluationJournal(options.folder / "partial", settings, split, (writer, confidence), options.part)
+    instances = InstanceFiles(split) if options.instance_scores else None
+    if instances is not None:
+        instances.check(indices)
+    writers = (writer, confidence)
+    journal = EvaluationJournal(options.folder / "partial", settings, split, writers, options.part, instances)
     finished = [image for image in journal.start(options.resume) if image.index in indices]
     get_logger().info(f"{split.dataset} {split.split}, {len(indices)} images: {options.describe_protocol()}")
     if options.resume:
         get_logger().info(f"resuming: {len(finished)} of {len(indices)} images are finished")
-    dataset = EvaluationDataset(split, model.transform)
+    dataset = EvaluationDataset(split, model.transform, instances)
     return EvaluationRun(options, process, model, dataset, indices, finished, journal, writer, confidence, digest)
 
 
@@ -88,7 +93,12 @@ def choose_part(options: EvalOptions, split: Split) -> range:
         )
     if split.has_labels:
         check_labelled(split, part)
-    elif options.boundary or options.report or not (options.writes_predictions or options.confidence):
+    elif (
+        options.boundary
+        or options.report
+        or options.instance_scores
+        or not (options.writes_predictions or options.confidence)
+    ):
         raise OptionError(
             f"--split {split.split}: there is no score, because the labels of this split of {split.dataset} are not"
             " published or not in its folder; predict it with --dump_images, --confidence or --submission, or score"

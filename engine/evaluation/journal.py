@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datasets.base import Split
+from datasets.instances import InstanceFiles
 from engine.evaluation.confidence import ConfidenceMaps
 from engine.evaluation.per_image import ImageResult
 from engine.evaluation.prediction_files import PredictionWriter
@@ -35,12 +36,20 @@ class EvaluationJournal:
         split: Names the files of an image.
         writers: Name the files of its predictions; a None has none.
         part: Subfolder of what is evaluated now.
+        instances: Names its file of instance ids; None: they aren't scored.
+        part: Subfolder of what is evaluated now.
     """
 
     def __init__(
-        self, folder: Path, settings: dict, split: Split, writers: Sequence[Writer | None] = (), part: str = "0_of_1"
+        self,
+        folder: Path,
+        settings: dict,
+        split: Split,
+        writers: Sequence[Writer | None] = (),
+        part: str = "0_of_1",
+        instances: InstanceFiles | None = None,
     ) -> None:
-        self.folder, self.split, self.part = Path(folder), split, part
+        self.folder, self.split, self.part, self.instances = Path(folder), split, part, instances
         self.writers = [writer for writer in writers if writer is not None]
         self._settings = json.dumps(settings, sort_keys=True, default=repr)
         self._file: Path | None = None
@@ -102,6 +111,7 @@ class EvaluationJournal:
         """Raises KeyError, IndexError or TypeError for fields of no image of the split."""
         files = list(self.split.files(fields["index"]))
         files += [file for writer in self.writers for file in writer.files(fields["name"])]
+        files += [self.instances.path(fields["index"])] if self.instances else []
         parts = [self._settings, json.dumps(fields, sort_keys=True)]
         parts += [file_sha256(file) if file.is_file() else "missing" for file in files]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()

@@ -7,6 +7,8 @@ from concurrent.futures import Future
 import numpy as np
 from torch import Tensor
 
+from datasets.instances import INSTANCES
+from engine.evaluation.cityscapes_scores import instance_sums
 from engine.evaluation.confidence import measure_certainty
 from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.per_image import ImageResult, PerImageMetric
@@ -36,10 +38,10 @@ class ImageResults:
         maps: Mapping[str, Tensor],
     ) -> None:
         """A batch: its confusion matrices and likelihoods, labels (N,H,W), and maps (N,H,W) by name of how sure they
-        are; both on the CPU where there are metrics or maps.
+        are; both on the CPU where there are metrics, maps or instances.
         """
         self._pending.append(in_background(_results, batch, counts, prediction, maps, self._metrics))
-        self._take(DEPTH if self._metrics or maps else 0)
+        self._take(DEPTH if self._metrics or maps or INSTANCES in batch else 0)
 
     def _take(self, waiting: int) -> None:
         """Keep the results of all batches but the last `waiting`."""
@@ -69,6 +71,8 @@ def _results(
         if maps and "label" in batch:
             own = {key: values[i] for key, values in maps.items()}
             measured |= measure_certainty(own, prediction[i], batch["label"][i])
+        if INSTANCES in batch:
+            measured[INSTANCES] = instance_sums(prediction[i].numpy(), batch[INSTANCES][i].numpy())
         results.append(ImageResult.from_matrix(index, name, *counts[i], measured))
     return results
 

@@ -5,6 +5,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from datasets.instances import check_has_instances
 from datasets.options import choose_workers
 from engine.inference.options import PredictOptions
 from network import is_release_name
@@ -34,6 +35,9 @@ class EvalOptions(PredictOptions):
     eval_thresholds: tuple = option(
         F_SCORE_THRESHOLDS, "thresholds of the F-score, fractions of the image's diagonal", parse=numbers(float)
     )
+    instance_scores: bool = option(
+        False, "also score Cityscapes' instance-weighted IoU (iIoU), from *_instanceIds.png beside its labels"
+    )
     bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
     resume: bool = option(False, "resume a killed evaluation with the same --save_dir")
     split_index: int = option(0, "which part of the split, from 0")
@@ -57,6 +61,8 @@ class EvalOptions(PredictOptions):
         object.__setattr__(self, "num_workers", choose_workers(self.num_workers))
         check(self.bootstrap >= 0, "--bootstrap", self.bootstrap, "must not be negative")
         check_thresholds(self.eval_thresholds)
+        if self.instance_scores and self.dataset is not None:
+            check_has_instances(self.dataset)
         _check_submission(self)
 
     @property

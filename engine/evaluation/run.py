@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from datasets import cityscapes
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset
+from datasets.instances import INSTANCES
 from datasets.loader import SafeDataLoader, build_eval_loader
 from datasets.sampling.sampler import evaluation_indices
 from engine.evaluation.boundary import BoundaryFScore, BoundaryIou
+from engine.evaluation.cityscapes_scores import cityscapes_scores
 from engine.evaluation.confidence import ConfidenceMaps
 from engine.evaluation.confidence_scores import confidence_result
 from engine.evaluation.journal import EvaluationJournal
@@ -82,6 +85,9 @@ class EvaluationRun:
         if self.confidence is not None:
             temperature, passes = self.model.predict.temperature, self.confidence.passes
             result |= confidence_result(evaluation, temperature, passes, options.bootstrap)
+        if names == cityscapes.CLASSES.names:
+            sums = evaluation.total(INSTANCES) if options.instance_scores else None
+            result["cityscapes"] = cityscapes_scores(evaluation.confusion.numpy(), sums)
         result |= self.record()
         write_per_image(folder, evaluation, names)
         write_json(folder / METRICS, result)

@@ -75,7 +75,7 @@ def _finite(value: float) -> float | None:
 
 
 def format_metrics(result: dict) -> list[str]:
-    """What `split_metrics` gave, and boundary and confidence scores where there are some, as lines for people."""
+    """What `split_metrics` gave, and scores of boundaries, Cityscapes and confidence where they are, for people."""
     lines = [f"{name:<20} {_text(row['iou'])}{_range(row['interval'])}" for name, row in result["per_class"].items()]
     meaning = "  95 % interval over images" if result["interval"] else ""
     lines.append(f"{'mean_iou':<20} {_text(result['mean_iou'])}{_range(result['interval'])}{meaning}")
@@ -85,6 +85,10 @@ def format_metrics(result: dict) -> list[str]:
         f_scores = result["boundary"]["f_score"].items()
         lines += [f"boundary F-score at {threshold}: {_text(row['mean_f'])}" for threshold, row in f_scores]
         lines.append(f"Boundary IoU: {_text(result['boundary']['iou']['mean_iou'])}")
+    averages = {"categories": "IoU of categories", "inst_classes": "iIoU", "inst_categories": "iIoU of categories"}
+    for key, title in averages.items():
+        if f"average_score_{key}" in result.get("cityscapes", {}):
+            lines.append(f"{title}: {_text(result['cityscapes'][f'average_score_{key}'])}")
     for name in [name for name in ("confidence", "agreement") if name in result]:
         row = result[name]
         ends = row["intervals"]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from datasets.base import Split
+from datasets.instances import INSTANCES
 from engine.evaluation.confidence import ConfidenceMaps
 from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.measuring import ImageResults
@@ -103,7 +104,7 @@ def evaluate(
                 break
             scores, prediction, maps = _predict(predict, batch, confidence)
             counts = _count(scores, prediction, batch, num_classes, predict.merge)
-            if writer is not None or metrics or maps:
+            if writer is not None or metrics or maps or INSTANCES in batch:
                 prediction = prediction.cpu()
             if writer is not None:
                 writer.write(batch, prediction)

@@ -19,7 +19,7 @@ from engine.report.curves import curves_section
 from engine.report.pictures import Palette, Sampler, worst_and_best
 from engine.report.places import boundary_section, size_section
 from engine.report.rendering import read_asset, render
-from engine.report.tables import boundary_scores, class_table, confusion_table
+from engine.report.tables import boundary_scores, cityscapes_table, class_table, confusion_table
 from utils.drawing import WRONG
 from utils.files import write_atomically
 
@@ -94,6 +94,8 @@ def _sections(report: Report) -> dict[str, Markup]:
     if report.metrics is not None:
         sections["Training"] = curves_section(report.metrics)
     sections["Classes"] = render("classes.html", table=class_table(result, report.palette))
+    if "cityscapes" in result:
+        sections["Categories"] = render("categories.html", table=cityscapes_table(result["cityscapes"]))
     frequent = confusion_table(matrix, names)
     sections["Confusions"] = render("confusions.html", names=names, matrix=matrix.tolist(), table=frequent)
     if "trimap" in measured:

@@ -45,6 +45,17 @@ def boundary_scores(boundary: Mapping) -> Table:
     return Table({"class": "text", **dict.fromkeys(titles, "percent")}, rows, sortable=True)
 
 
+def cityscapes_table(scores: Mapping) -> Table:
+    """IoU of the categories and, where they were scored, iIoU of classes and categories; as in metrics.json."""
+    rows = [["mean of the categories", scores["average_score_categories"], scores.get("average_score_inst_categories")]]
+    weighted = scores.get("category_inst_scores", {})
+    rows += [[name, iou, weighted.get(name)] for name, iou in scores["category_scores"].items()]
+    if "class_inst_scores" in scores:
+        rows.append(["mean of the classes with instances", None, scores["average_score_inst_classes"]])
+        rows += [[name, None, value] for name, value in scores["class_inst_scores"].items()]
+    return Table({"category or class": "text", "IoU %": "percent", "iIoU %": "percent"}, rows)
+
+
 def confusion_table(matrix: np.ndarray, names: Sequence[str]) -> Table:
     """The most frequent confusions in a matrix (C,C): pixels of one class that are predicted as another."""
     wrong = matrix.copy()
