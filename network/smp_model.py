@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from network.encoders.timm_encoder import DEFAULT_BACKBONE, feature_size, inspect_encoder, pad_to_multiple
+from network.encoders.timm_encoder import DEFAULT_BACKBONE, feature_size, inspect_encoder, pad_to_multiple, stage_ends
 from utils.errors import OptionError, first_line
 from utils.optional import import_extra
 
@@ -61,6 +61,7 @@ class SmpModel(nn.Module):
         self.encoder, self.decoder, self.head = peer.encoder, peer.decoder, peer.segmentation_head[0]
         self.encoder.backbone, self.encoder.channels = backbone, tuple(self.encoder.out_channels)
         self.encoder.mean, self.encoder.std = tuple(mean or plan.mean), tuple(std or plan.std)
+        self.encoder.stage_ends = stage_ends(self.encoder.model)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         padded = pad_to_multiple(x, MULTIPLE, self.least)

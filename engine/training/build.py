@@ -10,7 +10,7 @@ from torch import nn
 import datasets
 import network
 from config import TrainConfig, default_settings
-from datasets.base import IGNORE_LABEL, ClassTable, Split
+from datasets.base import IGNORE_LABEL, Split
 from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs, open_centroids
@@ -20,7 +20,7 @@ from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
 from engine.inference.precision import check_processes
 from engine.training.checks import check_batches
-from engine.training.class_counts import count_class_pixels
+from engine.training.class_counts import weigh_classes
 from engine.training.events import check_tensorboard
 from engine.training.fingerprint import take_fingerprint
 from engine.training.learner import Learner
@@ -31,15 +31,15 @@ from engine.training.precision import RunPrecision, choose_for_run
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
 from engine.training.samples import save_samples
+from engine.training.stages import stages_with_rates
 from engine.training.start import Indexes, Splits, compare_ranks, compare_splits, log_start, warn_of_overlap
 from engine.training.step import batch_norms
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
 from loss import build_loss, class_weights
-from network.encoders.stages import encoder_stages
 from network.options import DEFAULT_ARCH
 from network.registry import model_options
-from optimizer import LrSchedule, ModelAverage, OptimizerOptions, build_optimizer
+from optimizer import LrSchedule, ModelAverage, build_optimizer
 from transforms import DeviceAugment, build_train_transform
 from utils import distributed
 from utils.distributed import Process
@@ -117,6 +117,7 @@ def build_trainer(
     precision = precision_of(config, process)
     check_processes(precision.training)
     model = create_model(config, splits.train.classes.num_classes)
+    stages_with_rates(model, config.optimizer)  # refuses, before weights are downloaded
     if checkpoint is None:
         load_start(config, model, splits.train.classes.names)
     else:
@@ -125,10 +126,9 @@ def build_trainer(
     network.use_kernels(model, config.compute.kernels)
     data, augment = build_epochs(config, process, splits.train, indexes.train, model.encoder)
     identity, classes = build_identity(config, splits, indexes, process, model), splits.train.classes
+    weights = weigh_classes(config.loss, classes, indexes.train)
     trainer = Trainer(
-        build_learner(
-            config, process, model, classes.num_classes, augment, weigh_classes(config, classes, indexes.train)
-        ),
+        build_learner(config, process, model, classes.num_classes, augment, weights),
         data,
         build_validator(config, process, splits.val, model.encoder),
         folder,
@@ -179,15 +179,6 @@ def precision_of(config: TrainConfig, process: Process) -> RunPrecision:
     return choose_for_run(config.compute, config.model.name, process.device, config.resumed_amp)
 
 
-def weigh_classes(config: TrainConfig, classes: ClassTable, index: SplitIndex) -> tuple[float, ...] | None:
-    """`--class_weights` for the classes and what the training labels hold of them, said in the log."""
-    weights = class_weights(config.loss.class_weights, classes.names, *count_class_pixels(index, classes))
-    if weights is not None:
-        texts = (f"{name} {weight:.4g}" for name, weight in zip(classes.names, weights, strict=True))
-        get_logger().info(f"class weights: {', '.join(texts)}")
-    return weights
-
-
 def build_learner(
     config: TrainConfig,
     process: Process,
@@ -213,22 +204,6 @@ def build_learner(
         freeze_norms=config.model.freeze_norms,
         clip_grad=config.optimizer.clip_grad,
     )
-
-
-def stages_with_rates(model: nn.Module, options: OptimizerOptions) -> list[list[nn.Parameter]]:
-    """The encoder's parameters by stage; as one where they have one rate, and nothing where that is the base rate."""
-    if options.lr_decay_by_depth != 1:
-        stages = stages_of(model, "--lr_decay_by_depth")
-        return [[parameter for part in stage for parameter in part.parameters()] for stage in stages]
-    return [list(model.encoder.parameters())] if options.encoder_lr != 1 else []
-
-
-def stages_of(model: nn.Module, flag: str) -> list[list[nn.Module]]:
-    """Of the encoder; `OptionError` in the name of `flag` where they aren't known."""
-    try:
-        return encoder_stages(model.encoder)
-    except ValueError as error:
-        raise OptionError(f"{flag}: {error}; leave it out, or take another --arch or --backbone") from error
 
 
 def build_epochs(

@@ -107,8 +107,8 @@ class RunChanges:
             return
         more = [*self.option_texts(), *self.length_texts()]
         way = "--resume_override resumes with it as it is now"
-        if self.is_finished and self.schedule.is_finished(self.state):
-            way = "the run is finished: a larger --max_epoch with --resume_override trains on"
+        if self.is_finished and self.schedule.has_full_length(self.state):
+            way = f"the run is finished: {self.schedule.how_to_lengthen(self.state)} trains on"
         raise DataError(
             f"{self.path}: the training data changed: {'; '.join([str(self.images), *more])}; {way}, another --exp or"
             " --resume never starts anew"

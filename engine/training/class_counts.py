@@ -1,10 +1,21 @@
-"""Pixels of each class in a split, from its index."""
+"""Pixels of each class in the training labels, and `--class_weights` by them."""
 
 import numpy as np
 
 from datasets.base import ClassTable
 from datasets.index import SplitIndex
+from loss import LossOptions, class_weights
 from utils.constants import IGNORE_LABEL
+from utils.logging import get_logger
+
+
+def weigh_classes(options: LossOptions, classes: ClassTable, index: SplitIndex) -> tuple[float, ...] | None:
+    """`--class_weights` for the classes and what the training labels hold of them, said in the log."""
+    weights = class_weights(options.class_weights, classes.names, *count_class_pixels(index, classes))
+    if weights is not None:
+        texts = (f"{name} {weight:.4g}" for name, weight in zip(classes.names, weights, strict=True))
+        get_logger().info(f"class weights: {', '.join(texts)}")
+    return weights
 
 
 def count_class_pixels(index: SplitIndex, classes: ClassTable) -> tuple[np.ndarray, np.ndarray]:

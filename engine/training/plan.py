@@ -62,17 +62,27 @@ class TrainSchedule:
         return self.options.bs_mult * self.options.accumulate * self.processes
 
     def is_finished(self, state: RunState) -> bool:
+        """True if the run ends here, with its length or because `--patience` ends it."""
+        return self.has_full_length(state) or self.lost_patience(state)
+
+    def has_full_length(self, state: RunState) -> bool:
         """True if all epochs are trained, or `--max_iters` are made and their last epoch is complete."""
-        if self.lost_patience(state):
-            return True
         if self.options.max_iters is None:
             return state.epoch >= self.max_epoch
         return state.step >= self.options.max_iters and not state.step_in_epoch
 
     def lost_patience(self, state: RunState) -> bool:
-        """True if `--patience` ends the run here."""
+        """True if `--patience` ends the run before its full length."""
         patience = self.validation.patience
-        return patience is not None and state.validations_without_gain >= patience and not state.step_in_epoch
+        waited = patience is not None and state.validations_without_gain >= patience and not state.step_in_epoch
+        return waited and not self.has_full_length(state)
+
+    def how_to_lengthen(self, state: RunState) -> str:
+        """What a finished run needs to train on."""
+        if self.lost_patience(state):
+            return "a larger --patience"
+        name = "--max_epoch" if self.options.max_iters is None else "--max_iters"
+        return f"a larger {name} with --resume_override"
 
     def ends_epoch_at(self, step: int) -> bool:
         """True if `--max_iters` are made: this epoch ends here."""

@@ -58,8 +58,8 @@ class Trainer:
         self.folder.record_from(state)
         if self.is_finished:
             self.log.info(
-                "this run is finished; to train longer, give a larger --max_epoch (or --max_iters) with"
-                " --resume_override; to train again, use --resume never or another --exp"
+                f"this run is finished; to train longer, give {schedule.how_to_lengthen(state)}; to train again, use"
+                " --resume never or another --exp"
             )
         with Progress(None, "training", self.process.is_main, schedule.last_step, state.step) as bar:
             self.figures = StepFigures(state, schedule, self.process, self.folder.recorder, bar)

@@ -4,9 +4,10 @@ from torch import nn
 
 
 def encoder_stages(encoder: nn.Module) -> list[list[nn.Module]]:
-    """The four stages, finest first: modules that have no children, or parameters of their own.
+    """The stages, finest first, as lists of modules that have no children, or parameters of their own.
 
-    What comes before the first map, the stem, is of the first stage, what comes after the last map of the last one.
+    A stage ends with the map of stride 4, 8, 16 or 32; what comes before the first map, the stem, is of the first
+    stage, what comes after the last map of the last one.
 
     Raises:
         ValueError: The encoder doesn't say where its stages end (`stage_ends`, names of modules, in their order).

@@ -112,6 +112,13 @@ def channels_first(model: nn.Module, maps: Sequence[Tensor]) -> list[Tensor]:
     return list(maps)
 
 
+def stage_ends(model: nn.Module) -> tuple[str, ...]:
+    """Modules that the maps of a timm encoder come from, from stride 4 on, as `encoder_stages` asks for them."""
+    info = model.feature_info
+    strides = zip(info.module_name(), info.reduction(), strict=True)
+    return tuple(name.replace("_", ".") for name, stride in strides if stride >= STRIDES[0])
+
+
 def feature_size(size: Sequence[int], stride: int) -> tuple[int, int]:
     """(height, width) of an image -> that of its map at `stride`, rounded up."""
     return tuple(-(-side // stride) for side in size)
@@ -144,7 +151,7 @@ class TimmEncoder(nn.Module):
         self.mean, self.std = tuple(mean or plan.mean), tuple(std or plan.std)
         self.model = timm.create_model(backbone, features_only=True, out_indices=plan.indices, **plan.options)
         self.channels = tuple(self.model.feature_info.channels())
-        self.stage_ends = tuple(name.replace("_", ".") for name in self.model.feature_info.module_name())
+        self.stage_ends = stage_ends(self.model)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         size = x.shape[-2:]

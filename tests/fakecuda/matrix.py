@@ -28,6 +28,9 @@ MORE = {  # what the pairs don't hold
     "group norms": "--arch sfnet_r18 --norm group --amp bf16",
     "group norms, float32": "--arch fenet_tiny --norm group --norm_groups 4 --amp off",
     "frozen norms and encoder": "--arch fenet_tiny --fix_bn --freeze_trunk --amp bf16 --no_decay_norm_bias",
+    "clipped gradients, rates by depth": "--arch fenet_tiny --amp fp16 --clip_grad 1 --lr_decay_by_depth 0.75",
+    "weighted classes": "--arch fenet_tiny --amp bf16 --deterministic --ohem --class_weights "
+    + ",".join(map(str, range(CLASSES))),
     "augmented on the device": "--arch fenet_tiny --augment device --amp bf16 --deterministic",
 }
 

@@ -27,6 +27,7 @@ from engine.training.options import ValidationOptions
 from engine.training.plan import TrainSchedule
 from engine.training.resume import Checkpoint
 from engine.training.validator import Validator
+from loss import class_weights
 from network.fusing import ImageToLabels, fuse_for_inference
 from tests.fakecuda import rules
 from tests.fakecuda.counting import Counts
@@ -82,7 +83,8 @@ def _prepare(config: TrainConfig, process: Process) -> tuple[Learner, list[dict]
     """What makes a step, and the batches of one."""
     model = network.use_kernels(adapt_model(create_model(config, CLASSES), config, process), "torch")
     transform, augment = build_train_transform(config.augment, process.device, model.encoder.mean, model.encoder.std)
-    learner = build_learner(config, process, model, CLASSES, augment)
+    weights = class_weights(config.loss.class_weights, [str(i) for i in range(CLASSES)])
+    learner = build_learner(config, process, model, CLASSES, augment, weights)
     learner.start_epoch(0)
     return learner, [_batch(config, transform, augment) for _ in range(config.schedule.accumulate)]
 

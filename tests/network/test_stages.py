@@ -5,20 +5,24 @@ import torch
 from torch import nn
 
 from config import parse_train
-from engine.training.build import create_model, stages_with_rates
+from engine.training.build import create_model
+from engine.training.stages import stages_with_rates
 from network.encoders.stages import encoder_stages
+from network.registry import EXTRAS
 from utils.errors import OptionError
 
 
-@pytest.mark.parametrize("options", [(), ("--arch", "fenet", "--backbone", "test_resnet")])
+@pytest.mark.parametrize("options", ["fenet_tiny", "fenet --backbone test_resnet", "smp_fpn --backbone test_resnet"])
 def test_a_map_comes_from_its_stage_and_those_before(options):
-    config = parse_train(["--arch", "fenet_tiny", *options])
+    if package := EXTRAS.get(options.split()[0]):
+        pytest.importorskip(package)
+    config = parse_train(["--arch", *options.split()])
     encoder = create_model(config, 4).encoder.eval()
     stages = encoder_stages(encoder)
     parameters = [[p for part in stage for p in part.parameters(recurse=False)] for stage in stages]
     assert {id(p) for stage in parameters for p in stage} == {id(p) for p in encoder.parameters()}
     assert len(stages) == 4 and sum(map(len, parameters)) == len(list(encoder.parameters()))
-    maps = encoder(torch.randn(1, 3, 64, 64))
+    maps = encoder(torch.randn(1, 3, 64, 64))[-4:]
     for i, seen in enumerate(maps):
         gradients = torch.autograd.grad(seen.sum(), list(encoder.parameters()), allow_unused=True, retain_graph=True)
         used = {id(p) for p, gradient in zip(encoder.parameters(), gradients, strict=True) if gradient is not None}
