@@ -33,7 +33,7 @@ from datasets.loader import collate
 from datasets.part import SubsetSplit
 from datasets.sampling.class_uniform import CropSample
 from engine.training.build import build_epochs, create_model, open_splits
-from transforms import DeviceAugment, denormalize
+from transforms import BatchTransform, denormalize
 from utils.cli import run_main
 from utils.constants import IGNORE_LABEL
 from utils.distributed import Process
@@ -80,7 +80,7 @@ class CentroidSplit(SubsetSplit):
 
 
 def augmented(
-    dataset: TrainingDataset, draw: CropSample, augment: DeviceAugment | None
+    dataset: TrainingDataset, draw: CropSample, augment: BatchTransform | None
 ) -> tuple[torch.Tensor, np.ndarray]:
     """Image (3,H,W) and labels (H,W) uint8 of a draw, by the data set alone or with `--augment device` by `augment`."""
     batch = collate([dataset[draw]])
@@ -88,7 +88,7 @@ def augmented(
     return batch["image"][0], batch["label"][0].numpy().astype(np.uint8)
 
 
-def find_centroid(dataset: TrainingDataset, draw: CropSample, augment: DeviceAugment | None) -> tuple[int, int] | None:
+def find_centroid(dataset: TrainingDataset, draw: CropSample, augment: BatchTransform | None) -> tuple[int, int] | None:
     """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one."""
     if draw.centroid is None:
         return None
@@ -98,7 +98,7 @@ def find_centroid(dataset: TrainingDataset, draw: CropSample, augment: DeviceAug
 
 
 def draw_sample(
-    dataset: TrainingDataset, draw: CropSample, augment: DeviceAugment | None, mean: tuple, std: tuple
+    dataset: TrainingDataset, draw: CropSample, augment: BatchTransform | None, mean: tuple, std: tuple
 ) -> tuple[Panel, np.ndarray]:
     """The panel of one sample, and its labels (H,W) uint8."""
     image, label = augmented(dataset, draw, augment)
@@ -144,7 +144,7 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
     return [*rows, (f"ignored or padding (striped) {shares[IGNORE_LABEL]:.1%}", GRAY)]
 
 
-def build_samples(config: TrainConfig) -> tuple[TrainingEpochs, DeviceAugment | None, tuple, tuple]:
+def build_samples(config: TrainConfig) -> tuple[TrainingEpochs, BatchTransform | None, tuple, tuple]:
     """The epochs and the augmentation that train.py would make, and mean and std of the images."""
     config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = open_splits(config).train

@@ -3,11 +3,12 @@
 from transforms.device import DeviceAugment
 from transforms.options import AugmentOptions
 from transforms.parameters import RandomAugment
-from transforms.pipelines import CropWindow, TrainTransform, build_eval_transform, build_train_transform
+from transforms.pipelines import BatchTransform, CropWindow, TrainTransform, build_eval_transform, build_train_transform
 from transforms.tensors import denormalize
 
 __all__ = [
     "AugmentOptions",
+    "BatchTransform",
     "CropWindow",
     "DeviceAugment",
     "RandomAugment",

@@ -43,6 +43,8 @@ class AugmentOptions:
     corruptions: tuple = option(
         (), "what --augment_corruption samples from; unset: all but frost, which needs photos", parse=parse_names
     )
+    cutmix: float = option(0.0, "probability that a box of another crop of the batch is pasted over a crop; 0: off")
+    classmix: float = option(0.0, "probability that half of another crop's classes are pasted over a crop; 0: off")
     augment: str = option(
         "cpu", "where samples are augmented: by the loader processes, or on the device", choices=("cpu", "device")
     )
@@ -59,6 +61,11 @@ class AugmentOptions:
         if self.augment == "device" and self.bblur:
             raise OptionError("--augment device --bblur: the bilateral blur needs --augment cpu")
         self._check_corruptions()
+        for name in ("cutmix", "classmix"):
+            value = getattr(self, name)
+            check(0 <= value <= 1, f"--{name}", value, "must be a probability, from 0 to 1")
+        mixed = self.cutmix + self.classmix
+        check(mixed <= 1, "--cutmix and --classmix", mixed, "must add up to at most 1, since a crop is mixed once")
 
     @property
     def sampled_corruptions(self) -> tuple[str, ...]:

@@ -1,15 +1,21 @@
 """From a sample as a data set gives it to what a model is fed with."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 import torch
 
 from transforms.color import change_colors
 from transforms.device import DeviceAugment, source_window
 from transforms.geometry import move_pixels
+from transforms.mixing import BatchMixing
 from transforms.options import AugmentOptions
 from transforms.parameters import RandomAugment
 from transforms.tensors import Normalize, Triple
 from utils.constants import IMAGENET_MEAN, IMAGENET_STD
+
+BatchTransform = Callable[[dict], dict]
 
 
 class TrainTransform:
@@ -56,12 +62,21 @@ class EvalTransform:
 
 def build_train_transform(
     options: AugmentOptions, device: torch.device, mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD
-) -> tuple[TrainTransform | CropWindow, DeviceAugment | None]:
+) -> tuple[TrainTransform | CropWindow, BatchTransform | None]:
     """The training recipe: what loader processes do with a sample, and what the device then does with a batch."""
     choices = RandomAugment(options)
-    if options.augment == "device":
-        return CropWindow(choices), DeviceAugment(device, mean, std)
-    return TrainTransform(choices, mean, std), None
+    on_device = options.augment == "device"
+    steps: list[BatchTransform] = [DeviceAugment(device, mean, std)] if on_device else []
+    if options.cutmix or options.classmix:
+        steps.append(BatchMixing(device, options.cutmix, options.classmix))
+    transform = CropWindow(choices) if on_device else TrainTransform(choices, mean, std)
+    return transform, partial(_in_turn, steps) if steps else None
+
+
+def _in_turn(steps: Sequence[BatchTransform], batch: dict) -> dict:
+    for step in steps:
+        batch = step(batch)
+    return batch
 
 
 def build_eval_transform(mean: Triple = IMAGENET_MEAN, std: Triple = IMAGENET_STD) -> EvalTransform:

@@ -40,7 +40,7 @@ from loss import build_loss, class_weights
 from network.options import DEFAULT_ARCH
 from network.registry import model_options
 from optimizer import LrSchedule, ModelAverage, build_optimizer
-from transforms import DeviceAugment, build_train_transform
+from transforms import BatchTransform, build_train_transform
 from utils import distributed
 from utils.distributed import Process
 from utils.errors import OptionError
@@ -184,7 +184,7 @@ def build_learner(
     process: Process,
     model: nn.Module,
     num_classes: int,
-    augment: DeviceAugment | None,
+    augment: BatchTransform | None,
     weights: Sequence[float] | None = None,
 ) -> Learner:
     """What teaches the model; `weights` are those of the classes."""
@@ -208,7 +208,7 @@ def build_learner(
 
 def build_epochs(
     config: TrainConfig, process: Process, split: Split, index: SplitIndex, encoder: nn.Module
-) -> tuple[TrainingEpochs, DeviceAugment | None]:
+) -> tuple[TrainingEpochs, BatchTransform | None]:
     """The training data of all epochs, and what makes images and labels of it on the device, if the loader doesn't."""
     data, run, accumulate = config.data, config.run, config.schedule.accumulate
     transform, augment = build_train_transform(config.augment, process.device, encoder.mean, encoder.std)

@@ -7,13 +7,13 @@ from torch import nn
 
 from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
-from transforms import DeviceAugment, denormalize
+from transforms import BatchTransform, denormalize
 from utils.drawing import save_png, side_by_side
 from utils.logging import get_logger
 
 
 def save_samples(
-    epochs: TrainingEpochs, augment: DeviceAugment | None, encoder: nn.Module, folder: Path, count: int = 32
+    epochs: TrainingEpochs, augment: BatchTransform | None, encoder: nn.Module, folder: Path, count: int = 32
 ) -> None:
     """Write the first augmented samples of a run, image beside label."""
     dataset = epochs.dataset
