@@ -6,7 +6,7 @@ from torch import nn
 
 from loss.boundary import BoundaryLoss
 from loss.options import OLD_OPTIONS, LossOptions
-from loss.registry import LOSSES, create_loss
+from loss.registry import ADDED, LOSSES, create_loss
 from loss.segmentation import SegmentationLoss
 from utils.errors import OptionError
 from utils.kernels import note_fallback, require_triton
@@ -52,6 +52,10 @@ def build_loss(
         aux_weight=options.aux_weight,
         boundary=BoundaryLoss(ignore_label) if options.boundary_weight else None,
         boundary_weight=options.boundary_weight,
+        added={
+            name: (create_loss(ADDED[name], num_classes, ignore_label, {}), weight)
+            for name, weight in options.added.items()
+        },
     )
 
 

@@ -1,9 +1,10 @@
 """Options of the loss."""
 
+import math
 from dataclasses import dataclass
 
 from loss.given_weights import parse_class_weights
-from loss.registry import LOSSES, create_loss, list_losses, loss_options, takes_class_weights
+from loss.registry import ADDED, LOSSES, create_loss, list_losses, loss_options, takes_class_weights
 from utils.errors import OptionError
 from utils.keywords import describe, parse_keywords
 from utils.options import check, numbers, option
@@ -24,6 +25,13 @@ def _default(flag: str):
     return loss_options(loss)[name].default
 
 
+def _weight(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
 @dataclass(frozen=True)
 class LossOptions:
     """loss"""
@@ -36,6 +44,9 @@ class LossOptions:
         "",
         "weights of the classes: a number for each; name=weight,... (others 1); or balanced, by median frequency. Of "
         + ", ".join(filter(takes_class_weights, LOSSES)),
+    )
+    add_loss: str = option(
+        "", f"losses that are added for the main output, name:weight,... of {', '.join(ADDED)}; such as dice:0.5"
     )
     aux_weight: float = option(1.0, "weight of each auxiliary head")
     boundary_weight: float = option(1.0, "weight of the boundary head")
@@ -53,6 +64,7 @@ class LossOptions:
         for name in ("aux_weight", "boundary_weight"):
             check(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "must not be negative")
         self._check_names()
+        _ = self.added
         for flag, places in OLD_OPTIONS.items():
             for loss, name in places.items():
                 self._try(loss, {name: getattr(self, flag)}, f"--{flag} {getattr(self, flag)}")
@@ -114,6 +126,21 @@ class LossOptions:
     def hard_name(self) -> str:
         """Name of the criterion that takes over from relaxation."""
         return "ohem" if self.ohem else "ce"
+
+    @property
+    def added(self) -> dict[str, float]:
+        """Weights of the losses of `--add_loss`, by name."""
+        found: dict[str, float] = {}
+        for part in filter(None, self.add_loss.split(",")):
+            name, _, weight = part.strip().partition(":")
+            known = f"no such loss to add; choose of {', '.join(ADDED)}, as in dice:0.5"
+            check(name in ADDED, "--add_loss", part, known)
+            check(name not in found, "--add_loss", self.add_loss, f"{name} is there twice; leave one out")
+            found[name] = _weight(weight)
+            check(
+                0 < found[name] < math.inf, "--add_loss", part, "needs a weight above 0 behind a colon, as in dice:0.5"
+            )
+        return found
 
     def arguments(self, loss: str) -> dict:
         """Options of one of this run's criteria: those of the old flags, then of `--loss_args`."""

@@ -1,4 +1,4 @@
-"""The losses by name. A new one is a file in this folder and a line in `LOSSES`.
+"""The losses by name. A new one is a file in this folder and a line in `LOSSES`, or in `ADDED` if it stands beside one.
 
 A loss maps (logits (N,C,h,w) at any stride, labels (N,H,W) int64) to a scalar. It gets `num_classes` and `ignore_label`
 if its constructor has arguments of these names, and `class_weights` (C floats, or None); the others, which need
@@ -10,7 +10,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from loss.cross_entropy import CrossEntropy
+from loss.dice import DiceLoss
 from loss.image_weighted import ImageWeightedCrossEntropy
+from loss.label_smoothing import LabelSmoothing
+from loss.lovasz import LovaszSoftmax
 from loss.ohem import OhemCrossEntropy
 from loss.relaxed_boundary import RelaxedBoundaryLoss
 from utils.keywords import keywords
@@ -21,6 +24,7 @@ LOSSES: dict[str, type[nn.Module]] = {
     "image_weighted": ImageWeightedCrossEntropy,
     "relaxed_boundary": RelaxedBoundaryLoss,
 }
+ADDED: dict[str, type[nn.Module]] = {"dice": DiceLoss, "label_smoothing": LabelSmoothing, "lovasz": LovaszSoftmax}
 _OF_THE_DATA = ("num_classes", "ignore_label", "class_weights")
 
 

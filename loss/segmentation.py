@@ -15,6 +15,7 @@ class SegmentationLoss(nn.Module):
         aux_weight: weight of each auxiliary head.
         boundary: (probability, labels) -> scalar for the boundary head; None: that output is left alone.
         boundary_weight: weight of the boundary head.
+        added: further (logits, labels) -> scalar for the main output, and its weight, by the names of their terms.
     """
 
     def __init__(
@@ -26,6 +27,7 @@ class SegmentationLoss(nn.Module):
         aux_weight: float = 1.0,
         boundary: nn.Module | None = None,
         boundary_weight: float = 1.0,
+        added: Mapping[str, tuple[nn.Module, float]] | None = None,
     ) -> None:
         super().__init__()
         self.criterion = criterion
@@ -34,6 +36,9 @@ class SegmentationLoss(nn.Module):
         self.aux_weight = aux_weight
         self.boundary = boundary
         self.boundary_weight = boundary_weight
+        self.added_weights = {name: weight for name, (_, weight) in (added or {}).items()}
+        for name, (module, _) in (added or {}).items():
+            self.add_module(name, module)  # a child, since children are what is compiled
         self.epoch = 0
 
     def set_progress(self, epoch: int) -> None:
@@ -54,11 +59,13 @@ class SegmentationLoss(nn.Module):
             labels: (N,H,W) int64.
 
         Returns:
-            Scalars `main`, `aux` and `boundary` (the last two where the model has them) and `total`.
+            Scalars `main`, `aux` and `boundary` (the last two where the model has them), those of `added`, and `total`.
         """
         terms = {"main": self.active(outputs["logits"], labels)}
         if outputs.get("aux"):
             terms["aux"] = self.aux_weight * sum(self.active(aux, labels) for aux in outputs["aux"])
         if self.boundary is not None and outputs.get("boundary") is not None:
             terms["boundary"] = self.boundary_weight * self.boundary(outputs["boundary"], labels)
+        for name, weight in self.added_weights.items():
+            terms[name] = weight * getattr(self, name)(outputs["logits"], labels)
         return {**terms, "total": sum(terms.values())}
