@@ -51,6 +51,8 @@ class TrainConfig:
             raise OptionError("--boundary_weight 0: a head without a loss learns nothing; leave --boundary out")
         if self.schedule.max_iters and self.loss.rlx_off_epoch >= 0:
             raise OptionError("--max_iters --rlx_off_epoch: that epoch's place needs a run of epochs; give --max_epoch")
+        if self.loss.teacher and self.augment.augment == "device":
+            raise OptionError("--teacher: its maps are augmented by the loader; give --augment cpu")
         if self.schedule.bs_mult == 1 and (self.augment.cutmix or self.augment.classmix):
             raise OptionError("--bs_mult 1: --cutmix and --classmix need another crop in the batch; give 2 or more")
 

@@ -9,6 +9,7 @@ from datasets.base import Split
 from datasets.instances import INSTANCES, InstanceFiles
 from datasets.pixel_file import PixelFile
 from datasets.sampling.class_uniform import CropSample
+from datasets.teacher_maps import TeacherMaps
 from utils.errors import DataError, OptionError
 
 Transform = Callable[[dict, np.random.Generator], dict]
@@ -23,15 +24,23 @@ class TrainingDataset(Dataset):
             with a centroid, `centroid` (x, y). Image and label may be read-only.
         seed: Seed of the run.
         cache: The split's decoded pixels, from which samples are made if given.
+        teacher: What a teacher says of the images; a sample then has its map as `teacher`, float16 (C,h,w).
 
     Raises:
         OptionError: The split has no labels.
     """
 
-    def __init__(self, split: Split, transform: Transform, seed: int, cache: PixelFile | None = None) -> None:
+    def __init__(
+        self,
+        split: Split,
+        transform: Transform,
+        seed: int,
+        cache: PixelFile | None = None,
+        teacher: TeacherMaps | None = None,
+    ) -> None:
         if not split.has_labels:
             raise OptionError(f"split {split.split} of data set {split.dataset} has no labels to train on")
-        self.split, self.transform, self.seed, self.cache = split, transform, seed, cache
+        self.split, self.transform, self.seed, self.cache, self.teacher = split, transform, seed, cache, teacher
 
     def __len__(self) -> int:
         return len(self.split)
@@ -45,6 +54,8 @@ class TrainingDataset(Dataset):
         """
         image, label = load_pair(self.split, draw.image) if self.cache is None else self.cache.load(draw.image)
         sample = {"name": self.split.names[draw.image], "image": image, "label": label}
+        if self.teacher is not None:
+            sample["teacher"] = self.teacher.load(draw.image)
         if draw.centroid is not None:
             sample["centroid"] = draw.centroid
         return self.transform(sample, sample_rng(self.seed, draw.epoch, draw.index))

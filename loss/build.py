@@ -52,6 +52,8 @@ def build_loss(
         aux_weight=options.aux_weight,
         boundary=BoundaryLoss(ignore_label) if options.boundary_weight else None,
         boundary_weight=options.boundary_weight,
+        teacher_weight=options.teacher_weight if options.teacher else 0.0,
+        ignore_label=ignore_label,
         added={
             name: (create_loss(ADDED[name], num_classes, ignore_label, {}), weight)
             for name, weight in options.added.items()

@@ -48,6 +48,8 @@ class LossOptions:
     add_loss: str = option(
         "", f"losses that are added for the main output, name:weight,... of {', '.join(ADDED)}; such as dice:0.5"
     )
+    teacher: str | None = option(None, "snapshot whose probabilities are learnt beside the labels")
+    teacher_weight: float = option(1.0, "weight of that")
     aux_weight: float = option(1.0, "weight of each auxiliary head")
     boundary_weight: float = option(1.0, "weight of the boundary head")
     ohem: bool = option(False, "= --loss ohem; with --jointwtborder what takes over at --rlx_off_epoch")
@@ -61,7 +63,7 @@ class LossOptions:
     rlx_off_epoch: int = option(-1, "epoch at which ce, or with --ohem OHEM, takes over from it; -1: never")
 
     def __post_init__(self) -> None:
-        for name in ("aux_weight", "boundary_weight"):
+        for name in ("aux_weight", "boundary_weight", "teacher_weight"):
             check(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "must not be negative")
         self._check_names()
         _ = self.added

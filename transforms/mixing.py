@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from utils.constants import IGNORE_LABEL
+from utils.resizing import at_places
 
 NUM_LABELS = 256
 
@@ -28,16 +29,25 @@ class BatchMixing:
 
     @torch.no_grad()
     def __call__(self, batch: dict) -> dict:
-        """`image` float32 (B,3,H,W) and `label` int64 (B,H,W) -> the batch with both mixed, on the device."""
+        """`image` float32 (B,3,H,W), `label` (B,H,W) of whole numbers, perhaps `teacher` maps (B,C,h,w) of the crops ->
+        the batch with these mixed, on the device, `label` int64."""
         image, label = (batch[key].to(self.device, non_blocking=True) for key in ("image", "label"))
+        label = label.long()  # loaders hand over bytes
         source = label.roll(1, 0)
         kind, boxes, scores = torch.rand(len(label)), _draw_boxes(label.shape), torch.rand(len(label), NUM_LABELS)
         kind, boxes, scores = (choice.to(self.device, non_blocking=True) for choice in (kind, boxes, scores))
         boxed = (kind < self.cutmix).view(-1, 1, 1) & _inside(boxes, label.shape)
         classed = ((kind >= self.cutmix) & (kind < self.cutmix + self.classmix)).view(-1, 1, 1)
         pasted = boxed | (classed & _of_half_the_classes(source, scores))
-        image = torch.where(pasted[:, None], image.roll(1, 0), image)
-        return batch | {"image": image, "label": torch.where(pasted, source, label)}
+        mixed = {"image": _paste(image, pasted), "label": torch.where(pasted, source, label)}
+        if "teacher" in batch:
+            maps = batch["teacher"].to(self.device, non_blocking=True)
+            mixed["teacher"] = _paste(maps, at_places(pasted, maps.shape[-2:]))
+        return batch | mixed
+
+
+def _paste(maps: Tensor, pasted: Tensor) -> Tensor:
+    return torch.where(pasted[:, None], maps.roll(1, 0), maps)
 
 
 def _draw_boxes(shape: tuple[int, int, int]) -> Tensor:

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from transforms.coarse_maps import move_map
 from transforms.color import change_colors
 from transforms.device import DeviceAugment, source_window
 from transforms.geometry import move_pixels
@@ -25,10 +26,12 @@ class TrainTransform:
         self.choices, self.normalize = choices, Normalize(mean, std)
 
     def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """`image` uint8 (H,W,3), `label` uint8 (H,W), perhaps `centroid` (x, y) -> `image` float32 (3,h,w), `label`
-        int64 (h,w); the sample given is left as it was."""
+        """`image` uint8 (H,W,3), `label` uint8 (H,W), perhaps `centroid` (x, y) and `teacher` (C,H/4,W/4) -> `image`
+        float32 (3,h,w), `label` int64 (h,w), `teacher` float16 (C,h/4,w/4); the sample given is left as it was."""
         sample = dict(sample)
         augmentation = self.choices.sample(sample["image"].shape[:2], sample.pop("centroid", None), rng)
+        if "teacher" in sample:
+            sample["teacher"] = move_map(sample["teacher"], augmentation)
         sample = move_pixels(sample, augmentation)
         return self.normalize(sample | {"image": change_colors(sample["image"], augmentation)})
 

@@ -66,3 +66,23 @@ def _weights(length: int, resized: int, like: Tensor) -> Tensor:
     """(length, resized): how much of pixel i is in pixel j of a resized line; the lines of the identity, resized."""
     identity = torch.eye(length, dtype=like.dtype, device=like.device)
     return torch.ops.aten.upsample_linear1d(identity.unsqueeze(0), (resized,), True).squeeze(0)
+
+
+def coarse_size(size: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a map at a quarter of an image's or a crop's size, such as a teacher's."""
+    height, width = (-(-side // 4) for side in size)
+    return height, width
+
+
+def at_places(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """Values of maps (N,H,W) at the pixels that are nearest to those of a map of `size` over the same image.
+
+    First and last pixels belong together, as in `resize`.
+
+    Returns:
+        (N,*size), of the same type.
+    """
+    for axis, count in zip((1, 2), size, strict=True):
+        places = torch.linspace(0, maps.shape[axis] - 1, count, device=maps.device).round().long()
+        maps = maps.index_select(axis, places)
+    return maps

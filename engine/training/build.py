@@ -34,6 +34,7 @@ from engine.training.samples import save_samples
 from engine.training.stages import stages_with_rates
 from engine.training.start import Indexes, Splits, compare_ranks, compare_splits, log_start, warn_of_overlap
 from engine.training.step import batch_norms
+from engine.training.teacher import open_teacher
 from engine.training.trainer import Trainer
 from engine.training.validator import Validator
 from loss import build_loss, class_weights
@@ -44,7 +45,7 @@ from transforms import BatchTransform, build_train_transform
 from utils import distributed
 from utils.distributed import Process
 from utils.errors import OptionError
-from utils.files import write_json
+from utils.files import file_sha256, write_json
 from utils.kernels import check_kernels
 from utils.logging import get_logger
 
@@ -213,8 +214,9 @@ def build_epochs(
     data, run, accumulate = config.data, config.run, config.schedule.accumulate
     transform, augment = build_train_transform(config.augment, process.device, encoder.mean, encoder.std)
     cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
+    teacher = config.loss.teacher and open_teacher(config.loss.teacher, split, process, Path(run.ckpt) / "cache")
     epochs = TrainingEpochs(
-        TrainingDataset(split, transform, config.compute.seed, cache),
+        TrainingDataset(split, transform, config.compute.seed, cache, teacher),
         process,
         data,
         batch_size=config.schedule.bs_mult,
@@ -257,6 +259,8 @@ def build_identity(
     options |= {"processes": process.world_size, "job": distributed.job_id()}
     settings = config.reproducibility_key(process.world_size) | built
     settings |= {"classes": list(classes.names), "norms": norm, "amp": repr(amp)}
+    if config.loss.teacher:  # wherever it lies
+        settings |= {"teacher": file_sha256(config.loss.teacher)}
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset)}
     data = {part: take_fingerprint(getattr(splits, part), getattr(indexes, part)) for part in Splits._fields}
     return RunIdentity(metadata, settings, default_settings(), data, options)

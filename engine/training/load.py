@@ -49,12 +49,15 @@ def check_start(config: TrainConfig) -> None:
 
     Raises:
         OptionError: `--pretrained` names nothing.
-        CheckpointError: `--resume` names no file; nor does `--snapshot`, which a run that resumes may have lost.
+        CheckpointError: `--resume` names no file; nor do `--teacher` and `--snapshot`, which a run that
+            resumes may have lost.
     """
     weights, run = config.weights, config.run
     check_resume(run.resume)
     if weights.pretrained:
         check_source(weights.pretrained)
+    if config.loss.teacher:
+        check_file(Path(config.loss.teacher))
     if weights.snapshot and (run.resume == "never" or not (run.folder / "last.pth").exists()):
         check_file(Path(weights.snapshot))
 

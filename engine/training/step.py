@@ -50,7 +50,8 @@ def train_step(
         model: In training mode, possibly wrapped in DDP.
         criterion: Outputs and labels -> named terms with `total`.
         optimizer: Of `build_optimizer`; holds the learning rate of this step already.
-        batches: One or more (gradient accumulation), with `image` and `label` on the CPU, or what `augment` takes.
+        batches: One or more (gradient accumulation), with `image`, `label` and perhaps a `teacher`'s maps on the
+            CPU, or what `augment` takes.
         precision: Mixed precision.
         device: Where to compute.
         memory_format: Layout of the images.
@@ -75,7 +76,10 @@ def train_step(
         last = i == len(batches) - 1
         with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
             with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
-                losses = criterion(model(images), labels)
+                outputs = model(images)
+                if "teacher" in batch:
+                    outputs = outputs | {"teacher": batch["teacher"].to(device, non_blocking=True)}
+                losses = criterion(outputs, labels)
             total = losses["total"] * torch.where(losses["total"].detach().isfinite(), 1.0, math.nan)
             precision.scaler.scale(total / len(batches)).backward()
         for name, value in losses.items():
