@@ -23,7 +23,7 @@ NOT_DECIDING = frozenset(
     " report num_workers worker_timeout cache data_root save_every log_every max_pixels device kernels channels_last"
     " compile checkpoint_activations ddp_backend".split()
 )
-FILES = ("pretrained", "snapshot")  # options that may name a file, whose content counts
+FILES = ("pretrained", "snapshot", "teacher")  # options that may name a file, whose content counts
 
 
 def plain_options(config: TrainConfig) -> dict:
