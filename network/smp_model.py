@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from network.encoders.timm_encoder import DEFAULT_BACKBONE, feature_size, inspect_encoder, pad_to_multiple, stage_ends
+from network.encoders.timm_encoder import DEFAULT_BACKBONE, feature_size, inspect_encoder, stage_ends
+from network.parts.open_sizes import cut_to, pad_to_multiple
 from utils.errors import OptionError, first_line
 from utils.optional import import_extra
 
@@ -66,5 +67,5 @@ class SmpModel(nn.Module):
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         padded = pad_to_multiple(x, MULTIPLE, self.least)
         logits = self.head(self.decoder(self.encoder(padded)))
-        height, width = feature_size(x.shape[-2:], padded.shape[-1] // logits.shape[-1])
-        return {"logits": logits[..., :height, :width]}
+        stride = int(padded.shape[-1] // logits.shape[-1])
+        return {"logits": cut_to(logits, feature_size(x.shape[-2:], stride))}

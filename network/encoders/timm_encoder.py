@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from network.parts.open_sizes import cut_to, has_open_sides, pad_to_multiple
 from network.recompute import Unit, blocks
 from utils.constants import IMAGENET_MEAN, IMAGENET_STD
 from utils.errors import OptionError, first_line
@@ -121,13 +121,7 @@ def stage_ends(model: nn.Module) -> tuple[str, ...]:
 
 def feature_size(size: Sequence[int], stride: int) -> tuple[int, int]:
     """(height, width) of an image -> that of its map at `stride`, rounded up."""
-    return tuple(-(-side // stride) for side in size)
-
-
-def pad_to_multiple(x: Tensor, multiple: int, least: int = 1) -> Tensor:
-    """Pad (N,C,H,W) with zeros at the bottom and the right: sides are multiples of `multiple`, at least `least`."""
-    height, width = (max(-(-side // multiple) * multiple, least) - side for side in x.shape[-2:])
-    return F.pad(x, (0, width, 0, height)) if height or width else x
+    return tuple((side + stride - 1) // stride for side in size)
 
 
 class TimmEncoder(nn.Module):
@@ -154,10 +148,10 @@ class TimmEncoder(nn.Module):
         self.stage_ends = stage_ends(self.model)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        size = x.shape[-2:]
+        if self.multiple == 1 and has_open_sides(x):  # nothing to pad or to cut, and no comparison of sizes
+            return channels_first(self.model, self.model(x))
         maps = channels_first(self.model, self.model(pad_to_multiple(x, self.multiple)))
-        sizes = [feature_size(size, stride) for stride in STRIDES]
-        return [f[..., :height, :width] for f, (height, width) in zip(maps, sizes, strict=True)]
+        return [cut_to(f, feature_size(x.shape[-2:], stride)) for f, stride in zip(maps, STRIDES, strict=True)]
 
     def checkpoint_units(self) -> list[Unit]:
         """What a training step can compute again: the blocks of its stages, as far as timm keeps them in sequences."""

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from network.parts.half_depthwise import convolve_half, is_cpu_half, trains_in_half
+from network.parts.open_sizes import same_padding
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -20,8 +21,8 @@ class DepthwiseConv2d(nn.Conv2d):
         (side, _), (stride, _), (rows, columns) = self.kernel_size, self.stride, self.padding
         padding = (columns, columns, rows, rows)
         if self.same:
-            above, left = (_same_padding(length, side, stride) for length in x.shape[-2:])
-            padding = (*left, *above)
+            rows, columns = (same_padding(length, side, stride) for length in x.shape[-2:])
+            padding = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
         if trains_in_half(x):
             return convolve_half(x, self.weight, self.bias, stride, padding)
         if self.same:
@@ -54,9 +55,3 @@ def _is_depthwise(conv: nn.Conv2d) -> bool:
         and not isinstance(conv.padding, str)
         and max(conv.padding) < conv.kernel_size[0]
     )
-
-
-def _same_padding(length: int, side: int, stride: int) -> tuple[int, int]:
-    """Zeros before and behind a line."""
-    zeros = max((-(-length // stride) - 1) * stride + side - length, 0)
-    return zeros // 2, zeros - zeros // 2
