@@ -2,6 +2,7 @@
 
 import copy
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,21 +25,31 @@ NORMS = (nn.BatchNorm2d, SyncNorm)
 class ImageToLabels(nn.Module):
     """RGB images (N,H,W,3) uint8 -> train ids (N,H,W) uint8: normalisation, model, upsampling and argmax in one graph.
 
+    With further `outputs` a tuple of them in that order: `confidence` (N,H,W) float32, the probability of the label;
+    `probabilities` (N,C,H,W) float32.
+
     Args:
         model: Maps (N,3,H,W) to a dict with `logits`, of at most 256 classes; has an encoder with `mean` and `std`.
+        outputs: Names, `labels` first.
+        temperature: Scores are divided by it before they become probabilities; labels don't depend on it.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, outputs: Sequence[str] = ("labels",), temperature: float = 1.0) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.outputs, self.temperature = model, tuple(outputs), temperature
         self.register_buffer("mean", 255 * torch.tensor(model.encoder.mean).view(3, 1, 1))
         self.register_buffer("scale", 1 / (255 * torch.tensor(model.encoder.std).view(3, 1, 1)))
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: Tensor) -> Tensor | tuple[Tensor, ...]:
         x = (images.permute(0, 3, 1, 2).to(self.mean.dtype) - self.mean) * self.scale
         # half precision would round what it enlarges
-        logits = resize(self.model(x)["logits"].to(self.mean.dtype), x.shape[-2:])
-        return logits.argmax(dim=1).to(torch.uint8)
+        scores = resize(self.model(x)["logits"].to(self.mean.dtype), x.shape[-2:])
+        labels = scores.argmax(dim=1).to(torch.uint8)
+        if self.outputs == ("labels",):
+            return labels
+        probabilities = (scores / self.temperature).softmax(dim=1)
+        found = {"labels": labels, "confidence": probabilities.amax(dim=1), "probabilities": probabilities}
+        return tuple(found[name] for name in self.outputs)
 
 
 def fuse_for_inference(model: nn.Module) -> nn.Module:

@@ -5,8 +5,9 @@ Usage: python scripts/export.py --snapshot FILE --out FOLDER [--format F] [...]
 `safetensors` leaves FOLDER/model.safetensors, which eval.py, demo_folder.py and train.py take as --snapshot, a card
 (README.md) and, where the snapshot lies in its run's folder, the options it was trained with (config.json).
 `release` leaves FOLDER/release.pth, with the keys of the authors' releases.
-`onnx`, `torch-export`, `openvino` and `openvino-int8` take an RGB image (1,H,W,3) uint8 and give train ids (1,H,W)
-uint8; the file is kept only if its labels agree with the snapshot's on real images. See docs/export.md.
+`onnx`, `torch` (or `torch-export`), `openvino` and `openvino-int8` take RGB images (N,H,W,3) uint8 of any size, one of
+--size H,W, and give train ids (N,H,W) uint8 and further --outputs; the file is kept only if they agree with the
+snapshot's on real images. See docs/export.md.
 """
 
 import sys
@@ -29,6 +30,7 @@ from engine.inference.small_weights import SMALL_WEIGHTS, describe_small_weights
 from utils.cli import run_main
 from utils.errors import CheckpointError, OptionError
 from utils.files import file_sha256, make_folder, read_json
+from utils.logging import setup_logging
 from utils.options import Parser, add_options, collect
 
 
@@ -45,6 +47,7 @@ def body(argv: Sequence[str]) -> None:
     if options.snapshot == str(SMALL_WEIGHTS):
         print(describe_small_weights())
     if options.format in FILES:
+        setup_logging(True)
         files, parity = export_model(options)
         print(f"{parity}\nwritten: {', '.join(map(str, files))}")
     else:

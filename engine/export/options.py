@@ -12,8 +12,21 @@ FILES = {  # of the formats that run elsewhere; the first one is named with --sn
     "openvino": ("model.xml", "model.bin"),
     "openvino-int8": ("model_int8.xml", "model_int8.bin"),
 }
-MIN_AGREEMENT = {"float32": 0.999, "int8": 0.95}  # least share of equal labels
-MAX_LOSS = {"float32": 0.001, "int8": 0.01}  # of mean IoU, as a fraction
+OUTPUTS = ("labels", "confidence", "probabilities")
+MIN_AGREEMENT = {"float32": 0.999, "float16": 0.995, "int8": 0.95}  # least share of equal labels
+MAX_LOSS = {"float32": 0.001, "float16": 0.002, "int8": 0.01}  # of mean IoU, as a fraction
+HALVES = ("safetensors", "onnx", "openvino")
+
+
+def _format(text: str) -> str:
+    return "torch-export" if text == "torch" else text
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+_names.__name__ = "names with commas between them"
 
 
 @dataclass(frozen=True)
@@ -22,18 +35,26 @@ class ExportOptions:
 
     snapshot: str | None = option(None, "one of our snapshots; for a model also bare weights")
     out: str | None = option(None, "output folder")
-    format: str = option("safetensors", "what is written", choices=("safetensors", "release", *FILES))
+    format: str = option(
+        "safetensors",
+        "what is written (torch: torch-export)",
+        choices=("safetensors", "release", *FILES),
+        parse=_format,
+    )
     eval: str | None = option(None, "safetensors: folder that eval.py left for this snapshot; its scores are shown")
-    half: bool = option(False, "safetensors: filters in float16, for half the size")
+    half: bool = option(False, "safetensors, onnx, openvino: filters in float16, for half the size")
     license: str | None = option(None, "safetensors: licence of the weights, for the card, such as cc-by-nc-4.0")
-    size: tuple | None = option(None, "height,width of the images; unset: that of the first image", parse=numbers(int))
-    dynamic: bool = option(False, "take images of any size")
-    calibration: str | None = option(None, "folder of images that int8 is calibrated on, and labels are compared on")
+    size: tuple | None = option(None, "fix height,width, and one image at a time; unset: any", parse=numbers(int))
+    dynamic: bool = option(False, "take images of any size, which is the default")
+    outputs: tuple = option(("labels",), f"what the file gives, of {', '.join(OUTPUTS)}", parse=_names)
+    calibration: str | None = option(
+        None, "folder of images, folders in it included, that int8 is calibrated on, and labels are compared on"
+    )
     data_root: str | None = option(None, "data set's folder: labels are compared, and scored, on its images instead")
     split: str = option("val", "which of its splits")
     num_images: int = option(32, "images that are used at most, evenly spaced")
-    min_agreement: float | None = option(None, "least share of equal labels; unset: 0.999, int8 0.95")
-    max_loss: float | None = option(None, "largest loss of mean IoU; unset: 0.001, int8 0.01")
+    min_agreement: float | None = option(None, "least share of equal labels; unset: 0.999, half 0.995, int8 0.95")
+    max_loss: float | None = option(None, "largest loss of mean IoU; unset: 0.001, half 0.002, int8 0.01")
     arch: str | None = option(None, "bare weights: model name")
     dataset: str | None = option(None, "bare weights: data set whose classes they know")
     debug: bool = option(False, "show tracebacks")
@@ -43,8 +64,8 @@ class ExportOptions:
             raise OptionError("--out is missing: name a folder")
         if self.snapshot is None:
             object.__setattr__(self, "snapshot", str(SMALL_WEIGHTS))
-        if self.half and self.format != "safetensors":
-            raise OptionError(f"--half: is for --format safetensors, not {self.format}; leave it out")
+        if self.half and self.format not in HALVES:
+            raise OptionError(f"--half: is for --format {', '.join(HALVES)}, not {self.format}; leave it out")
         if self.format in FILES:
             self._check_runtime()
 
@@ -57,14 +78,17 @@ class ExportOptions:
             )
         if self.dynamic and self.size:
             raise OptionError("--dynamic and --size exclude each other: any size, or one")
+        known = "labels" in self.outputs and set(self.outputs) <= set(OUTPUTS)
+        check(known, "--outputs", ",".join(self.outputs), f"labels, and further ones of {', '.join(OUTPUTS[1:])}")
+        object.__setattr__(self, "outputs", tuple(name for name in OUTPUTS if name in self.outputs))
         fits = self.size is None or (len(self.size) == 2 and min(self.size) > 0)
         check(fits, "--size", self.size, "give height,width in pixels")
         check(self.num_images >= 1, "--num_images", self.num_images, "must be at least 1")
 
     @property
     def precision(self) -> str:
-        """`float32` or `int8`."""
-        return precision_of(self.format)
+        """`float32`, `float16` (of filters) or `int8`."""
+        return "float16" if self.half else precision_of(self.format)
 
     @property
     def limits(self) -> tuple[float, float]:

@@ -22,7 +22,9 @@ from utils.files import file_sha256
 
 PARTS = ("config", "classes", "mean", "std", "size")
 CPU = torch.device("cpu")
-Run = Callable[[np.ndarray], np.ndarray]  # RGB (1,H,W,3) uint8 -> train ids (1,H,W) uint8
+# `labels` (N,H,W) uint8; perhaps `confidence` (N,H,W) and `probabilities` (N,C,H,W), float32
+Outputs = dict[str, np.ndarray]
+Run = Callable[[np.ndarray], Outputs]  # RGB (N,H,W,3) uint8 -> what the file gives
 Start = Callable[[Choice], Run]
 
 
@@ -34,7 +36,7 @@ class ExportedModel:
         path: The file.
         header: Its description: `config`, `classes` (as in a snapshot), `mean`, `std`, `size` ([H,W], None: any), ...
         max_pixels: Larger images are refused; None: none are.
-        run: RGB (1,H,W,3) uint8 -> train ids (1,H,W) uint8.
+        run: RGB (N,H,W,3) uint8 -> outputs by name; N is 1 where the file has one size.
         precision: In which it computes, and why.
     """
 
@@ -45,12 +47,16 @@ class ExportedModel:
     precision: Choice
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """RGB (H,W,3) uint8 -> train ids (H,W) uint8.
+        """RGB (H,W,3) uint8 -> train ids (H,W) uint8; raises as `outputs`."""
+        return self.outputs(image[None])["labels"][0]
+
+    def outputs(self, images: np.ndarray) -> Outputs:
+        """RGB (N,H,W,3) uint8 -> everything that the file gives, by name.
 
         Raises:
             DataError: The file doesn't take images of this size.
         """
-        size = self.header["size"]
+        size, image = self.header["size"], images[0]
         if self.max_pixels is not None and image.shape[0] * image.shape[1] > self.max_pixels:
             raise DataError(
                 f"image of {image.shape[1]}x{image.shape[0]} pixels: more than --max_pixels {self.max_pixels}; raise"
@@ -59,15 +65,16 @@ class ExportedModel:
         if size is not None and tuple(size) != image.shape[:2]:
             raise DataError(
                 f"image of {image.shape[0]}x{image.shape[1]} (height x width): {self.path} takes {size[0]}x{size[1]}"
-                " only; resize the image, or export with --size or --dynamic"
+                " only; resize the image, or export without --size"
             )
         try:
-            labels = self.run(np.ascontiguousarray(image[None]))[0]
+            found = self.run(np.ascontiguousarray(images))
         except Exception as error:  # both libraries raise many kinds
             raise DataError(f"{self.path}: fails for an image of {image.shape[:2]} ({_reason(error)})") from error
-        if labels.max() >= len(self.header["classes"]["names"]):
-            raise CheckpointError(f"{self.path}: gives label {labels.max()} and names no class for it; export it again")
-        return labels
+        highest = found["labels"].max()
+        if highest >= len(self.header["classes"]["names"]):
+            raise CheckpointError(f"{self.path}: gives label {highest} and names no class for it; export it again")
+        return found
 
     def scores(self, images: Tensor) -> Tensor:
         """A predictor: normalised images (N,3,H,W) -> scores (N,C,H,W), 1 at the label and else 0."""
@@ -141,8 +148,8 @@ def _load_onnx(path: Path) -> tuple[dict | None, Start]:
         # data of tensors in other files is read from the file's own folder only: the library refuses other paths
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         header = _parse(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
-    name = session.get_inputs()[0].name
-    return header, lambda _: lambda images: session.run(None, {name: images})[0]
+    name, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+    return header, lambda _: lambda images: dict(zip(names, session.run(None, {name: images}), strict=True))
 
 
 def _load_openvino(path: Path) -> tuple[dict | None, Start]:
@@ -162,7 +169,13 @@ def _load_openvino(path: Path) -> tuple[dict | None, Start]:
         with _usable(path, "OpenVINO model"):
             compiled = core.compile_model(model, "CPU", settings | {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
         request = compiled.create_infer_request()
-        return lambda images: request.infer([images])[0].copy()
+        names = [output.any_name for output in compiled.outputs]
+
+        def run(images: np.ndarray) -> Outputs:
+            found = request.infer([images])
+            return {name: found[i].copy() for i, name in enumerate(names)}
+
+        return run
 
     return header, start
 

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from datasets.base import Split
-from engine.export.build import model_metadata, write_runtimes
+from engine.export.build import model_metadata
 from engine.export.options import FILES
 from engine.export.parity import Label
+from engine.export.runtimes import write_runtimes
 from engine.inference.exported import load_exported
 from network.fusing import ImageToLabels, fuse_for_inference
 from reference.network import make_plain

@@ -12,9 +12,11 @@ import eval as evaluation
 from datasets import build_split
 from engine.checkpoint import load_snapshot
 from engine.inference import exported
+from engine.inference.precision import settle_precision
 from scripts import export
 from tests.conftest import make_scenes, save_untrained
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 pytest.importorskip("openvino")
@@ -32,14 +34,15 @@ def place(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def onnx_file(place) -> Path:
-    assert run(place, "--format", "onnx", "--dynamic", "--data_root", str(place / "data")) == 0
+    outputs = ("--outputs", "confidence,labels")
+    assert run(place, "--format", "onnx", *outputs, "--data_root", str(place / "data")) == 0
     return place / "out" / "model.onnx"
 
 
 @pytest.fixture(scope="module")
 def int8_file(place) -> Path:
-    images = str(place / "data" / "images" / "train")
-    assert run(place, "--format", "openvino-int8", "--calibration", images, "--min_agreement", "0.8") == 0
+    images = ("--calibration", str(place / "data" / "images"))  # the splits are folders in it
+    assert run(place, "--format", "openvino-int8", "--size", "64,96", *images, "--min_agreement", "0.8") == 0
     return place / "out" / "model_int8.xml"
 
 
@@ -61,6 +64,12 @@ def test_what_is_written(place, onnx_file, int8_file):
     assert about["size"] is None and about["precision"] == "float32" and about["config"]["arch"] == "fenet_tiny"
     assert about["parity"]["images"] == 3 and about["parity"]["agreement"] > 0.999
     assert about["parity"]["mean_iou"] == pytest.approx(about["parity"]["exported_mean_iou"], abs=1e-3)
+    assert about["outputs"] == ["labels", "confidence"]
+    assert [batch["shape"] for batch in about["parity"]["batches"]] == [[1, 64, 96], [3, 67, 67], [1, 64, 64]]
+    assert all(b["agreement"] > 0.999 and 0 <= b["confidence"] < 1e-4 for b in about["parity"]["batches"])
+    graph = onnx.load(onnx_file).graph
+    sides = {v.name: [side.dim_param for side in v.type.tensor_type.shape.dim] for v in [*graph.input, *graph.output]}
+    assert sides["image"][:3] == sides["labels"] == sides["confidence"] == ["batch", "height", "width"]
     about = json.loads((place / "out" / "model_int8.xml.json").read_text())
     assert about["size"] == [64, 96] and about["precision"] == "int8" and about["parity"]["mean_iou"] is None
     assert about["classes"] == load_snapshot(place / "net.pth")["classes"]
@@ -69,13 +78,13 @@ def test_what_is_written(place, onnx_file, int8_file):
 
 def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_path):
     expected = evaluate(place, place / "net.pth", tmp_path / "torch", "--amp", "off")
-    onnx = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images", "--report")
+    ours = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images", "--report")
     int8 = evaluate(place, int8_file, tmp_path / "int8", "--runtime", "openvino", "--report")
-    for kind, metrics, file in (("onnx", onnx, onnx_file), ("int8", int8, int8_file)):
+    for kind, metrics, file in (("onnx", ours, onnx_file), ("int8", int8, int8_file)):
         page = (tmp_path / kind / "report.html").read_text()
         assert f"<h1>{file.name} on folder val</h1>" in page and f"{100 * metrics['mean_iou']:.2f}" in page
-    assert onnx["loss"] is None and expected["loss"] > 0
-    counts = [np.array(metrics["confusion_matrix"]) for metrics in (expected, onnx, int8)]
+    assert ours["loss"] is None and expected["loss"] > 0
+    counts = [np.array(metrics["confusion_matrix"]) for metrics in (expected, ours, int8)]
     assert abs(counts[0] - counts[1]).sum() <= 4 and 0 < abs(counts[0] - counts[2]).sum() < 0.4 * counts[0].sum()
     assert all(len(np.flatnonzero(matrix.sum(0))) > 1 for matrix in counts)
     prediction = np.array(Image.open(tmp_path / "onnx" / "pred" / "000.png"))
@@ -110,11 +119,12 @@ def test_openvino_computes_in_the_precision_that_is_asked_for(place, int8_file, 
             return core.compile_model(model, device, settings)
 
     monkeypatch.setattr(exported, "openvino_core", Watched)
-    for words, amp in (("--precision bf16", "bf16"), ("--amp off", "off"), ("--precision f32", "off"), ("", "off")):
+    auto = settle_precision("auto", "inference", exported.CPU, "fenet_tiny", runtime="openvino int8").amp
+    for words, amp in (("--precision bf16", "bf16"), ("--amp off", "off"), ("--precision f32", "off"), ("", auto)):
         metrics = evaluate(place, int8_file, tmp_path / "out", "--test_mode", *words.split())
         assert metrics["protocol"]["amp"] == amp
         assert f"precision: {'float32' if amp == 'off' else amp} (" in capsys.readouterr().out
-    assert hints == ["bf16", "f32", "f32", "f32"]
+    assert hints == ["bf16", "f32", "f32", "f32" if auto == "off" else auto]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +156,7 @@ def test_another_runtime_or_data_set_is_refused(place, onnx_file, tmp_path, caps
 
 
 def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
-    argv = ["--snapshot", str(place / "net.pth"), "--out", str(tmp_path), "--format", "torch-export"]
+    argv = ["--snapshot", str(place / "net.pth"), "--out", str(tmp_path), "--format", "torch", "--size", "64,96"]
     argv += ["--calibration", str(place / "data" / "images" / "val")]
     assert export.main([*argv, "--min_agreement", "1.1"]) == 4  # no two models agree that well
     assert "no file is kept" in capsys.readouterr().err and not list(tmp_path.iterdir())
@@ -162,6 +172,7 @@ def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
         (("--calibration", "/nowhere"), "/nowhere"),
         (("--data_root", "x", "--dynamic", "--size", "64,64"), "--dynamic"),
         (("--data_root", "x", "--size", "64"), "--size"),
+        (("--data_root", "x", "--outputs", "confidence"), "--outputs"),
         (("--data_root", "x", "--num_images", "0"), "--num_images"),
     ],
 )
