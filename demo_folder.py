@@ -1,4 +1,4 @@
-"""Segment images and videos and draw the result, alone or under torchrun: the snapshot is all it needs.
+"""Segment images, videos, a camera or a stream and draw the result: the snapshot is all it needs.
 
 `python demo_folder.py --help`.
 """
@@ -18,7 +18,7 @@ from engine.demo.sources import find_sources
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
-from utils.errors import DataError
+from utils.errors import DataError, OptionError
 from utils.files import make_folder
 from utils.logging import get_logger, setup_logging
 
@@ -35,7 +35,10 @@ def run(argv: Sequence[str]) -> None:
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)
-        draw_all(options, process)
+        if options.address is None:
+            draw_all(options, process)
+        else:
+            draw_live(options, process)
 
 
 def draw_all(options: DemoOptions, process: Process) -> None:
@@ -57,6 +60,24 @@ def draw_all(options: DemoOptions, process: Process) -> None:
     log.info(f"{done} of {len(sources)} {kind} done; pictures are in {folder}")
     if not done:
         raise DataError(f"{options.source}: none of its {len(sources)} {kind} could be used; see the lines above")
+
+
+def draw_live(options: DemoOptions, process: Process) -> None:
+    """Draw a camera or stream until it ends or is left.
+
+    Raises:
+        OptionError: There are several processes, and one stream.
+        EnvironmentFault, DataError: It couldn't be opened, or broke off; what was drawn until then is kept.
+    """
+    if process.world_size > 1:
+        raise OptionError(f"--source {options.address.shown}: one process draws a stream; start it without torchrun")
+    demo, folder = build_demo(options, process.device), make_folder(options.save_dir, "--save_dir")
+    frames = demo.run_stream(options.address)
+    get_logger().info(
+        f"{frames} frames of {options.address.shown} done; the recording is in {folder}"
+        if frames
+        else "stopped before the first frame"
+    )
 
 
 if __name__ == "__main__":

@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from datasets.base import FileItem, FileSplit
+from engine.demo.addresses import Address
+from engine.demo.captures import open_capture
 from engine.demo.drawing import Drawing
+from engine.demo.live import draw_stream
 from engine.demo.options import DemoOptions
 from engine.demo.sources import Source
+from engine.demo.streams import Stream
 from engine.demo.video import draw_video
 from engine.inference.build import LoadedModel
 from utils.drawing import SMOOTH, confidence_levels, save_png, uncertainty_overlay
@@ -51,6 +55,11 @@ class Demo:
                 except DataError as error:
                     problems.append(_skipped(source, error))
         return done, problems
+
+    def run_stream(self, address: Address) -> int:
+        """Record a camera or stream; the number of its frames, and faults, are those of `draw_stream`."""
+        stream = Stream(lambda: open_capture(address), address.shown, self.options.reconnect)
+        return draw_stream(stream, address.name, self.model, self.drawing, self.options)
 
     def _draw_images(self, sources: list[Source]) -> Iterator[str]:
         """Yields a line for each image that is skipped; the next is read and the last written meanwhile."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from engine.demo.h264 import H264, has_h264
 from utils.errors import DataError, EnvironmentFault
 from utils.files import publish
 
@@ -32,7 +33,7 @@ class VideoReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        _be_quiet()
+        be_quiet()
         try:
             str(path).encode()  # OpenCV crashes on names that are not UTF-8
         except UnicodeEncodeError as error:
@@ -63,8 +64,9 @@ class VideoWriter:
     """A context in which frames are written; the file appears under its name when the context ends well.
 
     Args:
-        path: Final name without suffix; it becomes `.mp4` (MPEG-4), or `.avi` (Motion JPEG) for frames that are too
-            large for MPEG-4. Neither stores odd sizes: the last row or column is left out.
+        path: Final name without suffix; it becomes `.mp4` (H.264 where there is an ffmpeg, else MPEG-4), or `.avi`
+            (Motion JPEG) for frames that are too large for these. None stores odd sizes: the last row or column is
+            left out.
         rate: Frames per second.
 
     Raises:
@@ -73,7 +75,7 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float) -> None:
         self.path, self.rate = path, rate
-        self._writer: cv2.VideoWriter | None = None
+        self._writer: cv2.VideoWriter | H264 | None = None
         self._temporary: Path | None = None
         self._size, self._frames = (0, 0), 0
 
@@ -84,19 +86,22 @@ class VideoWriter:
             self._open(size)
         if size != self._size:
             raise DataError(f"frame {self._frames}: {size[0]}x{size[1]}, those before {self._size[0]}x{self._size[1]}")
-        self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        try:
+            self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+        except OSError as error:  # of ffmpeg, which has ended
+            raise self._fault() from error
         self._frames += 1
 
     def _open(self, size: tuple[int, int]) -> None:
-        _be_quiet()
+        be_quiet()
+        if has_h264(size):
+            self._make_file(".mp4")
+            self._writer, self._size = H264(self._temporary, self.rate, size), size
+            return
         for codec, suffix in CODECS:
-            try:
-                handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=suffix, dir=self.path.parent)
-            except OSError as error:
-                raise EnvironmentFault(f"{self.path.parent}: cannot be written ({error.strerror})") from error
-            os.close(handle)
-            self._temporary, self._size = Path(name), size
-            self._writer = cv2.VideoWriter(name, cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), self.rate, size)
+            self._make_file(suffix)
+            code, self._size = cv2.VideoWriter_fourcc(*codec), size
+            self._writer = cv2.VideoWriter(str(self._temporary), cv2.CAP_FFMPEG, code, self.rate, size)
             if self._writer.isOpened():
                 return
             self._temporary.unlink()
@@ -104,6 +109,14 @@ class VideoWriter:
             f"{self.path}: this OpenCV can't write {size[0]}x{size[1]} video at {self.rate:g} frames a second;"
             " pip install opencv-python-headless, and check that the disk isn't full"
         )
+
+    def _make_file(self, suffix: str) -> None:
+        try:
+            handle, name = tempfile.mkstemp(prefix=f".{self.path.name}.", suffix=suffix, dir=self.path.parent)
+        except OSError as error:
+            raise EnvironmentFault(f"{self.path.parent}: cannot be written ({error.strerror})") from error
+        os.close(handle)
+        self._temporary = Path(name)
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -123,10 +136,13 @@ class VideoWriter:
         """OpenCV doesn't say when a write fails: such a file lacks its index or announces fewer frames."""
         written = cv2.VideoCapture(str(self._temporary.absolute()), cv2.CAP_FFMPEG).get(cv2.CAP_PROP_FRAME_COUNT)
         if written != self._frames:
-            raise EnvironmentFault(f"{self.path}: cannot be written; free disk space or change the output folder")
+            raise self._fault()
+
+    def _fault(self) -> EnvironmentFault:
+        return EnvironmentFault(f"{self.path}: cannot be written; free disk space or change the output folder")
 
 
-def _be_quiet() -> None:
+def be_quiet() -> None:
     """Faults are reported in one line of ours, not also in the libraries' own."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
