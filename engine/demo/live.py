@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import chain, count, islice
 from pathlib import Path
 
 import numpy as np
@@ -78,8 +78,10 @@ def draw_stream(stream: Stream, name: str, model: LoadedModel, drawing: Drawing,
     name = _free_name(folder, name)
     with StopRequest() as stop, stream:
         stop.saveable = True
+        frames = _frames(stream, stop, options)
+        first = list(islice(frames, 1))  # before a bar is shown
         with ExitStack() as stack:
-            progress = Progress(_frames(stream, stop, options), name, True, total=options.max_frames)
+            progress = Progress(chain(first, frames), name, bool(first), total=options.max_frames)
             recorder: Recorder | None = None
             for frame in progress:
                 labels, speed = model.label_image(frame.image, f"{name}, frame {tally.frames}"), rate.tick()
