@@ -1,14 +1,14 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
 Usage: python scripts/benchmark.py WHAT --json FILE [options]
-WHAT: train-step, loss, hpf, infer, eval, data, cpu-demo, scaling, roofline, revisions
+WHAT: train-step, loss, hpf, infer, eval, data, cpu-demo, latency, scaling, roofline, revisions
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. On a CPU plain has glibc's malloc as it comes, and
 our arms as our programs set it (utils/machine.py): an arm runs once untimed after each change, so that it is timed with
-its memory in place. What each measures is described in scripts/benchmarks/: arms.py, data.py, cpu_demo.py, scaling.py,
-roofline.py, revisions.py; `roofline_share`, on a CPU, in shares.py.
+its memory in place. What each measures is described in scripts/benchmarks/: arms.py, data.py, cpu_demo.py, latency.py,
+scaling.py, roofline.py, revisions.py; `roofline_share`, on a CPU, in shares.py.
 """
 
 import sys
@@ -28,6 +28,7 @@ import torch
 from scripts.benchmarks.arms import BUILDERS, measure_arms
 from scripts.benchmarks.cpu_demo import measure_cpu_demo
 from scripts.benchmarks.data import measure_data
+from scripts.benchmarks.latency import installed_formats, time_latencies
 from scripts.benchmarks.revisions import measure_revisions
 from scripts.benchmarks.roofline import measure_roofline
 from scripts.benchmarks.scaling import measure_scaling
@@ -39,7 +40,7 @@ from utils.files import write_json
 from utils.kernels import KERNELS, check_kernels
 from utils.options import Parser, numbers
 
-ON_CPU = ("scaling", "cpu-demo", "roofline", "revisions")
+ON_CPU = ("scaling", "cpu-demo", "latency", "roofline", "revisions")
 
 
 def check_numbers(options: argparse.Namespace, **least: int) -> None:
@@ -55,7 +56,7 @@ def check_numbers(options: argparse.Namespace, **least: int) -> None:
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "scaling", "roofline", "revisions"))
+    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "latency", "scaling", "roofline", "revisions"))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
@@ -70,14 +71,15 @@ def build_parser() -> Parser:
         choices=KERNELS,
         help="triton: loss and hpf get arms of it, which `ratio` leaves out",
     )
-    parser.add_argument("--rounds", type=int, default=11, help="rounds that count")
+    parser.add_argument("--rounds", type=int, help="rounds that count; unset: 11, frames of latency: 200")
     parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
     parser.add_argument(
         "--tolerance", type=float, default=None, help="largest max_error; unset: 1e-4, or 0.05 with amp"
     )
-    parser.add_argument("--snapshot", help="cpu-demo: trained weights; unset: fresh ones")
+    parser.add_argument("--snapshot", help="cpu-demo, latency: trained weights; unset: fresh ones")
     parser.add_argument(
-        "--data_root", help="cpu-demo with --snapshot, revisions: folder of the data set; unset: as in train.py"
+        "--data_root",
+        help="cpu-demo and latency with --snapshot, revisions: folder of the data set; unset: as in train.py",
     )
     parser.add_argument("--against", default="e4c9bae", help="revisions: the other one")
     parser.add_argument("--steps", type=int, default=200, help="revisions: steps of each run")
@@ -88,15 +90,16 @@ def build_parser() -> Parser:
 
 
 def settle_sizes(options: argparse.Namespace, device: torch.device) -> None:
-    """Fill in what was left open: size, batch, precision."""
+    """Fill in what was left open: size, rounds, batch, precision."""
     cuda, square = device.type == "cuda", options.what in ("train-step", "scaling")
     if options.what in ("data", "hpf"):
         options.size = options.size or (1024, 2048)
-    if options.what == "cpu-demo":
+    if options.what in ("cpu-demo", "latency"):
         options.size = options.size or (512, 1024)
     if options.what == "eval" and not cuda:
         options.size = options.size or (128, 256)
     options.size = options.size or ((1024, 1024 if square else 2048) if cuda else (256, 256 if square else 512))
+    options.rounds = options.rounds or (200 if options.what == "latency" else 11)
     options.batch = options.batch or (2 if square else 1)
     options.amp = options.amp or ("bf16" if cuda else "off")
 
@@ -110,13 +113,18 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
     if options.what == "data":
         return measure_data(options, device)
     if options.what == "cpu-demo":
-        return measure_cpu_demo(options, lambda arms: time_arms(arms, options.rounds, options.warmup, device))
+        return measure_cpu_demo(options, lambda trial: time_arms(trial.calls(), options.rounds, options.warmup, device))
+    if options.what == "latency":
+        timed = lambda trial: time_latencies(trial, options.rounds, options.warmup)  # noqa: E731
+        return measure_cpu_demo(options, timed, installed_formats())
     return measure_scaling(options) if options.what == "scaling" else measure_arms(options, device)
 
 
 def describe(name: str, row: dict) -> str:
     """A line about an arm."""
     line = f"{name:<16} {1e3 * row['median']:9.2f} ms +- {1e3 * row['spread']:.2f}  ratio {row['ratio']:.2f}"
+    if "p99" in row:
+        line += f"  p95 {1e3 * row['p95']:.2f}, p99 {1e3 * row['p99']:.2f}"
     if "roofline_share" in row:
         line += f"  {100 * row['roofline_share']:.0f} % of the roofline"
     if row.get("agreement") is not None:

@@ -16,7 +16,7 @@ somewhere.
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -32,7 +32,7 @@ from engine.export.options import MIN_AGREEMENT
 from engine.export.parity import Parity, compare
 from engine.export.samples import evenly, pairs
 from engine.inference.small_weights import SMALL_ARCH, SMALL_WEIGHTS
-from scripts.benchmarks.cpu_demo_arms import build_arms, even_classes, precision_of, replay
+from scripts.benchmarks.cpu_demo_arms import FORMATS, Trial, build_trial, even_classes, precision_of, replay
 from scripts.benchmarks.shares import Roofline, Work
 from scripts.benchmarks.timing import processor
 from utils.constants import IGNORE_LABEL
@@ -45,8 +45,10 @@ LEAST = {"bf16": 0.99, "int8": MIN_AGREEMENT["int8"]}  # shares of labels that a
 FRESH = "not compared: the weights are fresh; name trained ones with --snapshot"
 
 
-def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], dict]) -> dict:
-    """Export the model, check the arms, time them."""
+def measure_cpu_demo(
+    options: argparse.Namespace, time_arms: Callable[[Trial], dict], formats: Sequence[str] = FORMATS
+) -> dict:
+    """Export the model to `formats`, check the arms, time them."""
     torch.set_num_threads(THREADS)
     size = tuple(options.size)
     model, (train, val) = load(options)
@@ -57,7 +59,8 @@ def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], di
         even_classes(model, image)
     with tempfile.TemporaryDirectory() as folder:
         photos = [photo for photo, _ in pairs(calibration, size)]
-        arms = build_arms(model, val, size, photos, Path(folder), bf16=processor()[1] > 1)
+        trial = build_trial(model, val, image, photos, Path(folder), formats, bf16=processor()[1] > 1)
+        arms = trial.arms
         expected = [arms["plain"](photo) for photo, _ in pairs(samples, size)]
         names = list(val.classes.names)
         parities = {
@@ -66,7 +69,7 @@ def measure_cpu_demo(options: argparse.Namespace, time_arms: Callable[[dict], di
             if name != "plain"
         }
         check(options, parities)
-        rows = time_arms({name: lambda arm=arm: arm(image) for name, arm in arms.items()})
+        rows = time_arms(trial)
     for name, parity in parities.items():
         rows[name]["agreement"] = parity.agreement if trained else None
         rows[name]["mean_iou"] = parity.exported_mean_iou if trained else None
@@ -108,4 +111,6 @@ def check(options: argparse.Namespace, parities: dict[str, Parity]) -> None:
             continue
         least = LEAST.get(precision, 1 - (options.tolerance or 1e-3))
         if parity.agreement < least:
-            raise NumericsError(f"cpu-demo: {name} gives other labels than plain: {parity}; at least {least} is asked")
+            raise NumericsError(
+                f"{options.what}: {name} gives other labels than plain: {parity}; at least {least} is asked"
+            )

@@ -1,13 +1,14 @@
 """The arms of `benchmark.py cpu-demo`: RGB (H,W,3) uint8 -> train ids (H,W) uint8, by PyTorch and other runtimes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.base import Split
+from datasets.base import ClassTable, Split
 from engine.export.build import model_metadata
 from engine.export.options import FILES
 from engine.export.parity import Label
@@ -50,29 +51,70 @@ class Plain:
         return count_operations(lambda: self.model(torch.zeros(1, 3, *self.size)))
 
 
-def build_arms(
-    model: nn.Module, split: Split, size: tuple[int, int], calibration: list[np.ndarray], folder: Path, bf16: bool
-) -> dict[str, Label]:
-    """Arms by name, `plain` first.
+@dataclass(frozen=True)
+class Trial:
+    """What is timed.
+
+    Attributes:
+        arms: By name, `plain` first.
+        image: RGB (H,W,3) uint8.
+        classes: Names and colours.
+        fused: What PyTorch's arms run.
+        folder: With the other runtimes' files.
+    """
+
+    arms: dict[str, Label]
+    image: np.ndarray
+    classes: ClassTable
+    fused: nn.Module
+    folder: Path
+
+    def calls(self) -> dict[str, Callable[[], np.ndarray]]:
+        """The arms on the image."""
+        return {name: lambda arm=arm: arm(self.image) for name, arm in self.arms.items()}
+
+
+def build_trial(
+    model: nn.Module,
+    split: Split,
+    image: np.ndarray,
+    calibration: list[np.ndarray],
+    folder: Path,
+    formats: Sequence[str],
+    bf16: bool,
+) -> Trial:
+    """Export a model and load it in all forms.
 
     Args:
         model: In evaluation mode; becomes the plain one.
         split: Names the classes.
-        size: (H,W) of the images.
-        calibration: Images for int8.
+        image: RGB (H,W,3) uint8.
+        calibration: Images for int8 of its size.
         folder: For files.
+        formats: Those of `FORMATS` that there are arms of.
         bf16: Whether there are arms in bf16.
     """
+    size = image.shape[:2]
     metadata = model_metadata(model, split.classes.to_dict(split.dataset), size)
-    files = write_runtimes(model, metadata, FORMATS, folder, calibration)
+    files = write_runtimes(model, metadata, formats, folder, calibration) if formats else {}
     fused = ImageToLabels(fuse_for_inference(model)).eval().to(memory_format=torch.channels_last)
-    arms = {"plain": Plain(model, size), "torch": _by_torch(fused, None)}
+    arms = {"plain": Plain(model, size), "torch": load_arm("torch", fused, folder)}
     arms |= {name.replace("-", "_"): label for name, label in files.items()}
     if bf16:
-        arms["torch_bf16"] = _by_torch(fused, torch.bfloat16)
-        arms["openvino_bf16"] = load_exported(folder / FILES["openvino"][0], "openvino", amp="bf16")
-        arms["openvino_bf16_int8"] = load_exported(folder / FILES["openvino-int8"][0], "openvino", amp="bf16")
-    return arms
+        names = ["torch_bf16"]
+        names += ["openvino_bf16"] if "openvino" in formats else []
+        names += ["openvino_bf16_int8"] if "openvino-int8" in formats else []
+        arms |= {name: load_arm(name, fused, folder) for name in names}
+    return Trial(arms, image, split.classes, fused, folder)
+
+
+def load_arm(name: str, fused: nn.Module | None, folder: Path) -> Label:
+    """An arm other than `plain`; PyTorch's run `fused`, the others the files in `folder`."""
+    runtime, *precisions = name.split("_")
+    if runtime == "torch":
+        return _by_torch(fused, torch.bfloat16 if precisions else None)
+    file = FILES["openvino-int8" if "int8" in precisions else runtime][0]
+    return load_exported(folder / file, runtime, amp="bf16" if "bf16" in precisions else "off")
 
 
 def _by_torch(fused: nn.Module, dtype: torch.dtype | None) -> Label:

@@ -38,6 +38,7 @@ def render(results: Path, root: Path | None = None) -> dict[Path, str]:
         "receipts": receipt_sections(receipts, results, "results/"),
         "speed": _table(speed.SPEED, speed.speed_rows(results)),
         "roofline": _table(speed.ROOFLINE, speed.roofline_rows(results)),
+        "latency": _table(speed.LATENCY, speed.latency_rows(results)),
         "revisions": _table(speed.REVISIONS, speed.revision_rows(results)),
         "profile": _table(speed.PROFILE, speed.profile_rows(results)),
     }

@@ -20,6 +20,7 @@ OF_THE_MODEL = ("cpu-demo", "eval", "infer", "train-step")
 SPEED = ["what", "size", "on", "arm", "plain, ms", "ms", "times as fast", "of the roofline", "memory", "mIoU (plain's)"]
 ROOFLINE = ["on", "arm", "GFLOP/s or GB/s", "times float32's", "by"]
 REVISIONS = ["on", "run", "precision", "ms a step", "times as fast", "of the roofline", "losses apart", "at the end"]
+LATENCY = ["model", "size", "on", "arm", "p50", "p95", "p99", "drawn", "busy", "busy, drawn", "cold", "of the roofline"]
 PROFILE = ["part", "forward, ms", "backward, ms"]
 
 
@@ -47,6 +48,20 @@ def roofline_rows(results: Path) -> list[list[str]]:
         for data in _benchmarks(results, "roofline")
         for name, arm in data["arms"].items()
     ]
+
+
+def latency_rows(results: Path) -> list[list[str]]:
+    """As `LATENCY` says, in milliseconds, per arm; p50 / p99 where there is one column."""
+    rows = []
+    for data in _benchmarks(results, "latency"):
+        size = "x".join(map(str, data["sizes"]["size"]))
+        for name, arm in data["arms"].items():
+            figures = [f"{1e3 * arm[key]:.1f}" for key in ("p50", "p95", "p99")]
+            for key in ("drawn", "busy", "busy_drawn"):
+                figures.append(" / ".join(f"{1e3 * arm[key][end]:.1f}" for end in ("p50", "p99")) if key in arm else "")
+            figures += [f"{1e3 * arm['cold']:.1f}" if "cold" in arm else "", _share(arm)]
+            rows.append([data["sizes"]["arch"], size, _where(data["hardware"]), f"`{name}`", *figures])
+    return rows
 
 
 def revision_rows(results: Path) -> list[list[str]]:

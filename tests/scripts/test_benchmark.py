@@ -13,7 +13,7 @@ from scripts import benchmark
 from scripts.benchmarks import arms, cpu_demo
 from scripts.benchmarks import data as benchmark_data
 from scripts.benchmarks.cpu_demo import check
-from scripts.benchmarks.cpu_demo_arms import Plain
+from scripts.benchmarks.cpu_demo_arms import Plain, Trial
 from tests.golden_vectors import load, vectors
 from utils.errors import NumericsError
 
@@ -105,15 +105,16 @@ def test_fresh_weights_say_nothing_about_accuracy_and_their_gate_can_fail(tmp_pa
         monkeypatch.setattr(cpu_demo, name, value)
     seen = {}
 
-    def build_arms(model, *_, bf16):
+    def build_trial(model, split, image, *_, bf16):
         torch.manual_seed(0)
         other = copy.deepcopy(model)
         for parameter in other.parameters():
             parameter.data *= 1 + 3e-3 * torch.randn_like(parameter)
         seen["labels"] = Plain(model, (64, 96))
-        return {"plain": seen["labels"], "torch": Plain(other, (64, 96)) if seen.get("wrong") else seen["labels"]}
+        arms = {"plain": seen["labels"], "torch": Plain(other, (64, 96)) if seen.get("wrong") else seen["labels"]}
+        return Trial(arms, image, split.classes, model, tmp_path)
 
-    monkeypatch.setattr(cpu_demo, "build_arms", build_arms)
+    monkeypatch.setattr(cpu_demo, "build_trial", build_trial)
     argv = ["cpu-demo", "--json", str(tmp_path / "a.json"), "--arch", "fenet_tiny", "--size", "64,96", "--rounds", "1"]
     assert benchmark.main([*argv, "--warmup", "0"]) == 0
     result = json.loads((tmp_path / "a.json").read_text())
@@ -125,12 +126,15 @@ def test_fresh_weights_say_nothing_about_accuracy_and_their_gate_can_fail(tmp_pa
 
 def test_cpu_demo_refuses_other_labels():
     parity = Parity(1, 0.99, None, None)
-    options = argparse.Namespace(snapshot=None, tolerance=None)
+    options = argparse.Namespace(what="cpu-demo", snapshot=None, tolerance=None)
     check(options, {"openvino_int8": parity, "torch_bf16": parity})  # fresh weights say nothing about them
     with pytest.raises(NumericsError, match="onnx gives other labels"):
         check(options, {"onnx": parity})
     with pytest.raises(NumericsError, match="openvino_int8"):
-        check(argparse.Namespace(snapshot="a.pth", tolerance=None), {"openvino_int8": Parity(1, 0.9, None, None)})
+        check(
+            argparse.Namespace(what="cpu-demo", snapshot="a.pth", tolerance=None),
+            {"openvino_int8": Parity(1, 0.9, None, None)},
+        )
 
 
 @pytest.mark.parametrize("row", [row for row in load("losses")["cases"] if row["kind"] == "ohem_cross_entropy"])

@@ -14,7 +14,7 @@ import train
 from scripts import compare, make_receipt, reproduce
 from scripts.receipts import pages
 from scripts.receipts.command import Step, parse_command
-from scripts.receipts.speed import speed_rows
+from scripts.receipts.speed import latency_rows, speed_rows
 from scripts.receipts.store import RESULTS, load_results
 from tests.conftest import make_scenes
 from tests.processes import ROOT
@@ -199,4 +199,21 @@ def test_table_of_the_benchmarks_has_a_row_per_arm(tmp_path):
         [*subject, "1 thread", "`folded_forward`", "300.0", "100.0", "3.00", "0.88", "", ""],
         [*subject, "GPU", "`ours`", "500.0", "250.0", "2.00", "", "0.12", "37.5 (50.0)"],
         [*subject, "GPU", "`folded_forward`", "300.0", "100.0", "3.00", "0.88", "", ""],
+    ]
+
+
+def test_table_of_latencies(tmp_path):
+    quantiles = {"p50": 0.01, "p95": 0.02, "p99": 0.03}
+    arms = {
+        "plain": {"median": 0.04} | quantiles,
+        "onnx": {"median": 0.01, "drawn": quantiles, "busy": quantiles, "busy_drawn": quantiles, "cold": 0.5}
+        | quantiles,
+    }
+    data = {"what": "latency", "arms": arms, "sizes": {"size": [64, 128], "arch": "fenet"}}
+    data["hardware"] = {"device": "cpu", "name": "x86_64", "threads": 2}
+    (tmp_path / "bench_latency.json").write_text(json.dumps(data))
+    one, both = ["10.0", "20.0", "30.0"], ["10.0 / 30.0"] * 3
+    assert latency_rows(tmp_path) == [
+        ["fenet", "64x128", "2 threads", "`plain`", *one, "", "", "", "", ""],
+        ["fenet", "64x128", "2 threads", "`onnx`", *one, *both, "500.0", ""],
     ]
