@@ -35,7 +35,7 @@ class Stream:
     Attributes:
         rate: Frames per second that the source says it has.
         dropped: Frames that were replaced by a newer one.
-        breaks: How often it broke off and came back.
+        breaks: How often it broke off.
         fault: Why it ended, or None.
     """
 
