@@ -21,6 +21,7 @@ if __name__ == "__main__":  # from anywhere, without installation, and before Py
     limit_spinning()
 
 import argparse
+import functools
 from collections.abc import Sequence
 
 import torch
@@ -115,8 +116,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
     if options.what == "cpu-demo":
         return measure_cpu_demo(options, lambda trial: time_arms(trial.calls(), options.rounds, options.warmup, device))
     if options.what == "latency":
-        timed = lambda trial: time_latencies(trial, options.rounds, options.warmup)  # noqa: E731
-        return measure_cpu_demo(options, timed, installed_formats())
+        time_all = functools.partial(time_latencies, rounds=options.rounds, warmup=options.warmup)
+        return measure_cpu_demo(options, time_all, installed_formats())
     return measure_scaling(options) if options.what == "scaling" else measure_arms(options, device)
 
 

@@ -4,12 +4,12 @@ Arms, images and gate are those of `cpu-demo` (cpu_demo.py); runtimes that aren'
 turns of `TURN` frames, with --warmup untimed ones before each. Seconds, quantiles over --rounds frames:
 
 - `p50` (also `median`), `p95`, `p99`: RGB (H,W,3) uint8 in memory -> train ids.
-- `drawn`: the same with decoding the frame from JPEG before and drawing the overlay after it.
+- `drawn`: the same frames with decoding them from JPEG before and drawing the overlay after it.
 - `busy`, `busy_drawn`: both beside a process that takes a core for itself.
-- `cold`: the first frame of a process that has just loaded the model, the median of `COLD` processes; what loading
-  takes isn't in it.
+- `cold`, `cold_drawn`: both for the first frame of a process that has just loaded the model, quantiles over `COLD`
+  processes; what loading takes isn't in it.
 
-Plain is timed in the first way only.
+Plain is neither timed beside the busy process nor cold.
 """
 
 import multiprocessing
@@ -18,8 +18,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -27,22 +27,23 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
 from engine.demo.drawing import Drawing
+from engine.export.parity import Label
 from scripts.benchmarks.cpu_demo_arms import FORMATS, Trial, load_arm
 from scripts.benchmarks.timing import spread
+from utils.errors import EnvironmentFault
 from utils.machine import keep_freed_memory
+from utils.optional import import_torchvision
 
 TURN = 20  # frames
-COLD = 3  # processes
+COLD = 5  # processes
 QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 NEEDS = {  # packages, by format
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "openvino": ("onnx", "onnxscript", "openvino"),
     "openvino-int8": ("onnx", "onnxscript", "onnxruntime", "openvino"),
 }
-Call = Callable[[], object]
 
 
 def installed_formats() -> tuple[str, ...]:
@@ -50,28 +51,48 @@ def installed_formats() -> tuple[str, ...]:
     return tuple(format for format in FORMATS if all(map(find_spec, NEEDS[format])))
 
 
+class Photo:
+    """A frame as a camera sends it.
+
+    Args:
+        image: RGB (H,W,3) uint8.
+        drawing: Predictions -> pictures.
+    """
+
+    def __init__(self, image: np.ndarray, drawing: Drawing) -> None:
+        self.data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
+        self.drawing = drawing
+
+    def time(self, label: Label) -> tuple[float, float]:
+        """Seconds of its labels, and of decoding, labels and drawing."""
+        start = time.perf_counter()
+        image = cv2.cvtColor(cv2.imdecode(self.data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        decoded = time.perf_counter()
+        labels = label(image)
+        labelled = time.perf_counter()
+        self.drawing.overlay(image, labels, steady=True)
+        return labelled - decoded, time.perf_counter() - start
+
+
 def time_latencies(trial: Trial, rounds: int, warmup: int) -> dict[str, dict]:
     """A row for each arm, as above; `spread` is the interquartile range, `ratio` plain's p50 over the arm's."""
-    names = [name for name in trial.arms if name != "plain"]
-    labels, drawn = trial.calls(), _drawn_calls(trial)
-    quiet = sample(labels, rounds, warmup)
-    rows = {
-        name: {"median": statistics.median(values), "spread": spread(values), **quantiles(values)}
-        for name, values in quiet.items()
-    }
+    photo = Photo(trial.image, Drawing(trial.classes))
+    ours = {name: label for name, label in trial.arms.items() if name != "plain"}
+    rows: dict[str, dict] = {}
+    for name, pairs in sample(photo, trial.arms, rounds, warmup).items():
+        labels, drawn = zip(*pairs, strict=True)
+        rows[name] = {"median": statistics.median(labels), "spread": spread(labels)}
+        rows[name] |= {**quantiles(labels), "drawn": quantiles(drawn)}
     for row in rows.values():
         row["ratio"] = rows["plain"]["median"] / row["median"]
-    ours = {name: labels[name] for name in names}
-    for key, calls, beside in (
-        ("drawn", drawn, nullcontext()),
-        ("busy", ours, busy_process()),
-        ("busy_drawn", drawn, busy_process()),
-    ):
-        with beside:
-            for name, values in sample(calls, rounds, warmup).items():
-                rows[name][key] = quantiles(values)
-    for name in names:  # last, because PyTorch's weights move into shared memory
-        rows[name]["cold"] = statistics.median(first_frame(trial, name) for _ in range(min(COLD, rounds)))
+    with busy_process():
+        busy = sample(photo, ours, rounds, warmup)
+    # last, because PyTorch's weights move into shared memory
+    cold = {name: [first_frame(photo, trial, name) for _ in range(min(COLD, rounds))] for name in ours}
+    for key, pairs_of in (("busy", busy), ("cold", cold)):
+        for name, pairs in pairs_of.items():
+            labels, drawn = zip(*pairs, strict=True)
+            rows[name] |= {key: quantiles(labels), f"{key}_drawn": quantiles(drawn)}
     return rows
 
 
@@ -80,29 +101,16 @@ def quantiles(values: list[float]) -> dict[str, float]:
     return {name: float(np.quantile(values, share)) for name, share in QUANTILES.items()}
 
 
-def sample(calls: Mapping[str, Call], rounds: int, warmup: int) -> dict[str, list[float]]:
-    """Seconds of `rounds` calls of each, by turns."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
+def sample(photo: Photo, arms: dict[str, Label], rounds: int, warmup: int) -> dict[str, list[tuple[float, float]]]:
+    """`Photo.time` of `rounds` frames of each arm, by turns."""
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
     for start in range(0, rounds, TURN):
-        for name, call in calls.items():
+        for name, label in arms.items():
             keep_freed_memory(name != "plain")
-            for turn in range(warmup + min(TURN, rounds - start)):
-                begin = time.perf_counter()
-                call()
-                if turn >= warmup:
-                    seconds[name].append(time.perf_counter() - begin)
+            for _ in range(warmup):
+                photo.time(label)
+            seconds[name] += [photo.time(label) for _ in range(min(TURN, rounds - start))]
     return seconds
-
-
-def _drawn_calls(trial: Trial) -> dict[str, Call]:
-    drawing = Drawing(trial.classes)
-    photo = cv2.imencode(".jpg", cv2.cvtColor(trial.image, cv2.COLOR_RGB2BGR))[1]
-
-    def draw(label: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        image = cv2.cvtColor(cv2.imdecode(photo, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-        return drawing.overlay(image, label(image), steady=True)
-
-    return {name: lambda label=label: draw(label) for name, label in trial.arms.items() if name != "plain"}
 
 
 @contextmanager
@@ -117,27 +125,28 @@ def busy_process() -> Iterator[None]:
         process.wait()
 
 
-def first_frame(trial: Trial, name: str) -> float:
-    """Seconds of an arm's first frame in a process of its own."""
+def first_frame(photo: Photo, trial: Trial, name: str) -> tuple[float, float]:
+    """`Photo.time` of an arm's first frame in a process of its own."""
     context = multiprocessing.get_context("spawn")
-    receiving, sending = context.Pipe(duplex=False)
-    fused = trial.fused if name.startswith("torch") else None
-    arguments = sending, name, fused, trial.folder, trial.image, torch.get_num_threads()
+    ours, theirs = context.Pipe()
+    arguments = theirs, photo, name, trial.folder, torch.get_num_threads()
     process = context.Process(target=_run_first_frame, args=arguments, daemon=True)
     process.start()
-    sending.close()
+    theirs.close()
     try:
-        return receiving.recv()
+        ours.send(trial.fused if name.startswith("torch") else None)
+        return ours.recv()
+    except (EOFError, OSError) as error:
+        raise EnvironmentFault(
+            f"{name}: the process of its first frame ended early; is there enough memory?"
+        ) from error
     finally:
         process.join()
 
 
-def _run_first_frame(
-    pipe: Connection, name: str, fused: nn.Module | None, folder: Path, image: np.ndarray, threads: int
-) -> None:
+def _run_first_frame(pipe: Connection, photo: Photo, name: str, folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
     keep_freed_memory()
-    label = load_arm(name, fused, folder)
-    start = time.perf_counter()
-    label(image)
-    pipe.send(time.perf_counter() - start)
+    with suppress(ImportError):  # before a model with an encoder of timm is received
+        import_torchvision()
+    pipe.send(photo.time(load_arm(name, pipe.recv(), folder)))

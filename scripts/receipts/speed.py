@@ -20,7 +20,9 @@ OF_THE_MODEL = ("cpu-demo", "eval", "infer", "train-step")
 SPEED = ["what", "size", "on", "arm", "plain, ms", "ms", "times as fast", "of the roofline", "memory", "mIoU (plain's)"]
 ROOFLINE = ["on", "arm", "GFLOP/s or GB/s", "times float32's", "by"]
 REVISIONS = ["on", "run", "precision", "ms a step", "times as fast", "of the roofline", "losses apart", "at the end"]
-LATENCY = ["model", "size", "on", "arm", "p50", "p95", "p99", "drawn", "busy", "busy, drawn", "cold", "of the roofline"]
+SITUATIONS = ("drawn", "busy", "busy_drawn", "cold", "cold_drawn")
+LATENCY = ["model", "size", "on", "frames", "arm", "p50", "p95", "p99"]
+LATENCY += [*(name.replace("_", ", ") for name in SITUATIONS), "of the roofline"]
 PROFILE = ["part", "forward, ms", "backward, ms"]
 
 
@@ -57,10 +59,10 @@ def latency_rows(results: Path) -> list[list[str]]:
         size = "x".join(map(str, data["sizes"]["size"]))
         for name, arm in data["arms"].items():
             figures = [f"{1e3 * arm[key]:.1f}" for key in ("p50", "p95", "p99")]
-            for key in ("drawn", "busy", "busy_drawn"):
+            for key in SITUATIONS:
                 figures.append(" / ".join(f"{1e3 * arm[key][end]:.1f}" for end in ("p50", "p99")) if key in arm else "")
-            figures += [f"{1e3 * arm['cold']:.1f}" if "cold" in arm else "", _share(arm)]
-            rows.append([data["sizes"]["arch"], size, _where(data["hardware"]), f"`{name}`", *figures])
+            subject = [data["sizes"]["arch"], size, _where(data["hardware"]), str(data["rounds"])]
+            rows.append([*subject, f"`{name}`", *figures, _share(arm)])
     return rows
 
 

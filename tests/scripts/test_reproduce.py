@@ -14,7 +14,7 @@ import train
 from scripts import compare, make_receipt, reproduce
 from scripts.receipts import pages
 from scripts.receipts.command import Step, parse_command
-from scripts.receipts.speed import latency_rows, speed_rows
+from scripts.receipts.speed import SITUATIONS, latency_rows, speed_rows
 from scripts.receipts.store import RESULTS, load_results
 from tests.conftest import make_scenes
 from tests.processes import ROOT
@@ -205,15 +205,14 @@ def test_table_of_the_benchmarks_has_a_row_per_arm(tmp_path):
 def test_table_of_latencies(tmp_path):
     quantiles = {"p50": 0.01, "p95": 0.02, "p99": 0.03}
     arms = {
-        "plain": {"median": 0.04} | quantiles,
-        "onnx": {"median": 0.01, "drawn": quantiles, "busy": quantiles, "busy_drawn": quantiles, "cold": 0.5}
-        | quantiles,
+        "plain": {"median": 0.04, "drawn": quantiles} | quantiles,
+        "onnx": {"median": 0.01} | quantiles | dict.fromkeys(SITUATIONS, quantiles),
     }
-    data = {"what": "latency", "arms": arms, "sizes": {"size": [64, 128], "arch": "fenet"}}
+    data = {"what": "latency", "rounds": 200, "arms": arms, "sizes": {"size": [64, 128], "arch": "fenet"}}
     data["hardware"] = {"device": "cpu", "name": "x86_64", "threads": 2}
     (tmp_path / "bench_latency.json").write_text(json.dumps(data))
-    one, both = ["10.0", "20.0", "30.0"], ["10.0 / 30.0"] * 3
+    subject, quiet = ["fenet", "64x128", "2 threads", "200"], ["10.0", "20.0", "30.0", "10.0 / 30.0"]
     assert latency_rows(tmp_path) == [
-        ["fenet", "64x128", "2 threads", "`plain`", *one, "", "", "", "", ""],
-        ["fenet", "64x128", "2 threads", "`onnx`", *one, *both, "500.0", ""],
+        [*subject, "`plain`", *quiet, "", "", "", "", ""],
+        [*subject, "`onnx`", *quiet, *["10.0 / 30.0"] * 4, ""],
     ]
