@@ -49,8 +49,8 @@ def draw_all(options: DemoOptions, process: Process) -> None:
     """
     log, sources = get_logger(), find_sources(options.source, options.save_dir, options.recursive)
     kind = "images and videos" if any(source.is_video for source in sources) else "images"
-    for flag in [name for name in ("label_ids", "confidence") if getattr(options, name) and kind != "images"]:
-        log.info(f"--{flag}: of images only; for those of a video extract its frames into a folder first")
+    if kind != "images":
+        note_images_only(options)
     demo = build_demo(options, process.device)
     folder = make_folder(options.save_dir, "--save_dir")
     results = distributed.gather_objects(demo.run(sources[process.rank :: process.world_size]))
@@ -71,13 +71,17 @@ def draw_live(options: DemoOptions, process: Process) -> None:
     """
     if process.world_size > 1:
         raise OptionError(f"--source {options.address.shown}: one process draws a stream; start it without torchrun")
-    demo, folder = build_demo(options, process.device), make_folder(options.save_dir, "--save_dir")
-    frames = demo.run_stream(options.address)
-    get_logger().info(
-        f"{frames} frames of {options.address.shown} done; the recording is in {folder}"
-        if frames
-        else "stopped before the first frame"
-    )
+    note_images_only(options)
+    demo = build_demo(options, process.device)
+    make_folder(options.save_dir, "--save_dir")
+    if not demo.run_stream(options.address):
+        get_logger().info("stopped before the first frame")
+
+
+def note_images_only(options: DemoOptions) -> None:
+    """Say which options do nothing for a video or stream."""
+    for flag in [name for name in ("label_ids", "confidence") if getattr(options, name)]:
+        get_logger().info(f"--{flag}: of images only; for those of a video extract its frames into a folder first")
 
 
 if __name__ == "__main__":

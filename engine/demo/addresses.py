@@ -46,7 +46,7 @@ def parse_address(source: str) -> Address | None:
     except ValueError:  # such as a port that is no number
         host = port = None
     if scheme.lower() not in PORTS or not host:
-        shown = re.sub(r"//[^/]*@", "//", source)
+        shown = re.sub(r"//.*@", "//", source)  # a password may hold a slash
         raise OptionError(
             f"--source {shown}: give HOST and perhaps :PORT after one of {', '.join(PORTS)}, as rtsp://HOST/PATH"
         )

@@ -45,7 +45,8 @@ def open_capture(address: Address, timeout: float = TIMEOUT) -> Capture:
         return capture
     start, milliseconds = time.monotonic(), int(1e3 * timeout)
     limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, milliseconds, cv2.CAP_PROP_READ_TIMEOUT_MSEC, milliseconds]
-    capture = cv2.VideoCapture(address.target, cv2.CAP_FFMPEG, limits)
+    one_thread = [cv2.CAP_PROP_N_THREADS, 1]  # H.264 on N threads holds back N - 1 frames
+    capture = cv2.VideoCapture(address.target, cv2.CAP_FFMPEG, limits + one_thread)
     if not capture.isOpened():
         raise _explain(address, timeout, time.monotonic() - start)
     if str(address.target).lower().startswith("http") and capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:

@@ -92,7 +92,7 @@ def draw_stream(stream: Stream, name: str, model: LoadedModel, drawing: Drawing,
                 recorder = recorder or Recorder(stack, folder, name, min(stream.rate, MOST_RATE), drawing, options)
                 recorder.add(frame, labels, fps)
     if tally.frames:
-        get_logger().info(f"{name}: {tally.describe(stream)}")
+        get_logger().info(f"overlay_{name} is in {folder}: {tally.describe(stream)}")
     if stream.fault is not None:
         raise stream.fault
     return tally.frames

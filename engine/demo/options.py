@@ -46,7 +46,6 @@ class DemoOptions(PredictOptions):
         parse_address(self.source)
         check(0 <= self.opacity <= 1, "--opacity", self.opacity, "must be from 0 to 1")
         check(self.max_frames is None or self.max_frames >= 1, "--max_frames", self.max_frames, "must be at least 1")
-
         check(self.seconds is None or 0 < self.seconds < math.inf, "--seconds", self.seconds, "must be above 0")
         check(0 <= self.reconnect < math.inf, "--reconnect", self.reconnect, "must be at least 0")
 
