@@ -7,7 +7,8 @@ Usage: python scripts/export.py --snapshot FILE --out FOLDER [--format F] [...]
 `release` leaves FOLDER/release.pth, with the keys of the authors' releases.
 `onnx`, `torch` (or `torch-export`), `openvino` and `openvino-int8` take RGB images (N,H,W,3) uint8 of any size, one of
 --size H,W, and give train ids (N,H,W) uint8 and further --outputs; the file is kept only if they agree with the
-snapshot's on real images. See docs/export.md.
+snapshot's on real images. `web` and `web-int8` leave one HTML file that runs such a model in a browser, offline. See
+docs/export.md and docs/browser.md.
 """
 
 import sys

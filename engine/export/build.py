@@ -20,8 +20,10 @@ from engine.export.parity import Parity, check, compare
 from engine.export.program import check_opens
 from engine.export.runtimes import write_runtimes
 from engine.export.samples import Pair, batches, calibration_images, compared_images, pairs
+from engine.export.web import check_fits, load_web_runtime, write_web
 from engine.inference.build import wrap_model
 from engine.inference.options import PredictOptions
+from network.fusing import fuse_for_inference
 from utils.constants import IGNORE_LABEL
 from utils.files import file_sha256, make_folder, sync_folder, write_json
 from utils.logging import Progress, get_logger
@@ -42,11 +44,14 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
         CheckpointError: The weights don't load, or the labels differ too much; then no file is kept.
     """
     check_packages(options.format)
+    web = load_web_runtime(options.onnxruntime_web) if options.format.startswith("web") else None
     say = get_logger().info
     table = datasets.class_table(options.dataset) if options.dataset else None
     model, snapshot, _ = load_model(options.snapshot, options.arch, table.names if table else None)
     if options.size is None:
         check_opens(model)
+    if web:
+        check_fits(sum(weight.numel() for weight in fuse_for_inference(model).parameters()), options.precision, web)
     classes = snapshot["classes"] if snapshot else table.to_dict(options.dataset)
     samples = compared_images(options, classes)
     temperature = snapshot.get("temperature", 1.0)  # of its logits; labels don't depend on it
@@ -60,6 +65,8 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
         say(f"tracing {model.config['arch']} and writing {options.format}; takes up to a few minutes")
         calibration = (image for image, _ in _shown(photos, options.size, "calibrate")) if photos else ()
         (exported,) = write_runtimes(model, metadata, [options.format], Path(stage), calibration).values()
+        if web:
+            write_web(exported.path, Path(stage) / FILES[options.format][0], metadata, web)
         compared = _shown(samples, options.size, "compare")
         parity = compare(original.label_image, exported, compared, classes["names"], IGNORE_LABEL)
         check(parity, *options.limits)

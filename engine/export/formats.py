@@ -23,9 +23,9 @@ INPUT, AXES = "image", ("batch", "height", "width")
 def check_packages(format: str) -> None:
     """Raises `EnvironmentFault` if a package that files of `format` need isn't installed."""
     if format != "torch-export":
-        for package in ("onnx", "onnxscript", "onnxruntime" if format == "onnx" else "openvino"):
+        for package in ("onnx", "onnxscript", "openvino" if format.startswith("openvino") else "onnxruntime"):
             import_runtime(package)
-    if format == "openvino-int8":
+    if format.endswith("int8"):
         import_runtime("onnxruntime.quantization")
 
 

@@ -11,6 +11,8 @@ FILES = {  # of the formats that run elsewhere; the first one is named with --sn
     "torch-export": ("model.pt2",),
     "openvino": ("model.xml", "model.bin"),
     "openvino-int8": ("model_int8.xml", "model_int8.bin"),
+    "web": ("model.html",),
+    "web-int8": ("model_int8.html",),
 }
 OUTPUTS = ("labels", "confidence", "probabilities")
 MIN_AGREEMENT = {"float32": 0.999, "float16": 0.995, "int8": 0.95}  # least share of equal labels
@@ -46,7 +48,10 @@ class ExportOptions:
     license: str | None = option(None, "safetensors: licence of the weights, for the card, such as cc-by-nc-4.0")
     size: tuple | None = option(None, "fix height,width, and one image at a time; unset: any", parse=numbers(int))
     dynamic: bool = option(False, "take images of any size, which is the default")
-    outputs: tuple = option(("labels",), f"what the file gives, of {', '.join(OUTPUTS)}", parse=_names)
+    outputs: tuple | None = option(
+        None, f"what the file gives, of {', '.join(OUTPUTS)}; unset: labels, for web confidence too", parse=_names
+    )
+    onnxruntime_web: str | None = option(None, "web: folder of the npm package onnxruntime-web")
     calibration: str | None = option(
         None, "folder of images, folders in it included, that int8 is calibrated on, and labels are compared on"
     )
@@ -70,17 +75,18 @@ class ExportOptions:
             self._check_runtime()
 
     def _check_runtime(self) -> None:
-        if self.format == "openvino-int8" and not self.calibration:
-            raise OptionError("--format openvino-int8: needs --calibration FOLDER, images like those that it will see")
+        if self.precision == "int8" and not self.calibration:
+            raise OptionError(f"--format {self.format}: needs --calibration FOLDER, images like those that it will see")
         if not self.calibration and not self.data_root:
             raise OptionError(
                 "name --calibration FOLDER or --data_root DIR: the file is compared with the model on images"
             )
         if self.dynamic and self.size:
             raise OptionError("--dynamic and --size exclude each other: any size, or one")
-        known = "labels" in self.outputs and set(self.outputs) <= set(OUTPUTS)
-        check(known, "--outputs", ",".join(self.outputs), f"labels, and further ones of {', '.join(OUTPUTS[1:])}")
-        object.__setattr__(self, "outputs", tuple(name for name in OUTPUTS if name in self.outputs))
+        outputs = self.outputs or OUTPUTS[: 2 if self.format.startswith("web") else 1]
+        known = "labels" in outputs and set(outputs) <= set(OUTPUTS)
+        check(known, "--outputs", ",".join(outputs), f"labels, and further ones of {', '.join(OUTPUTS[1:])}")
+        object.__setattr__(self, "outputs", tuple(name for name in OUTPUTS if name in outputs))
         fits = self.size is None or (len(self.size) == 2 and min(self.size) > 0)
         check(fits, "--size", self.size, "give height,width in pixels")
         check(self.num_images >= 1, "--num_images", self.num_images, "must be at least 1")

@@ -47,15 +47,16 @@ def write_runtimes(
         if format == "torch-export":
             write_torch_export(program, file, header)
             found[format] = Program(torch.export.load(file).module(), metadata["outputs"])
-        elif format == "onnx":
-            found[format] = load_exported(file, "onnx")
-        else:
-            source = onnx
-            if format == "openvino-int8":
-                source = folder / "int8.onnx"
-                quantise(onnx, source, calibration, names_of_filters(model))
+            continue
+        source = onnx
+        if header["precision"] == "int8":
+            source = folder / "int8.onnx"
+            quantise(onnx, source, calibration, names_of_filters(model))
+        if format.startswith("openvino"):
             write_openvino(source, file, header, half)
             found[format] = load_exported(file, "openvino")
+        else:  # a web page is made of the ONNX file afterwards
+            found[format] = load_exported(source, "onnx")
     return found
 
 
