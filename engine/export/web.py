@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import EnvironmentFault, OptionError
+from utils.files import write_atomically
 
 MOST_BYTES = 30_000_000
 TESTED = "1.30.0"  # version of onnxruntime-web
@@ -85,7 +86,7 @@ def write_web(onnx_file: Path, path: Path, header: dict, runtime: WebRuntime) ->
     text = re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], (PARTS / "web.html").read_text(encoding="utf-8"))
     content = text.encode()
     _check_size(len(content), header["precision"])
-    path.write_bytes(content)
+    write_atomically(path, lambda file: file.write(content))
 
 
 def check_fits(weights: int, precision: str, runtime: WebRuntime) -> None:
