@@ -6,7 +6,7 @@ from transforms.corruptions import CORRUPTIONS, check_frost, check_names
 from utils.errors import OptionError
 from utils.options import check, check_side, numbers, option
 
-MAX_SCALE = 100
+MAX_SCALE, MAX_TURN = 100, 180
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -36,6 +36,8 @@ class AugmentOptions:
     pre_size: int | None = option(None, "resize the short side to this before scaling")
     scale_min: float = option(0.5, "least random scale")
     scale_max: float = option(2.0, "greatest random scale")
+    mirror: bool = option(True, "mirror every second crop, at random")
+    rotate: float = option(0.0, "greatest random turn of a crop about its centre to either side, degrees; 0: off")
     color_aug: float = option(0.25, "strength of the colour jitter; 0: off")
     gblur: bool = option(True, "random Gaussian blur")
     bblur: bool = option(False, "bilateral blur instead of Gaussian")
@@ -58,6 +60,11 @@ class AugmentOptions:
                 f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max <= {MAX_SCALE}"
             )
         check(self.color_aug >= 0, "--color_aug", self.color_aug, "must not be negative")
+        check(
+            0 <= self.rotate <= MAX_TURN, "--rotate", self.rotate, f"must be from 0 to {MAX_TURN} degrees, such as 10"
+        )
+        if self.augment == "device" and self.rotate:
+            raise OptionError(f"--augment device --rotate {self.rotate}: turning needs --augment cpu")
         if self.augment == "device" and self.bblur:
             raise OptionError("--augment device --bblur: the bilateral blur needs --augment cpu")
         self._check_corruptions()

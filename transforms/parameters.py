@@ -1,6 +1,8 @@
 """What is done to one training sample: sampled once, and carried out by any of the pipelines."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,6 +10,7 @@ from transforms.corruptions import STRENGTHS
 from transforms.options import AugmentOptions
 
 GAUSSIAN_SIGMAS, BILATERAL_SIGMAS = (0.15, 1.30), (0.05, 0.75)  # pixels
+BORDER = 2  # pixels beyond a turned crop that its bicubic interpolation reads
 BLURS = {"gaussian": GAUSSIAN_SIGMAS, "bilateral": BILATERAL_SIGMAS, "off": None}
 
 
@@ -25,6 +28,7 @@ class AugmentParams:
         blur: `gaussian`, `bilateral` or `off`.
         sigma: Of the blur, pixels.
         corruption: Name, strength and seed of what comes last; None: nothing.
+        angle: By which the crop is turned about its centre, before it is mirrored: degrees, counter-clockwise.
     """
 
     size: tuple[int, int]
@@ -36,6 +40,7 @@ class AugmentParams:
     blur: str = "off"
     sigma: float = 0.0
     corruption: tuple[str, int, int] | None = None
+    angle: float = 0.0
 
     @property
     def window(self) -> tuple[slice, slice]:
@@ -52,12 +57,25 @@ class AugmentParams:
         )
         return rows, columns
 
+    @property
+    def surrounded(self) -> "AugmentParams":
+        """With a crop as large as is seen of the image once it is turned, about the same centre; not turned itself."""
+        turn = math.radians(self.angle)
+        across, along = abs(math.cos(turn)), abs(math.sin(turn))
+        height, width = self.crop
+        needed = height * across + width * along, width * across + height * along
+        margins = [max(0, math.ceil((far - side) / 2)) + BORDER for far, side in zip(needed, self.crop, strict=True)]
+        crop = tuple(side + 2 * margin for side, margin in zip(self.crop, margins, strict=True))
+        corner = tuple(at - margin for at, margin in zip(self.corner, margins, strict=True))
+        return replace(self, crop=crop, corner=corner, angle=0.0, flip=False)
+
 
 class RandomAugment:
-    """Samples scale, place, flip, colours, blur, corruption, in this order: equal generators give equal samples.
+    """Samples scale, place, flip, colours, blur, corruption, turn, in this order: equal generators, equal samples.
 
     A crop with a `centroid` contains it, at random around it but shifted to stay inside the image; otherwise the place
-    is uniform. A scaled image smaller than the crop is padded on both sides.
+    is uniform. A scaled image smaller than the crop is padded on both sides. Angles are uniform; a crop that a turn
+    would take its centroid from isn't turned.
 
     Scales are uniform, sigmas of the blur too. With strength s = `color_aug` the colour jitter's factors are uniform in
     [1 - s, 1 + s] (not below 0), and the hue turns by a share of the circle uniform in [-s, s] (at most half a turn).
@@ -81,12 +99,14 @@ class RandomAugment:
             at = zip(reversed(centroid), scaled, size, strict=True)
             point = [int((position + 0.5) * length / side) for position, length, side in at]
         corner = (_place(rng, scaled[0], self.crop[0], point[0]), _place(rng, scaled[1], self.crop[1], point[1]))
-        flip = bool(rng.random() >= 0.5)
+        flip = bool(rng.random() >= 0.5) and self.options.mirror
         jitter = self._sample_jitter(rng) if self.options.color_aug else ()
         blur = self.options.blur
         sigma = float(rng.uniform(*BLURS[blur])) if BLURS[blur] else 0.0
         corruption = self._sample_corruption(rng) if self.options.augment_corruption else None
-        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, blur, sigma, corruption)
+        angle = float(rng.uniform(-self.options.rotate, self.options.rotate)) if self.options.rotate else 0.0
+        angle = angle if centroid is None or _keeps(angle, point, corner, self.crop) else 0.0
+        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, blur, sigma, corruption, angle)
 
     def _sample_jitter(self, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
         strength = self.options.color_aug
@@ -103,6 +123,14 @@ class RandomAugment:
             return None
         names = self.options.sampled_corruptions
         return names[rng.integers(len(names))], int(rng.choice(STRENGTHS)), int(rng.integers(2**32))
+
+
+def _keeps(angle: float, point: Sequence[int], corner: Sequence[int], crop: Sequence[int]) -> bool:
+    """Whether a pixel (y, x) of the scaled image is still in the crop once that is turned."""
+    turn = math.radians(angle)
+    y, x = (at - start - (side - 1) / 2 for at, start, side in zip(point, corner, crop, strict=True))
+    turned = y * math.cos(turn) - x * math.sin(turn), x * math.cos(turn) + y * math.sin(turn)
+    return all(abs(place) <= (side - 1) / 2 for place, side in zip(turned, crop, strict=True))
 
 
 def _place(rng: np.random.Generator, length: int, crop: int, point: int | None) -> int:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from transforms.coarse_maps import move_map
 from transforms.geometry import move_pixels
 from transforms.options import AugmentOptions
-from transforms.parameters import RandomAugment
+from transforms.parameters import AugmentParams, RandomAugment
 
 
 def generator(seed=0):
@@ -152,3 +153,63 @@ def test_the_sample_given_may_be_read_only_and_stays():
     for scale in (0.7, 1.0):
         move_pixels(sample, random_augment(20, scale_min=scale, scale_max=scale).sample((40, 60), None, generator()))
     assert all(np.array_equal(before[key], sample[key]) for key in before)
+
+
+def turned(sample, angle, **options):
+    """A crop of 40 in the middle of the sample, at scale 1, turned by `angle`."""
+    size = sample["label"].shape
+    corner = tuple((side - 40) // 2 for side in size)
+    return move_pixels(sample, AugmentParams(size, size, (40, 40), corner, angle=angle, **options))
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_quarter_turn_is_exact_and_counter_clockwise(flip):
+    sample = make_sample(80, 100, block=7)
+    plain, quarter = (turned(sample, angle, flip=flip) for angle in (0.0, 90.0))
+    for key in ("image", "label"):
+        assert np.array_equal(quarter[key], np.rot90(plain[key], -1 if flip else 1))
+
+
+@pytest.mark.parametrize("angle", [-45.0, 10.0, 30.0])
+def test_a_turn_shows_the_image_around_the_crop_and_keeps_the_label_aligned(angle):
+    out = turned(make_sample(120, 120, block=24), angle)
+    assert (out["label"] != 255).all()  # corners come from outside of the crop
+    core = np.ones((40, 40), bool)
+    for dy in range(-4, 5):
+        for dx in range(-4, 5):
+            core &= np.roll(out["label"], (dy, dx), (0, 1)) == out["label"]
+    core[:4], core[-4:], core[:, :4], core[:, -4:] = False, False, False, False
+    assert core.any() and (out["image"][core][:, 0] == 3 * out["label"][core]).all()
+    small = turned(make_sample(40, 40), angle)  # nothing is around: black and ignored
+    assert (small["label"][[0, 0, -1, -1], [0, -1, 0, -1]] == 255).all() and not small["image"][0, 0].any()
+
+
+def test_a_turned_crop_contains_the_centroid():
+    options = {"scale_min": 1.0, "scale_max": 1.0, "color_aug": 0, "gblur": False, "rotate": 45.0}
+    choices, angles = random_augment(24, **options), []
+    for seed in range(40):
+        rng = generator(seed)
+        sample = make_sample(90, 120, block=200)
+        x, y = int(rng.integers(2, 118)), int(rng.integers(2, 88))
+        sample["label"][y - 1 : y + 2, x - 1 : x + 2] = 200
+        drawn = choices.sample((90, 120), (x, y), rng)
+        angles.append(drawn.angle)
+        assert (move_pixels(sample, drawn)["label"] == 200).any()
+    assert 0 < angles.count(0.0) < 20 and min(angles) < -20 and max(angles) > 20
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.8])
+@pytest.mark.parametrize("angle", [0.0, -25.0, 90.0])
+def test_a_map_turns_as_its_image_does(angle, scale):
+    size, crop = (81, 101), (41, 41)
+    scaled = tuple(round(side * scale) for side in size)
+    corner = tuple((side - 41) // 2 for side in scaled)
+    drawn = AugmentParams(size, scaled, crop, corner, flip=True, angle=angle)
+    places = np.stack(np.meshgrid(np.arange(81), np.arange(101), indexing="ij"))  # each pixel's own
+    sample = {
+        "image": np.stack([*2 * places, places[0]], axis=-1).astype(np.uint8),
+        "label": places[0].astype(np.uint8),
+    }
+    expected = move_pixels(sample, drawn)["image"][::4, ::4, :2]
+    values = places[:, ::4, ::4].astype(np.float16)
+    assert np.abs(2 * move_map(values, drawn).numpy() - expected.transpose(2, 0, 1)).max() <= 1.5

@@ -59,6 +59,13 @@ def test_strong_jitter_keeps_factors_from_zero_and_hue_within_half_a_turn():
     assert spread([step["hue"] for step in steps], -0.5, 0.5)
 
 
+def test_turns_and_mirroring_leave_the_other_choices_as_they_were():
+    steps = drawn(rotate=20.0)
+    assert [replace(step, angle=0.0) for step in steps] == drawn() and {step.angle for step in drawn(50)} == {0.0}
+    assert spread([step.angle for step in steps], -20, 20)
+    assert drawn(mirror=False) == [replace(step, flip=False) for step in drawn()]
+
+
 def test_corruptions_are_sampled_last_and_leave_the_other_choices_as_they_were():
     steps = drawn(augment_corruption=0.5)
     assert [replace(step, corruption=None) for step in steps] == drawn()

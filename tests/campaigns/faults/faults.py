@@ -82,8 +82,8 @@ FAULTS = (
     Fault(
         "padding counts as class 0",
         "transforms/geometry.py",
-        "scaled, window), augmentation, IGNORE_LABEL)",
-        "scaled, window), augmentation, 0)",
+        "scaled, window), source, IGNORE_LABEL)",
+        "scaled, window), source, 0)",
         ("tests/transforms",),
     ),
     Fault(
