@@ -21,6 +21,7 @@ class DataOptions:
     cv: int = option(0, "cross-validation split; 0 is the official one", flags=("--cv_split",))
     train_split: str = option("train", "split to train on")
     val_split: str = option("val", "split to validate on")
+    limit_images: int | None = option(None, "train on so many images of --train_split, always the same; unset: all")
     class_uniform_pct: float = option(0.5, "fraction of crops centred on class centroids")
     class_uniform_tile: int = option(1024, "tile of the class centroids, pixels")
     max_cu_epoch: int = option(100000, "last epoch with class-uniform sampling")
@@ -37,8 +38,9 @@ class DataOptions:
         object.__setattr__(self, "dataset", resolve_name(self.dataset))
         share = self.class_uniform_pct
         check(0 <= share <= 1, "--class_uniform_pct", share, "must be from 0 to 1")
-        for name in ("class_uniform_tile", "worker_timeout"):
-            check(getattr(self, name) >= 1, f"--{name}", getattr(self, name), "must be at least 1")
+        for name in ("class_uniform_tile", "worker_timeout", "limit_images"):
+            value = getattr(self, name)
+            check(value is None or value >= 1, f"--{name}", value, "must be at least 1")
         object.__setattr__(self, "num_workers", choose_workers(self.num_workers))
         if self.coarse_boost_classes and self.class_uniform_pct == 0:
             raise OptionError("--coarse_boost_classes: needs class-uniform sampling; set --class_uniform_pct above 0")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets.base import FileSplit, Split
+from utils.errors import OptionError
 
 
 class SubsetSplit(Split):
@@ -21,7 +22,7 @@ class SubsetSplit(Split):
         self.whole, self.indices = whole, list(indices)
         self.dataset, self.split, self.classes = whole.dataset, whole.split, whole.classes
         self.names, self.has_labels = [whole.names[index] for index in self.indices], whole.has_labels
-        self.label_code = whole.label_code
+        self.label_code, self.notes = whole.label_code, whole.notes
 
     def load_image(self, index: int) -> np.ndarray:
         return self.whole.load_image(self.indices[index])
@@ -52,3 +53,21 @@ class SubsetSplit(Split):
             part.label_code = whole.label_code
             return part.fingerprint()
         return hashlib.sha256(f"{self.whole.fingerprint()} {self.indices}".encode()).hexdigest()
+
+
+def limit_images(split: Split, count: int | None) -> Split:
+    """`count` images of a split (`--limit_images`), chosen at random, always alike, in the split's order; None: all.
+
+    A smaller number chooses some of those that a larger one does.
+
+    Raises:
+        OptionError: The split has fewer.
+    """
+    if count is None:
+        return split
+    if count > len(split):
+        raise OptionError(
+            f"--limit_images {count}: {split.dataset} {split.split} has {len(split)}; give as many or fewer, or leave"
+            " it out"
+        )
+    return SubsetSplit(split, sorted(np.random.default_rng(0).permutation(len(split))[:count].tolist()))

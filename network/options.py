@@ -55,6 +55,7 @@ class ModelOptions:
     fem_d: bool | None = _own("fem_d", "build the detail modules FEM-D")
     fem_s: bool | None = _own("fem_s", "build the structure modules FEM-S")
     freeze_trunk: bool = option(False, "don't train the encoder")
+    freeze_stages: int = option(0, "don't train the encoder's first stages, 1 to 4, nor their norms' statistics; 0: do")
     fix_bn: bool = option(False, "freeze the norms' statistics and scales")
     syncbn: bool = option(False, "synchronised norms; the default where CUDA and more than one process run")
     norm: str | None = option(
@@ -76,6 +77,11 @@ class ModelOptions:
             check(value is None or value >= 1, f"--{name}", value, "must be at least 1")
         check(self.filter_kernel % 2, "--filter_kernel", self.filter_kernel, "must be odd")
         check(0 <= self.dropout < 1, "--dropout", self.dropout, "must be at least 0 and less than 1")
+        check(0 <= self.freeze_stages <= 4, "--freeze_stages", self.freeze_stages, "an encoder has 4; give 0 to 4")
+        if self.freeze_stages and self.freeze_trunk:
+            raise OptionError(
+                f"--freeze_trunk --freeze_stages {self.freeze_stages}: the whole encoder, or a part; choose one"
+            )
         if self.norm_groups is not None and self.norm != "group":
             raise OptionError("--norm_groups: is for --norm group; add that, or leave it out")
         if self.fix_bn and self.norm not in (None, "frozen"):

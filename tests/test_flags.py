@@ -48,6 +48,19 @@ MISTAKES = [
     (["--amsgrad"], "--amsgrad: sgd .*--adam or --adamw"),
     (["--optimizer_args", "nesterov=true"], "--optimizer_args nesterov=true: .*momentum=0.9"),
     (["--lr_schedule", "steps"], "--lr_schedule.*steps.*poly.*cosine"),
+    (["--max_iters", "5", "--max_epoch", "2"], "--max_iters 5 --max_epoch 2: both are the run's length; choose one"),
+    (["--max_iters", "5", "--rlx_off_epoch", "2"], "--max_iters --rlx_off_epoch: .*give --max_epoch"),
+    (["--class_weights", "car=much"], "--class_weights car=much: 'much' is no number"),
+    (["--class_weights", "1,2", "--img_wt_loss"], "--class_weights: --loss image_weighted takes none"),
+    (["--clip_grad", "-1"], "--clip_grad -1.0: must be positive"),
+    (["--encoder_lr", "0"], "--encoder_lr 0.0: must be above 0"),
+    (["--lr_decay_by_depth", "2"], "--lr_decay_by_depth 2.0: must be above 0 and at most 1"),
+    (["--patience", "0"], "--patience 0: must be at least 1"),
+    (["--limit_images", "0"], "--limit_images 0: must be at least 1"),
+    (["--freeze_stages", "5"], "--freeze_stages 5: an encoder has 4"),
+    (["--freeze_stages", "1", "--freeze_trunk"], "--freeze_trunk --freeze_stages 1: .*choose one"),
+    (["--rotate", "181"], "--rotate 181.0: must be from 0 to 180"),
+    (["--rotate", "5", "--augment", "device"], "--augment device --rotate 5.0: .*--augment cpu"),
 ]
 
 # the releases' defaults that stay; what they left to us is not listed

@@ -15,6 +15,7 @@ from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs, open_centroids
 from datasets.index import SplitIndex
+from datasets.part import limit_images
 from engine.checkpoint.loading import restore_normalization
 from engine.evaluation.build import score_boundaries as boundary_scores
 from engine.evaluation.options import EvalOptions
@@ -31,7 +32,7 @@ from engine.training.precision import RunPrecision, choose_for_run
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
 from engine.training.samples import save_samples
-from engine.training.stages import stages_with_rates
+from engine.training.stages import first_stages, freeze_stages, frozen_norms, stages_with_rates
 from engine.training.start import Indexes, Splits, compare_ranks, compare_splits, log_start, warn_of_overlap
 from engine.training.step import batch_norms
 from engine.training.teacher import open_teacher
@@ -62,6 +63,7 @@ def open_splits(config: TrainConfig) -> Splits:
     train, val = (
         datasets.build_split(data.dataset, data.root, name, data.cv) for name in (data.train_split, data.val_split)
     )
+    train = limit_images(train, data.limit_images)
     if data.coarse_boost_classes:
         train = datasets.add_coarse(data.dataset, data.root, train, data.coarse_boost_classes)
     return Splits(train, val)
@@ -118,7 +120,8 @@ def build_trainer(
     precision = precision_of(config, process)
     check_processes(precision.training)
     model = create_model(config, splits.train.classes.num_classes)
-    stages_with_rates(model, config.optimizer)  # refuses, before weights are downloaded
+    stages_with_rates(model, config.optimizer)  # both refuse, before weights are downloaded
+    first_stages(model, config.model.freeze_stages)
     if checkpoint is None:
         load_start(config, model, splits.train.classes.names)
     else:
@@ -156,6 +159,7 @@ def adapt_model(model: nn.Module, config: TrainConfig, process: Process) -> nn.M
     options, compute, norm = config.model, config.compute, norm_of(config, process)
     if options.freeze_trunk:
         model.encoder.requires_grad_(False)
+    freeze_stages(model, options.freeze_stages)
     if norm == "frozen":
         for layer in batch_norms(model):
             layer.requires_grad_(False)
@@ -202,7 +206,7 @@ def build_learner(
         options=replace(config.compute, amp=precision_of(config, process).training.amp),
         process=process,
         accumulates=config.schedule.accumulate > 1,
-        freeze_norms=config.model.freeze_norms,
+        frozen_norms=frozen_norms(model, config.model),
         clip_grad=config.optimizer.clip_grad,
     )
 

@@ -1,6 +1,6 @@
 """Learning: an optimizer step with all that it changes, and what a checkpoint holds of that."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class Learner:
         options: Precision, layout, seed, compiling, how processes share gradients.
         process: This process.
         accumulates: Whether a step has several batches.
-        freeze_norms: Whether batch norms keep their statistics.
+        frozen_norms: Batch norms that keep their statistics.
         clip_grad: Norm to which gradients are shortened; None: they aren't.
     """
 
@@ -49,12 +49,12 @@ class Learner:
         options: ComputeOptions,
         process: Process,
         accumulates: bool = False,
-        freeze_norms: bool = False,
+        frozen_norms: Sequence[nn.Module] = (),
         clip_grad: float | None = None,
     ) -> None:
         self.model, self.criterion, self.optimizer, self.schedule = model, criterion, optimizer, schedule
         self.average, self.augment, self.process = average, augment, process
-        self.seed, self.freeze_norms, self.clip_grad = options.seed, freeze_norms, clip_grad
+        self.seed, self.frozen_norms, self.clip_grad = options.seed, frozen_norms, clip_grad
         self.precision = Precision.build(options.amp, process.device)
         self.memory_format = torch.channels_last if options.channels_last else torch.contiguous_format
         self.compiled = None
@@ -77,7 +77,7 @@ class Learner:
     def start_epoch(self, epoch: int) -> None:
         """Tell the criterion, and set the model to train."""
         self.criterion.set_progress(epoch)
-        set_train_mode(self.model, self.freeze_norms)
+        set_train_mode(self.model, self.frozen_norms)
 
     def step(self, batches: list[dict], step: int, plan: TrainSchedule) -> tuple[dict[str, Tensor], Tensor]:
         """Optimizer step `step`, counted from 0; returns what `train_step` does."""

@@ -41,7 +41,7 @@ def open_indexes(splits: Splits, folder: Path) -> Indexes:
 
     def read() -> Indexes:
         train = open_index(splits.train, folder, progress=True)
-        same = splits.val.split == splits.train.split
+        same = splits.val.split == splits.train.split and len(splits.val) == len(splits.train)
         return Indexes(train, train if same else open_index(splits.val, folder, progress=True))
 
     return distributed.from_first_rank(read)
@@ -64,7 +64,8 @@ def compare_splits(splits: Splits, process: Process) -> None:
         return
     names = {f"{part}_split": split.split for part, split in splits._asdict().items()}
     distributed.check_equal(names, "options", OptionError)
-    distributed.check_equal({split.split: split.fingerprint() for split in splits}, "data", DataError)
+    for split in splits:
+        distributed.check_equal({split.split: split.fingerprint()}, "data", DataError)
 
 
 def compare_ranks(trainer: Trainer) -> None:

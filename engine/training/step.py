@@ -25,12 +25,11 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
     return [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
-def set_train_mode(model: nn.Module, freeze_norms: bool) -> None:
-    """Training mode; with `freeze_norms` batch norms keep using their saved statistics."""
+def set_train_mode(model: nn.Module, frozen_norms: Iterable[nn.Module]) -> None:
+    """Training mode; `frozen_norms` keep using their saved statistics."""
     model.train()
-    if freeze_norms:
-        for norm in batch_norms(model):
-            norm.eval()
+    for norm in frozen_norms:
+        norm.eval()
 
 
 def train_step(
