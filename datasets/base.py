@@ -48,7 +48,8 @@ class ClassTable:
 
     @cached_property
     def _id_table(self) -> np.ndarray:
-        table = np.zeros(256, np.uint8)
+        void = (label_id for label_id, train_id in self.id_to_train.items() if train_id == IGNORE_LABEL)
+        table = np.full(256, next(void, IGNORE_LABEL), np.uint8)
         table[: self.num_classes] = self.label_ids
         return table
 
@@ -76,7 +77,7 @@ class ClassTable:
         return cv2.LUT(label_ids, self._train_table)
 
     def to_label_ids(self, train_ids: np.ndarray) -> np.ndarray:
-        """Train ids (H,W), all below `num_classes` -> original label ids (H,W) uint8."""
+        """Train ids (H,W) -> original label ids (H,W) uint8; of what is no class, an id that is ignored."""
         return self._id_table[train_ids]
 
     def colorize(self, train_ids: np.ndarray) -> np.ndarray:

@@ -2,22 +2,18 @@
 
 from dataclasses import replace
 
-import datasets
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset
 from datasets.instances import InstanceFiles
-from datasets.options import find_root
-from engine.checkpoint.loading import check_classes
 from engine.evaluation.boundary import BoundaryFScore
 from engine.evaluation.confidence import ConfidenceMaps
 from engine.evaluation.journal import EvaluationJournal
+from engine.evaluation.load import load_with_split
 from engine.evaluation.options import EvalOptions
 from engine.evaluation.prediction_files import PredictionWriter
 from engine.evaluation.run import EvaluationRun, shared_loader
 from engine.evaluation.scoring import check_labelled, evaluate
 from engine.evaluation.submission import prepare_submission
-from engine.inference.build import LoadedModel, load
-from engine.inference.precision import check_processes
 from utils.distributed import Process
 from utils.errors import OptionError
 from utils.files import file_sha256
@@ -46,6 +42,8 @@ def build_evaluation(options: EvalOptions, process: Process) -> EvaluationRun:
         prepare_submission(options.submission, options.folder / "pred", split)
     settings = {"snapshot": digest, "data": split.fingerprint(), "device": process.device.type}
     settings["options"] = options.reproducibility_key()
+    if model.predict.label_map is not None:
+        settings["label_map"] = model.predict.label_map.tolist()
     instances = InstanceFiles(split) if options.instance_scores else None
     if instances is not None:
         instances.check(indices)
@@ -57,24 +55,6 @@ def build_evaluation(options: EvalOptions, process: Process) -> EvaluationRun:
         get_logger().info(f"resuming: {len(finished)} of {len(indices)} images are finished")
     dataset = EvaluationDataset(split, model.transform, instances)
     return EvaluationRun(options, process, model, dataset, indices, finished, journal, writer, confidence, digest)
-
-
-def load_with_split(options: EvalOptions, process: Process) -> tuple[LoadedModel, Split]:
-    """The model and the split, which is of the data set that is named, or else of the snapshot's."""
-    split = build_split(options, options.dataset) if options.dataset else None
-    model = load(options, process.device, split.classes if split else None, options.partial)
-    check_processes(model.precision)
-    if model.report:
-        get_logger().info(model.report)
-    if split is None:
-        split = build_split(options, model.header["classes"]["dataset"])
-        check_classes(model.header, split.classes.names, options.snapshot)
-    return model, split
-
-
-def build_split(options: EvalOptions, dataset: str) -> Split:
-    """The split that is evaluated."""
-    return datasets.build_split(dataset, find_root(dataset, options.data_root), options.split, options.cv_split)
 
 
 def choose_part(options: EvalOptions, split: Split) -> range:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets.instances import check_has_instances
 from datasets.options import choose_workers
+from engine.evaluation.class_map import REFUSED, read_class_map
 from engine.inference.options import PredictOptions
 from network import is_release_name
 from utils.errors import OptionError
@@ -38,6 +39,11 @@ class EvalOptions(PredictOptions):
     instance_scores: bool = option(
         False, "also score Cityscapes' instance-weighted IoU (iIoU), from *_instanceIds.png beside its labels"
     )
+    class_map: str | None = option(
+        None,
+        'JSON file {"class of the model": "class of the data" or null, ...}, to score on data that share only some'
+        " classes; classes of equal name need no entry",
+    )
     bootstrap: int = option(2000, "resamples of the images for 95 %% intervals; 0: no intervals")
     resume: bool = option(False, "resume a killed evaluation with the same --save_dir")
     split_index: int = option(0, "which part of the split, from 0")
@@ -64,6 +70,15 @@ class EvalOptions(PredictOptions):
         if self.instance_scores and self.dataset is not None:
             check_has_instances(self.dataset)
         _check_submission(self)
+        if self.class_map is not None:
+            for name in REFUSED:
+                if getattr(self, name):
+                    raise OptionError(f"--class_map --{name}: only with the model's own classes; leave one out")
+            self.class_names()
+
+    def class_names(self) -> dict[str, str | None]:
+        """What `--class_map` says. Raises as `read_class_map`."""
+        return read_class_map(self.class_map)
 
     @property
     def folder(self) -> Path:
@@ -107,7 +122,7 @@ class EvalOptions(PredictOptions):
     def reproducibility_key(self) -> dict:
         """What decides an image's result and files, besides snapshot, data and device."""
         free = {"snapshot", "data_root", "save_dir", "exp_name", "num_workers", "device", "bootstrap", "resume"}
-        free |= {"submission", "max_pixels", "debug", "split_index", "split_count"}
+        free |= {"class_map", "submission", "max_pixels", "debug", "split_index", "split_count"}
         kept = {name: value for name, value in dataclasses.asdict(self).items() if name not in free}
         # a result that was kept without its file must not stand for the file of an earlier evaluation
         return kept | {"predictions": self.writes_predictions}

@@ -18,10 +18,11 @@ class ImageResult:
         index: The image's place in the split.
         name: Its name.
         num_classes: C.
-        indices: (K,) int32, the indices of the confusion matrix that are not 0: row x C + column, ascending.
+        indices: (K,) int32, the indices of the confusion matrix that are not 0: row x columns + column, ascending.
         counts: (K,) int64, their pixels.
         nll: Sum over the labelled pixels of the negative log-likelihood of the true class, natural log.
         measures: What the measures gave, by name.
+        missed: Whether the matrix has one more column, of pixels that are predicted as none of the classes.
     """
 
     index: int
@@ -31,13 +32,14 @@ class ImageResult:
     counts: np.ndarray
     nll: float
     measures: dict[str, np.ndarray] = field(default_factory=dict)
+    missed: bool = False
 
     @classmethod
     def from_matrix(cls, index: int, name: str, confusion: np.ndarray, nll: float, measures: dict) -> "ImageResult":
-        """The result of an image with this confusion matrix (C,C) int64, rows = truth."""
-        flat = confusion.ravel()
+        """The result of an image with this confusion matrix (C,C) or (C,C+1) int64, rows = truth."""
+        flat, (rows, columns) = confusion.ravel(), confusion.shape
         indices = np.flatnonzero(flat)
-        return cls(index, name, len(confusion), indices.astype(np.int32), flat[indices], nll, measures)
+        return cls(index, name, rows, indices.astype(np.int32), flat[indices], nll, measures, columns > rows)
 
     def to_dict(self) -> dict:
         """Plain data, for JSON."""
@@ -52,10 +54,15 @@ class ImageResult:
 
     @property
     def confusion(self) -> np.ndarray:
-        """Confusion matrix (C,C) int64, rows = truth; built at each call."""
-        matrix = np.zeros(self.num_classes**2, np.int64)
+        """Confusion matrix (C,C) int64, rows = truth; where pixels are `missed` (C,C+1). Built at each call."""
+        matrix = np.zeros(self.num_classes * self.columns, np.int64)
         matrix[self.indices] = self.counts
-        return matrix.reshape(self.num_classes, self.num_classes)
+        return matrix.reshape(self.num_classes, self.columns)
+
+    @property
+    def columns(self) -> int:
+        """Of the confusion matrix."""
+        return self.num_classes + self.missed
 
     @property
     def labelled(self) -> int:
@@ -66,11 +73,11 @@ class ImageResult:
     def iou_counts(self) -> np.ndarray:
         """(C,2) int64: pixels of each class in both truth and prediction, and in either."""
         matrix = self.confusion
-        common = matrix.diagonal()
-        return np.stack([common, matrix.sum(0) + matrix.sum(1) - common], axis=1)
+        common, predicted = matrix.diagonal(), matrix.sum(0)[: self.num_classes]
+        return np.stack([common, predicted + matrix.sum(1) - common], axis=1)
 
     @property
     def class_counts(self) -> np.ndarray:
         """(C,3) int64: pixels of each class in both truth and prediction, in the truth, and in the prediction."""
         matrix = self.confusion
-        return np.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)], axis=1)
+        return np.stack([matrix.diagonal(), matrix.sum(1), matrix.sum(0)[: self.num_classes]], axis=1)

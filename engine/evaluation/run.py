@@ -99,6 +99,10 @@ class EvaluationRun:
     def record(self) -> dict:
         """What was predicted, by which weights, and how."""
         origin = {"dataset": self.split.dataset, "split": self.split.split, "snapshot_sha256": self.snapshot_sha256}
+        if self.model.predict.label_map is not None:
+            names = dict(enumerate(self.split.classes.names))
+            ids = self.model.predict.label_map.tolist()
+            origin["class_map"] = dict(zip(self.model.classes.names, map(names.get, ids), strict=True))
         return origin | {"protocol": self.options.protocol()}
 
     def finish(self, evaluation: Evaluation) -> None:

@@ -114,6 +114,8 @@ def write_per_image(folder: Path, evaluation: Evaluation, names: Sequence[str]) 
     """
     write_atomically(folder / TABLE, lambda file: file.write(_table(evaluation, names)))
     arrays = _counts(evaluation) | {"classes": np.array(names)}
+    if evaluation.images[0].missed:
+        arrays["missed"] = np.ones(len(evaluation.images), np.int64)
     write_atomically(folder / COUNTS, lambda file: np.savez_compressed(file, **arrays))
 
 
@@ -157,7 +159,10 @@ def load_per_image(folder: Path) -> tuple[Evaluation, list[str]]:
         names, ends = arrays["classes"].tolist(), arrays["end"][:-1]
         cells, counts = np.split(arrays["cells"], ends), np.split(arrays["counts"], ends)
         columns = (arrays["index"].tolist(), arrays["name"].tolist(), cells, counts, arrays["nll"].tolist())
-        images = [ImageResult(i, name, len(names), *rest) for i, name, *rest in zip(*columns, strict=True)]
+        missed = "missed" in arrays
+        images = [
+            ImageResult(i, name, len(names), *rest, missed=missed) for i, name, *rest in zip(*columns, strict=True)
+        ]
     except Exception as error:  # NumPy and zipfile raise many kinds for damaged files
         raise DataError(f"{path}: cannot be read ({first_line(error)}); run eval.py again") from error
     return Evaluation(images, len(names)), names
@@ -172,5 +177,6 @@ def _check_counts(arrays: dict[str, np.ndarray]) -> None:
     ends, cells, counts = arrays["end"], arrays["cells"], arrays["counts"]
     if not len(ends) or (np.diff(ends, prepend=0) < 0).any() or not ends[-1] == len(cells) == len(counts):
         raise ValueError("the images' parts don't fit")
-    if (counts < 0).any() or (cells < 0).any() or (cells >= len(arrays["classes"]) ** 2).any():
+    classes = len(arrays["classes"])
+    if (counts < 0).any() or (cells < 0).any() or (cells >= classes * (classes + ("missed" in arrays))).any():
         raise ValueError("a count is out of its range")

@@ -17,7 +17,6 @@ from engine.evaluation.per_image import ImageResult, PerImageMetric
 from engine.evaluation.prediction_files import PredictionWriter
 from engine.inference.batch import LABELS, BatchPredictor
 from engine.inference.certainty import Votes
-from engine.inference.score_maps import predict_labels
 from utils.constants import IGNORE_LABEL
 from utils.distributed import gather_objects, note
 from utils.errors import DataError
@@ -48,11 +47,12 @@ class Evaluation:
 
     @property
     def confusion(self) -> Tensor:
-        """Confusion matrix (C,C) int64 on the CPU, rows = truth."""
-        matrix = np.zeros(self.num_classes**2, np.int64)
+        """Confusion matrix (C,C) int64 on the CPU, rows = truth; with `--class_map` (C,C+1), see `ImageResult`."""
+        columns = self.images[0].columns if self.images else self.num_classes
+        matrix = np.zeros(self.num_classes * columns, np.int64)
         for image in self.images:
             matrix[image.indices] += image.counts
-        return torch.from_numpy(matrix.reshape(self.num_classes, self.num_classes))
+        return torch.from_numpy(matrix.reshape(self.num_classes, columns))
 
     @property
     def loss(self) -> float:
@@ -103,7 +103,7 @@ def evaluate(
             if stopped():
                 break
             scores, prediction, maps = _predict(predict, batch, confidence)
-            counts = _count(scores, prediction, batch, num_classes, predict.merge)
+            counts = _count(scores, prediction, batch, num_classes, predict)
             if writer is not None or metrics or maps or INSTANCES in batch:
                 prediction = prediction.cpu()
             if writer is not None:
@@ -137,20 +137,26 @@ def _predict(
     """Calibrated scores (N,C,H,W) of a batch, its labels (N,H,W), and where asked for maps of how sure they are."""
     votes = Votes() if confidence is not None and confidence.passes > 1 else None
     scores = predict(batch, votes)
-    prediction = predict_labels(scores)
+    prediction = predict.labels(scores)
     predict.calibrate_(scores)
     return scores, prediction, {} if confidence is None else confidence.maps(scores, prediction, predict, votes)
 
 
 def _count(
-    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, merge: str
+    scores: Tensor, prediction: Tensor, batch: dict, num_classes: int, predict: BatchPredictor
 ) -> list[tuple[np.ndarray, float]]:
-    """Confusion matrix (C,C) int64 and negative log-likelihood of each image; zeros without labels."""
+    """Confusion matrix (C,C) int64 and negative log-likelihood of each image; zeros without labels.
+
+    With a `label_map`, (C,C+1): the last column counts the pixels that are predicted as none of the classes.
+    """
+    mapped = predict.label_map is not None
     if "label" not in batch:
-        return [(np.zeros((num_classes, num_classes), np.int64), 0.0)] * len(scores)
+        return [(np.zeros((num_classes, num_classes + mapped), np.int64), 0.0)] * len(scores)
     label = batch["label"].to(scores.device).long()
-    matrices = confusion_matrices(prediction, label, num_classes, IGNORE_LABEL).cpu().numpy()
-    return list(zip(matrices, _log_likelihoods(scores, label, merge), strict=True))
+    prediction = prediction.clamp(max=num_classes) if mapped else prediction
+    matrices = confusion_matrices(prediction, label, num_classes + mapped, IGNORE_LABEL)[:, :num_classes].cpu().numpy()
+    likelihoods = [math.nan] * len(scores) if mapped else _log_likelihoods(scores, label, predict.merge)
+    return list(zip(matrices, likelihoods, strict=True))
 
 
 def _log_likelihoods(scores: Tensor, label: Tensor, merge: str) -> list[float]:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from engine.inference.certainty import Votes, temper_
+from engine.inference.score_maps import predict_labels
 from utils.devices import without_benchmark
 from utils.errors import DataError, NumericsError
 
@@ -23,6 +24,7 @@ class BatchPredictor:
         amp: Autocast type, or None.
         merge: What the scores are: as the predictor's settings say, or `labels`.
         temperature: By which `calibrate_` makes their probabilities less sure, or surer where it is below 1.
+        label_map: Labels that stand for the model's, uint8 (C,): those of data with other classes; None: its own.
     """
 
     predictor: Callable[[Tensor], Tensor]
@@ -30,6 +32,7 @@ class BatchPredictor:
     amp: torch.dtype | None = None
     merge: str = "prob"
     temperature: float = 1.0
+    label_map: Tensor | None = None
 
     def __post_init__(self) -> None:
         assert getattr(self.predictor, "merge", self.merge) == self.merge
@@ -53,6 +56,11 @@ class BatchPredictor:
         if not torch.stack(scores.aminmax()).isfinite().all():  # one pass; isfinite of all takes 40 times as long
             raise NumericsError(f"scores of {names} are not finite; take another snapshot or --amp off")
         return scores
+
+    def labels(self, scores: Tensor) -> Tensor:
+        """Labels (N,H,W) uint8 of scores (N,C,H,W), those of `label_map` where there is one."""
+        labels = predict_labels(scores)
+        return labels if self.label_map is None else self.label_map.to(labels.device)[labels.int()]
 
     def calibrate_(self, scores: Tensor) -> Tensor:
         """`temper_` with this model's temperature, in place: after the labels are taken."""

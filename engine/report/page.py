@@ -96,8 +96,9 @@ def _sections(report: Report) -> dict[str, Markup]:
     sections["Classes"] = render("classes.html", table=class_table(result, report.palette))
     if "cityscapes" in result:
         sections["Categories"] = render("categories.html", table=cityscapes_table(result["cityscapes"]))
-    frequent = confusion_table(matrix, names)
-    sections["Confusions"] = render("confusions.html", names=names, matrix=matrix.tolist(), table=frequent)
+    columns = [*names, *["none of the classes"] * (matrix.shape[1] - len(names))]
+    frequent = confusion_table(matrix, columns)
+    sections["Confusions"] = render("confusions.html", names=columns, matrix=matrix.tolist(), table=frequent)
     if "trimap" in measured:
         bands = boundary_section(evaluation.total("trimap"), matrix, names)
         sections["Boundaries"] = render("boundaries.html", scores=bands)

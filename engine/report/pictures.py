@@ -12,7 +12,6 @@ from PIL import Image
 from datasets.dataset import EvaluationDataset
 from engine.evaluation.per_image import ImageResult
 from engine.inference.batch import BatchPredictor
-from engine.inference.score_maps import predict_labels
 from utils.constants import IGNORE_LABEL
 from utils.drawing import error_map
 from utils.metrics.confusion import compute_metrics
@@ -34,7 +33,7 @@ class ImageSampler:
     def __call__(self, index: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         item, split = self.dataset[index], self.dataset.split
         batch = {"image": item["image"][None], "name": [item["name"]]}
-        prediction = predict_labels(self.predict(batch))[0].cpu().numpy()
+        prediction = self.predict.labels(self.predict(batch))[0].cpu().numpy()
         return split.load_image(index), split.load_label(index), prediction
 
 

@@ -13,7 +13,7 @@ from utils.metrics.trimap import TRIMAP_WIDTHS
 def boundary_section(counts: np.ndarray, matrix: np.ndarray, names: Sequence[str]) -> dict:
     """Trimap curve and tables from `trimap_counts` summed over images, (3,C,bands), and the confusion matrix (C,C)."""
     hits = matrix.diagonal()
-    whole = np.stack([matrix.sum(1), hits, matrix.sum(0) - hits])
+    whole = np.stack([matrix.sum(1), hits, matrix.sum(0)[: len(names)] - hits])
     counts = np.concatenate([counts, whole[..., None]], axis=2)
     labels = [*map(str, TRIMAP_WIDTHS), "all"]
     pixels = counts[0].sum(axis=0)

@@ -57,7 +57,10 @@ def cityscapes_table(scores: Mapping) -> Table:
 
 
 def confusion_table(matrix: np.ndarray, names: Sequence[str]) -> Table:
-    """The most frequent confusions in a matrix (C,C): pixels of one class that are predicted as another."""
+    """The most frequent confusions in a matrix (C,C) or (C,C+1): pixels of one class that are predicted as another.
+
+    `names`: of the columns.
+    """
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     most = [divmod(int(i), len(names)) for i in np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]]

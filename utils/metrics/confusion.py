@@ -119,7 +119,7 @@ def compute_metrics(confusion_matrix: np.ndarray | Tensor, names: Sequence[str])
     """Scores of a confusion matrix (rows = truth), as fractions; None where there is nothing to divide by.
 
     Args:
-        confusion_matrix: (C,C) integers.
+        confusion_matrix: (C,C) integers; a further column counts pixels that are predicted as none of the classes.
         names: the C classes' names.
 
     Returns:
@@ -131,9 +131,10 @@ def compute_metrics(confusion_matrix: np.ndarray | Tensor, names: Sequence[str])
         ValueError: a matrix whose size is not that of `names`.
     """
     matrix = np.asarray(confusion_matrix.cpu() if isinstance(confusion_matrix, Tensor) else confusion_matrix)
-    if matrix.shape != (len(names), len(names)) or matrix.dtype.kind not in "iu":
-        raise ValueError(f"expected an integer matrix of {len(names)} classes, got {matrix.dtype} {matrix.shape}")
-    hits, truth, predicted = (values.tolist() for values in (matrix.diagonal(), matrix.sum(1), matrix.sum(0)))
+    count = len(names)
+    if matrix.shape not in ((count, count), (count, count + 1)) or matrix.dtype.kind not in "iu":
+        raise ValueError(f"expected an integer matrix of {count} classes, got {matrix.dtype} {matrix.shape}")
+    hits, truth, predicted = (values.tolist() for values in (matrix.diagonal(), matrix.sum(1), matrix.sum(0)[:count]))
     iou = [_ratio(h, t + p - h) for h, t, p in zip(hits, truth, predicted, strict=True)]
     recall = [_ratio(h, t) for h, t in zip(hits, truth, strict=True)]
     precision = [_ratio(h, p) for h, p in zip(hits, predicted, strict=True)]

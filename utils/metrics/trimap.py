@@ -17,7 +17,7 @@ def trimap_counts(predicted: np.ndarray, true: np.ndarray, num_classes: int, ign
     class. Ignored pixels are no class: they make no boundary, and one that is hidden under them counts as far as it is.
 
     Args:
-        predicted: Train ids (H,W) uint8.
+        predicted: Train ids (H,W) uint8; C or more is none of the classes.
         true: Train ids (H,W) uint8, `ignore_label` where not scored.
         num_classes: C, at most 255.
         ignore_label: Label that isn't scored.
@@ -31,9 +31,10 @@ def trimap_counts(predicted: np.ndarray, true: np.ndarray, num_classes: int, ign
     """
     counts = np.zeros((3, num_classes, len(TRIMAP_WIDTHS)), np.int64)
     for i, near in enumerate(trimap_bands(true, TRIMAP_WIDTHS, ignore_label)):
-        matrix = confusion_matrix(predicted[near], true[near], num_classes, ignore_label)
+        found = np.minimum(predicted[near], num_classes)  # of no class
+        matrix = confusion_matrix(found, true[near], num_classes + 1, ignore_label)[:num_classes, :]
         hits = matrix.diagonal()
-        counts[:, :, i] = matrix.sum(1), hits, matrix.sum(0) - hits
+        counts[:, :, i] = matrix.sum(1), hits, matrix.sum(0)[:num_classes] - hits
     return counts
 
 
