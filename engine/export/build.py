@@ -13,9 +13,10 @@ import datasets
 from datasets.base import ClassTable, Split
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.loading import load_model
+from engine.export.budget import Budget
 from engine.export.formats import AXES, check_packages
 from engine.export.options import FILES, ExportOptions
-from engine.export.outputs import MAX_ERROR, check_outputs, compare_outputs, original_outputs
+from engine.export.outputs import MAX_ERROR, MIN_AGREEMENT, check_outputs, compare_outputs, original_outputs
 from engine.export.parity import Parity, check, compare
 from engine.export.program import check_opens
 from engine.export.runtimes import write_runtimes
@@ -25,10 +26,9 @@ from engine.inference.build import wrap_model
 from engine.inference.options import PredictOptions
 from network.fusing import fuse_for_inference
 from utils.constants import IGNORE_LABEL
+from utils.errors import DataError
 from utils.files import file_sha256, make_folder, sync_folder, write_json
 from utils.logging import Progress, get_logger
-
-FEW = 3  # times as many labels as of all images may differ on batches, which are few and of odd sizes
 
 
 def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
@@ -40,7 +40,7 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
     Raises:
         OptionError: The model can't be exported.
         EnvironmentFault: A package is missing.
-        DataError: No images to compare on.
+        DataError: No images to compare on, or no labels on them for `--int8_budget`.
         CheckpointError: The weights don't load, or the labels differ too much; then no file is kept.
     """
     check_packages(options.format)
@@ -54,6 +54,8 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
         check_fits(sum(weight.numel() for weight in fuse_for_inference(model).parameters()), options.precision, web)
     classes = snapshot["classes"] if snapshot else table.to_dict(options.dataset)
     samples = compared_images(options, classes)
+    if options.int8_budget is not None and not samples.has_labels:
+        raise DataError(f"--int8_budget: --split {options.split} has no labels to score on; name another split")
     temperature = snapshot.get("temperature", 1.0)  # of its logits; labels don't depend on it
     metadata = model_metadata(model, classes, options.size, options.outputs) | {"temperature": temperature}
     metadata |= {"snapshot_sha256": file_sha256(options.snapshot), "precision": options.precision}
@@ -62,9 +64,13 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
     original = wrap_model(model, asked, torch.device("cpu"), ClassTable.from_dict(classes), snapshot)
     folder = make_folder(options.out, "--out")
     with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as stage:
-        say(f"tracing {model.config['arch']} and writing {options.format}; takes up to a few minutes")
+        say(f"tracing {model.config['arch']}: half a minute to a few")
         calibration = (image for image, _ in _shown(photos, options.size, "calibrate")) if photos else ()
-        (exported,) = write_runtimes(model, metadata, [options.format], Path(stage), calibration).values()
+        budget = None
+        if options.int8_budget is not None:
+            budget = Budget(options.int8_budget, partial(pairs, samples, options.size), classes["names"])
+        files = write_runtimes(model, metadata, [options.format], Path(stage), calibration, budget)
+        exported = files[options.format]
         if web:
             write_web(exported.path, Path(stage) / FILES[options.format][0], metadata, web)
         compared = _shown(samples, options.size, "compare")
@@ -72,13 +78,14 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
         check(parity, *options.limits)
         sizes = batches(samples, options.size)
         outputs = compare_outputs(partial(original_outputs, original), exported.outputs, sizes)
-        check_outputs(outputs, 1 - FEW * (1 - options.limits[0]), MAX_ERROR[options.precision])
-        about = {**metadata, "parity": parity.to_dict() | {"batches": outputs}}
+        least = min(MIN_AGREEMENT[options.precision], options.limits[0])
+        check_outputs(outputs, least, MAX_ERROR[options.precision])
+        about = {**exported.header, "parity": parity.to_dict() | {"batches": outputs}}
         return publish(options.format, Path(stage), folder, about), parity
 
 
 def _shown(split: Split, size: Sequence[int] | None, title: str) -> Iterator[Pair]:
-    return iter(Progress(pairs(split, size), title, True, total=len(split)))
+    yield from Progress(pairs(split, size), title, True, total=len(split))  # the bar opens with the first image
 
 
 def model_metadata(

@@ -1,11 +1,10 @@
-"""A model that maps images to labels -> files for other runtimes: torch.export, ONNX, OpenVINO in float32 and int8."""
+"""A model that maps images to labels -> files for other runtimes: torch.export, ONNX, OpenVINO."""
 
 import contextlib
 import json
 import logging
-import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -90,57 +89,6 @@ def write_openvino(onnx_file: Path, path: Path, header: dict, half: bool = False
     header = {**header, "weights_file_sha256": file_sha256(path.with_suffix(".bin"))}
     model.set_rt_info(json.dumps(header), [METADATA_KEY])
     openvino.save_model(model, path, compress_to_fp16=half)
-
-
-def quantise(onnx_file: Path, path: Path, images: Iterable[np.ndarray], keep: Sequence[str]) -> None:
-    """Write an ONNX file whose convolutions are int8, with scales measured on images.
-
-    Weights are signed with a scale per channel, activations unsigned with a zero point; the range is that of all
-    images, behind a ReLU or ReLU6 where one follows: before it most of 256 levels would be for values that it cuts off.
-    Both are written as pairs of QuantizeLinear and DequantizeLinear. The first and the last convolution stay
-    in float32: they cost little time, and with the first in eight bits about twice as many labels change.
-
-    Args:
-        onnx_file: In float32.
-        path: The new file.
-        images: RGB (H,W,3) uint8 of sizes that the file takes.
-        keep: Further convolutions that stay in float32, by names of modules: the high-pass filters, whose kernels hold
-            one large weight among small ones.
-
-    Raises:
-        EnvironmentFault: A package is missing.
-    """
-    onnx, quantization = import_runtime("onnx"), import_runtime("onnxruntime.quantization")
-    prepared = path.with_name("prepared.onnx")
-    with quiet():
-        quantization.quant_pre_process(onnx_file, prepared, skip_symbolic_shape=True)
-        nodes = [node for node in onnx.load(prepared).graph.node if node.op_type == "Conv"]
-        kept = [node for node in nodes if any(f"{name}.weight" in node.input[1] for name in keep)]
-        quantization.quantize_static(
-            prepared,
-            path,
-            _reader(quantization.CalibrationDataReader, images),
-            op_types_to_quantize=["Conv", "Relu", "Clip"],
-            nodes_to_exclude=[node.name for node in (nodes[0], nodes[-1], *kept)],
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-        )
-    os.remove(prepared)
-
-
-def _reader(base: type, images: Iterable[np.ndarray]) -> object:
-    """The images, as ONNX Runtime's calibration asks for them."""
-
-    class Reader(base):
-        def __init__(self) -> None:
-            self._left = iter(images)
-
-        def get_next(self) -> dict | None:
-            image = next(self._left, None)
-            return None if image is None else {INPUT: image[None]}
-
-    return Reader()
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from utils.options import check, numbers, option
 FILES = {  # of the formats that run elsewhere; the first one is named with --snapshot
     "onnx": ("model.onnx",),
     "torch-export": ("model.pt2",),
+    "onnx-int8": ("model_int8.onnx",),
     "openvino": ("model.xml", "model.bin"),
     "openvino-int8": ("model_int8.xml", "model_int8.bin"),
     "web": ("model.html",),
@@ -55,6 +56,11 @@ class ExportOptions:
     calibration: str | None = option(
         None, "folder of images, folders in it included, that int8 is calibrated on, and labels are compared on"
     )
+    int8_budget: float | None = option(
+        None,
+        "points of mean IoU that int8 may cost on the images of --data_root; parts of the model that cost more stay in"
+        " float32; unset: none do for that",
+    )
     data_root: str | None = option(None, "data set's folder: labels are compared, and scored, on its images instead")
     split: str = option("val", "which of its splits")
     num_images: int = option(32, "images that are used at most, evenly spaced")
@@ -77,6 +83,7 @@ class ExportOptions:
     def _check_runtime(self) -> None:
         if self.precision == "int8" and not self.calibration:
             raise OptionError(f"--format {self.format}: needs --calibration FOLDER, images like those that it will see")
+        self._check_budget()
         if not self.calibration and not self.data_root:
             raise OptionError(
                 "name --calibration FOLDER or --data_root DIR: the file is compared with the model on images"
@@ -91,6 +98,15 @@ class ExportOptions:
         check(fits, "--size", self.size, "give height,width in pixels")
         check(self.num_images >= 1, "--num_images", self.num_images, "must be at least 1")
 
+    def _check_budget(self) -> None:
+        if self.int8_budget is None:
+            return
+        check(self.int8_budget >= 0, "--int8_budget", self.int8_budget, "points of mean IoU, at least 0")
+        if self.precision != "int8" or not self.data_root:
+            raise OptionError(
+                "--int8_budget: is for --format openvino-int8 or onnx-int8 with --data_root DIR, whose labels it needs"
+            )
+
     @property
     def precision(self) -> str:
         """`float32`, `float16` (of filters) or `int8`."""
@@ -100,6 +116,7 @@ class ExportOptions:
     def limits(self) -> tuple[float, float]:
         """Least share of equal labels, and largest loss of mean IoU."""
         least, most = MIN_AGREEMENT[self.precision], MAX_LOSS[self.precision]
+        most = most if self.int8_budget is None else self.int8_budget / 100
         least = least if self.min_agreement is None else self.min_agreement
         return least, most if self.max_loss is None else self.max_loss
 

@@ -11,7 +11,9 @@ from engine.inference.exported import Outputs
 from engine.inference.score_maps import predict_labels
 from utils.errors import CheckpointError
 
-MAX_ERROR = {"float32": 0.001, "float16": 0.005, "int8": 0.05}  # mean absolute error of probabilities
+# on batches, some of them of tiny images, whose labels are less sure: least share of equal labels, ...
+MIN_AGREEMENT = {"float32": 0.997, "float16": 0.98, "int8": 0.6}
+MAX_ERROR = {"float32": 0.001, "float16": 0.01, "int8": 0.1}  # ... and mean absolute error of probabilities
 
 
 def original_outputs(model: LoadedModel, images: np.ndarray) -> Outputs:

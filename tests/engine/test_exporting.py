@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from engine.export.formats import quantise, write_onnx, write_openvino, write_torch_export
+from engine.export.formats import write_onnx, write_openvino, write_torch_export
+from engine.export.int8 import Quantiser, part_of
 from engine.export.program import check_opens, export_program
 from engine.inference.exported import load_exported, openvino_core
 from network.fusing import ImageToLabels
@@ -75,7 +76,7 @@ def files(model, tmp_path_factory):
         write_onnx(program, folder / f"{name}.onnx", header)
         write_openvino(folder / f"{name}.onnx", folder / f"{name}.xml", header)
         write_onnx(program, folder / f"{name}_half.onnx", header, half=True)
-    quantise(folder / "any.onnx", folder / "int8.onnx", [image(64, 96), image(80, 70)], ["nothing"])
+    Quantiser(folder / "any.onnx", [image(64, 96), image(80, 70)], ["nothing"]).write(folder / "int8.onnx")
     write_openvino(folder / "int8.onnx", folder / "int8.xml", {**HEADER, "size": None})
     return folder
 
@@ -132,10 +133,29 @@ def test_levels_of_int8_are_for_what_an_activation_lets_through(model, tmp_path)
         clipped.model.head.bias -= clipped.model(torch.randn(1, 3, 64, 64))["logits"].mean(dim=(0, 2, 3))
     pictures = [image(64, 96) for _ in range(4)]
     write_onnx(export_program(clipped, (64, 96), False), tmp_path / "float.onnx", {**HEADER, "size": None})
-    quantise(tmp_path / "float.onnx", tmp_path / "int8.onnx", pictures[:2], ["nothing"])
+    Quantiser(tmp_path / "float.onnx", pictures[:2], ["nothing"]).write(tmp_path / "int8.onnx")
     exported = load(tmp_path / "int8.onnx")
     same = [(exported(picture) == labels_of(clipped, picture)).mean() for picture in pictures]
     assert np.mean(same) > 0.97
+
+
+def test_parts_that_stay_in_float32(files, tmp_path):
+    names = (
+        "encoder.layer2.0.conv1",
+        "encoder.model.blocks.3.1.conv_pw",
+        "fem_d.0.fuse.0",
+        "decoder.p5.conv.0",
+        "head",
+    )
+    parts = [part_of(f"model.{name}.weight") for name in names]
+    assert parts == ["encoder.layer2", "encoder.model.blocks.3", "fem_d", "decoder.p5", "head"]
+    quantiser, counts = Quantiser(files / "one.onnx", [image(64, 96)], []), []
+    assert set(quantiser.groups) == {"encoder.2"}  # the first and the last convolution are in float32 anyway
+    for floats in ((), ("encoder.2",)):
+        quantiser.write(tmp_path / "int8.onnx", {**HEADER, "size": [64, 96]}, floats)
+        kinds = [node.op_type for node in onnx.load(tmp_path / "int8.onnx").graph.node]
+        counts.append(kinds.count("QuantizeLinear"))
+    assert counts[0] > counts[1] and load(tmp_path / "int8.onnx").header["size"] == [64, 96]
 
 
 def test_what_stands_in_a_file(files):
