@@ -58,7 +58,7 @@ def _fill_memory(split: Split, key: str) -> str:
     if not hasattr(os, "memfd_create"):
         raise EnvironmentFault("--cache ram: needs Linux; use --cache disk")
     sizes = _sizes(split)
-    _check(split, sizes, key, "ram", _free_memory(), "memory")
+    _check(split, sizes, key, "ram", free_memory(), "memory")
     handle = os.memfd_create("fenet-pixels")  # stays open: what it holds goes with the process
     _fill(split, handle, key, sizes)
     return f"/proc/{os.getpid()}/fd/{handle}"
@@ -134,7 +134,7 @@ def _check(split: Split, sizes: Sizes, key: str, place: str, free: int, kind: st
     get_logger().info(f"cache: {place}: {text}; {free / GIB:.2f} GiB of {kind} are free")
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
     """Bytes of memory that this process may still take: of the machine, and of its control group."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = [1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable")]

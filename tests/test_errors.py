@@ -9,7 +9,7 @@ PROGRAMS = programs()
 FLAGS = {name: set(parser_of(main)._option_string_actions) for name, main in PROGRAMS.items()}
 OUTPUTS = {"train": "--ckpt", "eval": "--save_dir", "demo_folder": "--save_dir", "export": "--out", "compare": "--json"}
 OUTPUTS |= {"make_receipt": "--out", "benchmark": "--json", "show_samples": "--out", "doctor": "--json"}
-OUTPUTS |= {"profile_step": "--json"}
+OUTPUTS |= {"profile_step": "--json", "configure": "--out"}
 OUTPUTS |= dict.fromkeys(("label_faults", "microscope", "robustness", "study"), "--out")
 NEEDS_DATA = ("--data_root", "--source")
 CHECKLISTS = ("doctor",)  # say what is wrong in lines of their own
@@ -17,6 +17,7 @@ CHECKLISTS = ("doctor",)  # say what is wrong in lines of their own
 UNREAD = {("export", "--data_root"), ("benchmark", "--snapshot"), ("benchmark", "--data_root")}
 UNREAD |= {("show_samples", flag) for flag in ("--snapshot", "--resume", "--pretrained", "--device")}
 UNREAD |= {("doctor", flag) for flag in ("--resume", "--pretrained", "--device")}  # the rehearsal reads them
+UNREAD |= {("configure", "--device")}
 UNREAD |= {
     (name, flag) for name in ("calibrate", "microscope") for flag in ("--snapshot", "--resume")
 }  # as the argument

@@ -1,4 +1,4 @@
-"""Options from a JSON file, such as `scripts/plan.py --out` writes; those of the command line win over them."""
+"""Options from a JSON file, such as `scripts/configure.py --out` writes; those of the command line win over them."""
 
 import argparse
 import json
@@ -38,7 +38,9 @@ def _arguments(path: str, names: set[str]) -> list[str]:
     try:
         options = json.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
-        raise OptionError(f"{FLAG} {path}: cannot be read as JSON ({error}); make it with scripts/plan.py") from error
+        raise OptionError(
+            f"{FLAG} {path}: cannot be read as JSON ({error}); make it with scripts/configure.py"
+        ) from error
     if not isinstance(options, dict):
         raise OptionError(f"{FLAG} {path}: holds no options; it has to be an object of names and values")
     if unknown := sorted(set(options) - names):

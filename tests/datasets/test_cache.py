@@ -125,7 +125,7 @@ def test_leftovers_of_a_killed_run_are_removed(split, tmp_path):
 @pytest.mark.parametrize("where", [pytest.param("ram", marks=linux), "disk"])
 def test_too_little_room_is_said_before_anything_is_made(split, tmp_path, monkeypatch, where):
     monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(2000, 1000, 1000))
-    monkeypatch.setattr("datasets.cache._free_memory", lambda: 1000)
+    monkeypatch.setattr("datasets.cache.free_memory", lambda: 1000)
     with pytest.raises(EnvironmentFault, match="needs 0.00 GiB for the pixels of 6 samples of camvid train.*--cache"):
         open_cache(split, where, tmp_path / "c")
     assert not (tmp_path / "c").exists() or not list((tmp_path / "c").iterdir())

@@ -6,6 +6,7 @@ import pytest
 import config
 from engine.training.memory import usable_memory
 from scripts import plan
+from scripts.configuring import gpu_plan
 from scripts.doctor_checks import machine
 from tests.scripts.test_shell import Place
 from utils.errors import EnvironmentFault
@@ -28,9 +29,9 @@ class Memory:
         return int((limit / batch / self.per_pixel) ** 0.5) // 32 * 32
 
 
-def best(gpus: int, gib: float, crops: int = 8, per_crop: float = 4) -> plan.Plan:
+def best(gpus: int, gib: float, crops: int = 8, per_crop: float = 4) -> gpu_plan.Plan:
     memory = {"off": Memory(per_crop), "bf16": Memory(per_crop / 2)}
-    return plan.best_plan(gpus, gib * GIB, memory.__getitem__, crops, 1024)
+    return gpu_plan.best_plan(gpus, gib * GIB, memory.__getitem__, crops, 1024)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +75,7 @@ def test_the_doctor_says_of_a_plan_that_it_fits_and_of_float32_that_it_doesn_t(m
     chosen = set()
     for quarters in range(20, 160):
         gib = quarters / 4
-        found = plan.best_plan(4, usable_memory(gib * GIB), memory.__getitem__, 8, 1024)
+        found = gpu_plan.best_plan(4, usable_memory(gib * GIB), memory.__getitem__, 8, 1024)
         chosen.add(found.amp)
         assert fits(gib, found.batch, found.amp)
         assert found.amp == "off" or not fits(gib, found.batch, "off")

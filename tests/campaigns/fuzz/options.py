@@ -137,6 +137,7 @@ def base(name: str, world: World, out: Path) -> list:
         "doctor": ["--dataset", "folder", "--data_root", world.data, "--arch", "fenet_tiny", "--no_rehearsal"],
         "model_table": ["--arch", "fenet_tiny", "--size", "32,32", "--crop", "32", "--rounds", "1", "--warmup", "0"],
         "profile_step": ["--json", out / "p.json", "--arch", "fenet_tiny", "--size", "64,64", "--steps", "1"],
+        "configure": ["--gpus", "1", "--memory", "24", "--arch", "fenet_tiny", "--dataset", "folder"],
         "plan": ["--gpus", "1", "--memory", "24", "--arch", "fenet_tiny"],
         "show_samples": ["--dataset", "folder", "--data_root", world.data, "--out", out / "s.png", "--crop_size", "32"],
     }
@@ -151,6 +152,7 @@ def base(name: str, world: World, out: Path) -> list:
     }
     more = {
         "eval": quick,
+        "configure": ["--data_root", world.data, "--out", out / "o.json"],
         "check_submission": ["--split", "val"],
         "import_labels": ["--out", out],
         "make_receipt": [
