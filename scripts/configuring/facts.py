@@ -87,6 +87,8 @@ def take_facts(splits: Splits, indexes: Indexes) -> DataFacts:
     """
     train, index = splits.train, indexes.train
     sizes = np.array([size for size in read_sizes(train, index).tolist() if all(size)])
+    if not len(sizes):  # samples that are no files have no headers
+        sizes = np.array([train.image_size(sample) for sample in choose_samples(train, LOOKED_AT, 0)])
     shorts, longs = sizes.min(1), sizes.max(1)
     return DataFacts(
         train=train.epoch_length,

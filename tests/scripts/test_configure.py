@@ -8,10 +8,14 @@ import pytest
 
 import config
 import train
+from datasets import build_split
+from datasets.index import build_index
+from datasets.part import SubsetSplit
+from engine.training.start import Indexes, Splits
 from scripts import configure, plan
 from scripts.configuring import here, length, rules, search, sizes, timing
 from scripts.configuring.choices import as_options, as_table
-from scripts.configuring.facts import ClassFacts, DataFacts, regions, weighted_median
+from scripts.configuring.facts import ClassFacts, DataFacts, regions, take_facts, weighted_median
 from scripts.configuring.length import Length, Speed
 from scripts.configuring.machine import Machine
 from tests.conftest import make_scenes
@@ -182,6 +186,17 @@ def test_regions_of_a_label():
     assert sorted(seen) == [0, 1] and seen[1].tolist() == [[1, 1, 0.1]]
     assert sorted(seen[0].tolist()) == [[10, 1, 1], [30, 3, 1]]
     assert weighted_median(np.array([5.0, 1.0, 9.0]), np.array([10, 30, 1])) == 1
+
+
+def test_facts_of_samples_that_are_drawn(tmp_path):
+    split = SubsetSplit(build_split("synthetic", tmp_path, "train"), range(2))
+    facts = take_facts(Splits(split, split), Indexes(*2 * [build_index(split)]))
+    height, width = split.load_image(0).shape[:2]
+    assert (facts.train, facts.val, facts.short, facts.long, facts.spread) == (2, 2, height, width, 1.0)
+    assert sum(item.share for item in facts.classes) == pytest.approx(1)
+    road = facts.classes[0]
+    assert (road.name, road.labels) == ("road", 2) and road.regions >= 1 and road.span > 0.5
+    assert facts.thinnest.thickness < road.thickness and facts.rarest.share < road.share
 
 
 def test_the_stopwatch_knows_steps_from_ends_of_epochs(monkeypatch):
