@@ -19,10 +19,11 @@ from engine.export.options import FILES, ExportOptions
 from engine.export.outputs import MAX_ERROR, MIN_AGREEMENT, check_outputs, compare_outputs, original_outputs
 from engine.export.parity import Parity, check, compare
 from engine.export.program import check_opens
-from engine.export.runtimes import write_runtimes
+from engine.export.runtimes import Program, write_runtimes
 from engine.export.samples import Pair, batches, calibration_images, compared_images, pairs
 from engine.export.web import check_fits, load_web_runtime, write_web
-from engine.inference.build import wrap_model
+from engine.inference.build import LoadedModel, wrap_model
+from engine.inference.exported import ExportedModel
 from engine.inference.options import PredictOptions
 from network.fusing import fuse_for_inference
 from utils.constants import IGNORE_LABEL
@@ -54,8 +55,7 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
         check_fits(sum(weight.numel() for weight in fuse_for_inference(model).parameters()), options.precision, web)
     classes = snapshot["classes"] if snapshot else table.to_dict(options.dataset)
     samples = compared_images(options, classes)
-    if options.int8_budget is not None and not samples.has_labels:
-        raise DataError(f"--int8_budget: --split {options.split} has no labels to score on; name another split")
+    budget = _budget(options, samples)
     temperature = snapshot.get("temperature", 1.0)  # of its logits; labels don't depend on it
     metadata = model_metadata(model, classes, options.size, options.outputs) | {"temperature": temperature}
     metadata |= {"snapshot_sha256": file_sha256(options.snapshot), "precision": options.precision}
@@ -66,22 +66,35 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
     with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as stage:
         say(f"tracing {model.config['arch']}: half a minute to a few")
         calibration = (image for image, _ in _shown(photos, options.size, "calibrate")) if photos else ()
-        budget = None
-        if options.int8_budget is not None:
-            budget = Budget(options.int8_budget, partial(pairs, samples, options.size), classes["names"])
         files = write_runtimes(model, metadata, [options.format], Path(stage), calibration, budget)
         exported = files[options.format]
         if web:
             write_web(exported.path, Path(stage) / FILES[options.format][0], metadata, web)
-        compared = _shown(samples, options.size, "compare")
-        parity = compare(original.label_image, exported, compared, classes["names"], IGNORE_LABEL)
-        check(parity, *options.limits)
-        sizes = batches(samples, options.size)
-        outputs = compare_outputs(partial(original_outputs, original), exported.outputs, sizes)
-        least = min(MIN_AGREEMENT[options.precision], options.limits[0])
-        check_outputs(outputs, least, MAX_ERROR[options.precision])
+        parity, outputs = _compare(original, exported, samples, options)
         about = {**exported.header, "parity": parity.to_dict() | {"batches": outputs}}
         return publish(options.format, Path(stage), folder, about), parity
+
+
+def _budget(options: ExportOptions, samples: Split) -> Budget | None:
+    if options.int8_budget is None:
+        return None
+    if not samples.has_labels:
+        raise DataError(f"--int8_budget: --split {options.split} has no labels to score on; name another split")
+    return Budget(options.int8_budget, partial(pairs, samples, options.size), samples.classes.names)
+
+
+def _compare(
+    original: LoadedModel, exported: ExportedModel | Program, samples: Split, options: ExportOptions
+) -> tuple[Parity, list[dict]]:
+    """How alike all outputs are, on all samples and on batches. Raises `CheckpointError` where not enough."""
+    least, most = options.limits
+    compared = _shown(samples, options.size, "compare")
+    parity = compare(original.label_image, exported, compared, samples.classes.names, IGNORE_LABEL)
+    check(parity, least, most)
+    sizes = batches(samples, options.size)
+    outputs = compare_outputs(partial(original_outputs, original), exported.outputs, sizes)
+    check_outputs(outputs, min(MIN_AGREEMENT[options.precision], least), MAX_ERROR[options.precision])
+    return parity, outputs
 
 
 def _shown(split: Split, size: Sequence[int] | None, title: str) -> Iterator[Pair]:

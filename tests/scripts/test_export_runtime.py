@@ -174,6 +174,7 @@ def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
         (("--data_root", "x", "--size", "64"), "--size"),
         (("--data_root", "x", "--outputs", "confidence"), "--outputs"),
         (("--data_root", "x", "--num_images", "0"), "--num_images"),
+        (("--data_root", "x", "--int8_budget", "0.2"), "--int8_budget"),
     ],
 )
 def test_bad_options_are_one_line(place, tmp_path, flags, what, capsys):
