@@ -13,6 +13,6 @@ for package in ("onnxscript", "onnxruntime", "openvino", "timm", "segmentation_m
 def test_files_give_what_the_model_gives_at_any_size(spec, tmp_path):
     for name, found in measure(spec, tmp_path)["formats"].items():
         for shape in SHAPES:
-            least, most = (0.6, 0.1) if name.endswith("int8") else (0.999, 1e-4)  # fresh weights are sensitive
+            least, most = (0.5, 0.1) if name.endswith("int8") else (0.999, 1e-4)  # fresh weights are sensitive
             assert found[shape]["agreement"] >= least, (name, shape)
             assert found[shape]["probabilities"] <= most and found[shape]["confidence"] <= most, (name, shape)
