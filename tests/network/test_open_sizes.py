@@ -7,6 +7,7 @@ from torch.export import Dim
 
 from network.parts.depthwise_layers import DepthwiseConv2d
 from network.parts.open_sizes import cut_to, open_pools, pad_to_multiple, same_padding
+from utils.optional import import_torchvision
 
 
 class Odd(nn.Module):
@@ -43,6 +44,7 @@ def test_open_sides_give_what_eager_mode_gives():
 
 
 def test_same_padding_is_timms():
+    import_torchvision()
     theirs = pytest.importorskip("timm.layers.padding").get_same_padding
     for side in range(1, 40):
         for kernel, stride, dilation in ((1, 1, 1), (1, 2, 1), (2, 2, 1), (3, 1, 2), (3, 2, 1), (5, 2, 1), (7, 4, 2)):

@@ -3,7 +3,9 @@
 import pytest
 
 from scripts.benchmarks.export_matrix import FAMILIES, SHAPES, measure
+from utils.optional import import_torchvision
 
+import_torchvision()
 for package in ("onnxscript", "onnxruntime", "openvino", "timm", "segmentation_models_pytorch"):
     pytest.importorskip(package)
 
