@@ -21,6 +21,7 @@ DOC = (Path(__file__).parents[1] / "DATASETs.md").read_text()
 SIZE = (32, 48)
 TINY = ["--arch", "fenet_tiny", "--channels", "16", "--device", "cpu", "--num_workers", "0", "--bs_mult", "2"]
 TINY += ["--crop_size", "32", "--pre_size", "32", "--base_size", "48", "--test_mode"]
+KIN = ("acdc", "mapillary_v2", "merged_dataset")  # that share their code with others
 SMALL = ["--device", "cpu", "--num_workers", "0", "--base_size", "48"]
 
 
@@ -49,7 +50,14 @@ def run(command: list[str], *more: str) -> int:
     return programs[script].main([*argv, *more])
 
 
-@pytest.mark.parametrize("name", [name for name in trees.MAKERS if name in datasets.list_datasets()])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in KIN else name
+        for name in trees.MAKERS
+        if name in datasets.list_datasets()
+    ],
+)
 def test_the_commands_of_each_section_run(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     root = trees.make(name, tmp_path / "data" / name, SIZE)

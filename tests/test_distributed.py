@@ -65,6 +65,7 @@ def train_traced(*argv: str) -> int:
     return train.main(argv)
 
 
+@pytest.mark.slow
 def test_recomputed_parts_and_compiled_steps_change_no_weight(data, tmp_path):
     last = {}
     for option in ("--debug", "--checkpoint_activations", "--compile"):

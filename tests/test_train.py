@@ -115,7 +115,7 @@ def straight(tmp_path_factory):
     return data, weights_sha256(weights(base)), records(base)
 
 
-@pytest.mark.parametrize("stop_at", [1, 3, 4, 6])
+@pytest.mark.parametrize("stop_at", [3, 4, *(pytest.param(step, marks=pytest.mark.slow) for step in (1, 6))])
 def test_interrupted_run_ends_in_the_same_weights(straight, tmp_path, capfd, stop_at):
     data, expected, figures = straight
     run(capfd, *train_args(data, tmp_path, *STATEFUL, "--max_steps", str(stop_at)))
@@ -174,7 +174,7 @@ def short(tmp_path_factory):
     [
         ("--seed 0", ""),
         ("--checkpoint_activations", ""),
-        ("--compile", "--compile: same results as without; "),
+        pytest.param("--compile", "--compile: same results as without; ", marks=pytest.mark.slow),
         ("--cache ram --num_workers 1", "for the pixels of 9 samples of folder train"),
         ("--cache disk --num_workers 1", "for the pixels of 9 samples of folder train"),
     ],

@@ -79,6 +79,7 @@ def test_wrong_result_is_refused(tmp_path, monkeypatch):
     assert not (tmp_path / "a.json").exists()
 
 
+@pytest.mark.slow
 def test_cpu_demo_arms_give_the_plain_labels(tmp_path, monkeypatch):
     monkeypatch.setattr(cpu_demo, "NUM_IMAGES", 4)
     pytest.importorskip("onnxscript")

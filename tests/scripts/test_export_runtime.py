@@ -56,6 +56,7 @@ def evaluate(base: Path, snapshot: Path, out: Path, *more: str) -> dict:
     return json.loads((out / "metrics.json").read_text())
 
 
+@pytest.mark.slow
 def test_what_is_written(place, onnx_file, int8_file):
     assert sorted(path.name for path in (place / "out").iterdir()) == [
         *("model.onnx", "model.onnx.json", "model_int8.bin", "model_int8.xml", "model_int8.xml.json")
@@ -76,6 +77,7 @@ def test_what_is_written(place, onnx_file, int8_file):
     assert set(about["sha256"]) == {"model_int8.xml", "model_int8.bin"}
 
 
+@pytest.mark.slow
 def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_path):
     expected = evaluate(place, place / "net.pth", tmp_path / "torch", "--amp", "off")
     ours = evaluate(place, onnx_file, tmp_path / "onnx", "--dump_images", "--report")
@@ -108,6 +110,7 @@ def test_demo_needs_nothing_but_the_file(place, onnx_file, tmp_path):
         assert (masks[0] == masks[1]).mean() > 0.999 and len(np.unique(masks[0].reshape(-1, 3), axis=0)) > 1
 
 
+@pytest.mark.slow
 def test_openvino_computes_in_the_precision_that_is_asked_for(place, int8_file, tmp_path, monkeypatch, capsys):
     core, hints = exported.openvino_core(), []
 
@@ -155,6 +158,7 @@ def test_another_runtime_or_data_set_is_refused(place, onnx_file, tmp_path, caps
     assert "was trained on 4 classes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
     argv = ["--snapshot", str(place / "net.pth"), "--out", str(tmp_path), "--format", "torch", "--size", "64,96"]
     argv += ["--calibration", str(place / "data" / "images" / "val")]

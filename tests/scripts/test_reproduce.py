@@ -73,6 +73,7 @@ def call(made: Path, results: Path, tmp_path: Path, *more: object) -> int:
     return reproduce.main([str(word) for word in argv])
 
 
+@pytest.mark.slow
 def test_training_it_again_gives_it_again(made, results, tmp_path, capfd):
     assert call(made, results, tmp_path) == 0
     last = capfd.readouterr().out.splitlines()[-1]
