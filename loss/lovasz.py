@@ -4,39 +4,29 @@ Source: Berman et al., The Lovász-Softmax loss, CVPR 2018, algorithm 1 and equa
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from loss.pixelwise import at_label_size, without_autocast
+from loss.beside import AddedLoss
 
 
-class LovaszSoftmax(nn.Module):
+class LovaszSoftmax(AddedLoss):
     """Mean over the classes of the batch's labels; 0 with a graph where nothing is labelled.
 
     Each class's pixels are sorted, so that on a CPU a step takes much longer.
-
-    Args:
-        ignore_label: Label of the pixels that don't count.
     """
 
-    def __init__(self, ignore_label: int = 255) -> None:
-        super().__init__()
-        self.ignore_label = ignore_label
-
-    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Scalar loss of logits (N,C,h,w), at any stride, for labels (N,H,W) int64."""
-        with without_autocast(logits):
-            probability = at_label_size(logits, labels).softmax(1)
-            valid = labels != self.ignore_label
-            terms, present = [], []
-            for index, of_class in enumerate(probability.unbind(1)):
-                true = labels == index
-                # an ignored pixel has no error, so it comes last, where it changes no index
-                errors = (true.to(of_class.dtype) - of_class).abs().where(valid, 0.0).flatten()
-                errors, order = errors.sort(descending=True)
-                terms.append(errors @ _jaccard_gradient(true.flatten()[order].to(of_class.dtype)))
-                present.append(true.any())
-            present = torch.stack(present)
-            return torch.stack(terms).where(present, 0.0).sum() / present.sum().clamp(min=1)
+    def of_pixels(self, logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
+        """See `AddedLoss`."""
+        terms, present = [], []
+        for index, of_class in enumerate(logits.softmax(1).unbind(1)):
+            true = labels == index
+            # an ignored pixel has no error, so it comes last, where it changes no index
+            errors = (true.to(of_class.dtype) - of_class).abs().where(valid, 0.0).flatten()
+            errors, order = errors.sort(descending=True)
+            terms.append(errors @ _jaccard_gradient(true.flatten()[order].to(of_class.dtype)))
+            present.append(true.any())
+        present = torch.stack(present)
+        return torch.stack(terms).where(present, 0.0).sum() / present.sum().clamp(min=1)
 
 
 def _jaccard_gradient(true: Tensor) -> Tensor:

@@ -70,15 +70,10 @@ def train_step(
     optimizer.zero_grad(set_to_none=True)
     for i, batch in enumerate(batches):
         batch = batch if augment is None else augment(batch)
-        images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
-        labels = batch["label"].to(device, non_blocking=True).long()
         last = i == len(batches) - 1
         with nullcontext() if last or not hasattr(model, "no_sync") else model.no_sync():
             with torch.autocast(device.type, precision.dtype, enabled=precision.dtype is not None):
-                outputs = model(images)
-                if "teacher" in batch:
-                    outputs = outputs | {"teacher": batch["teacher"].to(device, non_blocking=True)}
-                losses = criterion(outputs, labels)
+                losses = _losses(model, criterion, batch, device, memory_format)
             total = losses["total"] * torch.where(losses["total"].detach().isfinite(), 1.0, math.nan)
             precision.scaler.scale(total / len(batches)).backward()
         for name, value in losses.items():
@@ -96,6 +91,18 @@ def train_step(
         step_if_finite(finite, optimizer)
     restore_unless(finite, statistics, before)
     return terms, finite
+
+
+def _losses(
+    model: nn.Module, criterion: Criterion, batch: dict, device: torch.device, memory_format: torch.memory_format
+) -> dict[str, Tensor]:
+    """The named terms of a batch, which needs not be on the device."""
+    images = batch["image"].to(device, non_blocking=True, memory_format=memory_format)
+    labels = batch["label"].to(device, non_blocking=True).long()
+    outputs = model(images)
+    if "teacher" in batch:
+        outputs = outputs | {"teacher": batch["teacher"].to(device, non_blocking=True)}
+    return criterion(outputs, labels)
 
 
 def gradients_of(optimizer: torch.optim.Optimizer) -> list[Tensor]:
