@@ -71,14 +71,14 @@ def read_archive(path: str | Path) -> Any:
     return content
 
 
-def check_file(path: Path) -> None:
-    """Raises `CheckpointError` unless this is a regular file."""
+def check_file(path: Path, flag: str = "--snapshot") -> None:
+    """Raises `CheckpointError` unless this, which `flag` named, is a regular file."""
     if not os.path.exists(path):
-        raise CheckpointError(f"{path}: no such file; check --snapshot")
+        raise CheckpointError(f"{path}: no such file; check {flag}")
     if path.is_dir():
-        raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with --snapshot")
+        raise CheckpointError(f"{path}: is a folder, not a snapshot; name a file in it with {flag}")
     if not path.is_file():  # a device or a pipe might never end
-        raise CheckpointError(f"{path}: is not a regular file; check --snapshot")
+        raise CheckpointError(f"{path}: is not a regular file; check {flag}")
 
 
 def _read_safetensors(path: Path) -> dict:

@@ -57,7 +57,7 @@ def check_start(config: TrainConfig) -> None:
     if weights.pretrained:
         check_source(weights.pretrained)
     if config.loss.teacher:
-        check_file(Path(config.loss.teacher))
+        check_file(Path(config.loss.teacher), "--teacher")
     if weights.snapshot and (run.resume == "never" or not (run.folder / "last.pth").exists()):
         check_file(Path(weights.snapshot))
 

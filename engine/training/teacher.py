@@ -11,6 +11,7 @@ from datasets.base import Split
 from datasets.cache import cache_key
 from datasets.teacher_maps import TeacherMaps, write_teacher_maps
 from engine.checkpoint.archive import check_file
+from engine.checkpoint.finetune import snapshot_config
 from engine.checkpoint.loading import load_model
 from engine.inference.precision import settle_precision
 from network.fusing import fuse_for_inference
@@ -37,7 +38,7 @@ def open_teacher(path: str, split: Split, process: Process, folder: Path) -> Tea
         CheckpointError: The teacher isn't there, is no snapshot, or of other classes.
         EnvironmentFault: The disk is full.
     """
-    check_file(Path(path))
+    check_file(Path(path), "--teacher")
     teacher = file_sha256(path)[:16]
     file = folder / f"teacher_{teacher}_{split.dataset}_{split.split}_{cache_key(split)[:16]}.npy"
     sizes = [split.image_size(index) for index in range(len(split))]
@@ -47,10 +48,11 @@ def open_teacher(path: str, split: Split, process: Process, folder: Path) -> Tea
         if _is_complete(file, classes, sizes):
             get_logger().info(f"--teacher: maps are in {file}")
             return
-        model, header, _ = load_model(path, classes=split.classes.names)
-        if not header:
+        config = snapshot_config(path)
+        if config is None:
             raise CheckpointError(f"--teacher {path}: holds bare weights; give a snapshot")
-        choice = settle_precision("auto", "inference", process.device, header["config"]["arch"])
+        model, _, _ = load_model(path, classes=split.classes.names)
+        choice = settle_precision("auto", "inference", process.device, config["arch"])
         get_logger().info(f"--teacher: {path} predicts {len(split)} images, in {choice}; kept in {file}")
         model = fuse_for_inference(model).to(process.device)
         write_teacher_maps(file, classes, sizes, partial(_predict, model, split, process.device, choice.dtype))

@@ -140,5 +140,9 @@ def test_teachers_that_cannot_be_used(tmp_path):
     with pytest.raises(OptionError, match="--teacher_weight -1"):
         parse_train(["--teacher_weight", "-1"])
     missing = tmp_path / "no.pth"
-    with pytest.raises(CheckpointError, match=r"no\.pth"):
+    bare = tmp_path / "bare.pth"
+    torch.save(load_model(SMALL_WEIGHTS)[0].state_dict(), bare)
+    with pytest.raises(CheckpointError, match="--teacher .*bare weights; give a snapshot"):
+        open_teacher(str(bare), SyntheticSplit("train", 0, 1, 32, 64), Process(0, 1, CPU), tmp_path)
+    with pytest.raises(CheckpointError, match=r"no\.pth: no such file; check --teacher"):
         open_teacher(str(missing), SyntheticSplit("train", 0, 1, 32, 64), Process(0, 1, CPU), tmp_path)
