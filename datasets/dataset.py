@@ -20,8 +20,8 @@ class TrainingDataset(Dataset):
 
     Args:
         split: A labelled split.
-        transform: (sample, rng) -> sample; gets `image` uint8 (H,W,3), `label` uint8 (H,W), `name` and, for a draw
-            with a centroid, `centroid` (x, y). Image and label may be read-only.
+        transform: (sample, rng) -> sample; gets `image` uint8 (H,W,3), `label` uint8 (H,W), `name`, `epoch` and,
+            for a draw with a centroid, `centroid` (x, y). Image and label may be read-only.
         seed: Seed of the run.
         cache: The split's decoded pixels, from which samples are made if given.
         teacher: What a teacher says of the images; a sample then has its map as `teacher`, float16 (C,h,w).
@@ -53,7 +53,7 @@ class TrainingDataset(Dataset):
             DataError: A file is unreadable or wrong.
         """
         image, label = load_pair(self.split, draw.image) if self.cache is None else self.cache.load(draw.image)
-        sample = {"name": self.split.names[draw.image], "image": image, "label": label}
+        sample = {"name": self.split.names[draw.image], "image": image, "label": label, "epoch": draw.epoch}
         if self.teacher is not None:
             sample["teacher"] = self.teacher.load(draw.image)
         if draw.centroid is not None:

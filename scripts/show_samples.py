@@ -172,8 +172,10 @@ def draw(own: argparse.Namespace, config: TrainConfig) -> None:
     drawn = [draw_sample(dataset, draw, augment, mean, std) for draw in draws]
     split, options = dataset.split, config.augment
     crop = ",".join(map(str, options.crop_size)) if isinstance(options.crop_size, tuple) else options.crop_size
-    title = f"{split.dataset} {split.split}, epoch {own.epoch}: --crop_size {crop} --scale_min"
-    title += f" {options.scale_min} --scale_max {options.scale_max} --class_uniform_pct {config.data.class_uniform_pct}"
+    crops = f"--crop_size {crop} --scale_min {options.scale_min} --scale_max {options.scale_max}"
+    shown = f"--max_crop_epoch {options.max_crop_epoch}" if options.trains_whole(own.epoch) else crops
+    title = f"{split.dataset} {split.split}, epoch {own.epoch}: {shown}"
+    title += f" --class_uniform_pct {config.data.class_uniform_pct}"
     legend = build_legend(split, [label for _, label in drawn])
     save_png(own.out, draw_sheet(title, [panel for panel, _ in drawn], own.columns, legend))
     log.info(f"{own.out}: {len(drawn)} samples; a cross marks a class centroid")

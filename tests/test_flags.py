@@ -59,6 +59,7 @@ MISTAKES = [
     (["--limit_images", "0"], "--limit_images 0: must be at least 1"),
     (["--freeze_stages", "5"], "--freeze_stages 5: an encoder has 4"),
     (["--freeze_stages", "1", "--freeze_trunk"], "--freeze_trunk --freeze_stages 1: .*choose one"),
+    (["--max_crop_epoch", "-1"], "--max_crop_epoch -1: must not be negative"),
     (["--rotate", "181"], "--rotate 181.0: must be from 0 to 180"),
     (["--rotate", "5", "--augment", "device"], "--augment device --rotate 5.0: .*--augment cpu"),
 ]

@@ -7,6 +7,7 @@ from utils.errors import OptionError
 from utils.options import check, check_side, numbers, option
 
 MAX_SCALE, MAX_TURN = 100, 180
+ALWAYS = 100000  # epochs, more than a run has
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -33,6 +34,9 @@ class AugmentOptions:
     """augmentation"""
 
     crop_size: int | tuple = option(720, "training crop: one number, or height,width", parse=parse_size)
+    max_crop_epoch: int = option(
+        ALWAYS, "last epoch that trains on crops; after it on whole images in their own size, without scaling"
+    )
     pre_size: int | None = option(None, "resize the short side to this before scaling")
     scale_min: float = option(0.5, "least random scale")
     scale_max: float = option(2.0, "greatest random scale")
@@ -59,6 +63,7 @@ class AugmentOptions:
             raise OptionError(
                 f"--scale_min {self.scale_min} --scale_max {self.scale_max}: need 0 < min <= max <= {MAX_SCALE}"
             )
+        check(self.max_crop_epoch >= 0, "--max_crop_epoch", self.max_crop_epoch, "must not be negative")
         check(self.color_aug >= 0, "--color_aug", self.color_aug, "must not be negative")
         check(
             0 <= self.rotate <= MAX_TURN, "--rotate", self.rotate, f"must be from 0 to {MAX_TURN} degrees, such as 10"
@@ -73,6 +78,10 @@ class AugmentOptions:
             check(0 <= value <= 1, f"--{name}", value, "must be a probability, from 0 to 1")
         mixed = self.cutmix + self.classmix
         check(mixed <= 1, "--cutmix and --classmix", mixed, "must add up to at most 1, since a crop is mixed once")
+
+    def trains_whole(self, epoch: int) -> bool:
+        """True if samples of this epoch (from 0) are whole images."""
+        return epoch > self.max_crop_epoch
 
     @property
     def sampled_corruptions(self) -> tuple[str, ...]:

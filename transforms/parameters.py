@@ -79,6 +79,8 @@ class RandomAugment:
 
     Scales are uniform, sigmas of the blur too. With strength s = `color_aug` the colour jitter's factors are uniform in
     [1 - s, 1 + s] (not below 0), and the hue turns by a share of the circle uniform in [-s, s] (at most half a turn).
+
+    After epoch `max_crop_epoch` a sample is the whole image in its own size, mirrored, turned and coloured as before.
     """
 
     def __init__(self, options: AugmentOptions) -> None:
@@ -86,27 +88,30 @@ class RandomAugment:
         self.options, self.crop = options, (crop, crop) if isinstance(crop, int) else tuple(crop)
 
     def sample(
-        self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator
+        self, size: tuple[int, int], centroid: tuple[int, int] | None, rng: np.random.Generator, epoch: int = 0
     ) -> AugmentParams:
         """The choices for an image of `size` (height, width); `centroid` is (x, y) in its pixels."""
-        scale = rng.uniform(self.options.scale_min, self.options.scale_max)
-        if self.options.pre_size is not None:
-            scale *= self.options.pre_size / min(size)
+        options = self.options
+        whole = options.trains_whole(epoch)
+        scale = 1.0 if whole else rng.uniform(options.scale_min, options.scale_max)
+        if options.pre_size is not None:
+            scale *= options.pre_size / min(size)
         scaled = (max(1, round(size[0] * scale)), max(1, round(size[1] * scale)))
+        crop = scaled if whole else self.crop
         point: list[int | None] = [None, None]
         if centroid is not None:
             # a pixel's centre, so that the scaled point shows this very pixel
             at = zip(reversed(centroid), scaled, size, strict=True)
             point = [int((position + 0.5) * length / side) for position, length, side in at]
-        corner = (_place(rng, scaled[0], self.crop[0], point[0]), _place(rng, scaled[1], self.crop[1], point[1]))
+        corner = (_place(rng, scaled[0], crop[0], point[0]), _place(rng, scaled[1], crop[1], point[1]))
         flip = bool(rng.random() >= 0.5) and self.options.mirror
         jitter = self._sample_jitter(rng) if self.options.color_aug else ()
         blur = self.options.blur
         sigma = float(rng.uniform(*BLURS[blur])) if BLURS[blur] else 0.0
         corruption = self._sample_corruption(rng) if self.options.augment_corruption else None
         angle = float(rng.uniform(-self.options.rotate, self.options.rotate)) if self.options.rotate else 0.0
-        angle = angle if centroid is None or _keeps(angle, point, corner, self.crop) else 0.0
-        return AugmentParams(tuple(size), scaled, self.crop, corner, flip, jitter, blur, sigma, corruption, angle)
+        angle = angle if centroid is None or _keeps(angle, point, corner, crop) else 0.0
+        return AugmentParams(tuple(size), scaled, crop, corner, flip, jitter, blur, sigma, corruption, angle)
 
     def _sample_jitter(self, rng: np.random.Generator) -> tuple[tuple[str, float], ...]:
         strength = self.options.color_aug

@@ -26,10 +26,11 @@ class TrainTransform:
         self.choices, self.normalize = choices, Normalize(mean, std)
 
     def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
-        """`image` uint8 (H,W,3), `label` uint8 (H,W), perhaps `centroid` (x, y) and `teacher` (C,H/4,W/4) -> `image`
-        float32 (3,h,w), `label` int64 (h,w), `teacher` float16 (C,h/4,w/4); the sample given is left as it was."""
+        """`image` uint8 (H,W,3), `label` uint8 (H,W), perhaps `epoch`, `centroid` (x, y) and `teacher` (C,H/4,W/4) ->
+        `image` float32 (3,h,w), `label` int64 (h,w), `teacher` float16 (C,h/4,w/4); the given one stays as it was."""
         sample = dict(sample)
-        augmentation = self.choices.sample(sample["image"].shape[:2], sample.pop("centroid", None), rng)
+        size, centroid, epoch = sample["image"].shape[:2], sample.pop("centroid", None), sample.pop("epoch", 0)
+        augmentation = self.choices.sample(size, centroid, rng, epoch)
         if "teacher" in sample:
             sample["teacher"] = move_map(sample["teacher"], augmentation)
         sample = move_pixels(sample, augmentation)
@@ -45,9 +46,10 @@ class CropWindow:
     def __call__(self, sample: dict, rng: np.random.Generator) -> dict:
         """As `TrainTransform`, but -> `windows` (image uint8 (h,w,3), label uint8 (h,w)), not copied, and
         `augmentation`."""
-        augmentation = self.choices.sample(sample["image"].shape[:2], sample.get("centroid"), rng)
+        size, centroid, epoch = sample["image"].shape[:2], sample.get("centroid"), sample.get("epoch", 0)
+        augmentation = self.choices.sample(size, centroid, rng, epoch)
         window = source_window(augmentation)
-        rest = {key: value for key, value in sample.items() if key not in ("image", "label", "centroid")}
+        rest = {key: value for key, value in sample.items() if key not in ("image", "label", "centroid", "epoch")}
         windows = (sample["image"][window], sample["label"][window])
         return rest | {"windows": windows, "augmentation": augmentation}
 

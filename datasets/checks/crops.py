@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from datasets.checks.findings import Finding
+from utils.errors import OptionError
 
 MUCH_PADDING = 0.3
 SCALES = 33
@@ -22,6 +23,11 @@ class Crop:
     scales: tuple[float, float]
     pre_size: int | None = None
 
+    def whole(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Size of an image that is trained on whole."""
+        scale = 1.0 if self.pre_size is None else self.pre_size / min(size)
+        return round(size[0] * scale), round(size[1] * scale)
+
 
 def check_crop(sizes: Sizes, crop: Crop) -> Finding:
     """How much of a training crop is padding, see `padded_share`."""
@@ -34,6 +40,15 @@ def check_crop(sizes: Sizes, crop: Crop) -> Finding:
     if padded_share(sizes, replace(crop, size=(best, best))) <= MUCH_PADDING:
         return Finding("warning", what, remedy=f"--crop_size {best}")
     return Finding("warning", what, remedy=f"--pre_size {min(crop.size)} enlarges the images; or a greater --scale_min")
+
+
+def check_whole(sizes: Sizes, crop: Crop, batch: int) -> Finding:
+    """Whether `batch` whole images, which an epoch after `--max_crop_epoch` trains on, are of one size."""
+    different = len({crop.whole(size) for size in sizes})
+    if different == 1 or batch == 1:
+        return Finding("ok", "--max_crop_epoch: whole images fit in a batch")
+    what = f"--max_crop_epoch --bs_mult {batch}: images of {different} sizes, which fit in no batch"
+    return Finding("error", what, remedy="leave --max_crop_epoch out", exit_code=OptionError.exit_code)
 
 
 def check_tile(sizes: Sizes, tile: int) -> Finding:

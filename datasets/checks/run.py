@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from datasets.base import Split
 from datasets.checks.classes import check_classes
-from datasets.checks.crops import Crop, check_crop, check_tile
+from datasets.checks.crops import Crop, check_crop, check_tile, check_whole
 from datasets.checks.findings import Finding
 from datasets.checks.label_ids import LabelIds
 from datasets.checks.labels import check_ids
@@ -23,11 +23,13 @@ class Plan:
         data: Its splits and class-uniform sampling.
         crop: How training crops are made.
         val_batch: Images that are validated in one batch.
+        whole_batch: Whole images that are trained on in one batch, in some epochs; 0: crops only.
     """
 
     data: DataOptions
     crop: Crop
     val_batch: int = 1
+    whole_batch: int = 0
 
     def trains(self, split: Split) -> bool:
         """True for the split that is trained on."""
@@ -64,6 +66,8 @@ def check_crops(split: Split, index: SplitIndex, plan: Plan) -> Iterator[Finding
     sizes = [size for size in map(tuple, read_sizes(split, index).tolist()) if all(size)]
     if plan.trains(split) and sizes:
         yield check_crop(sizes, plan.crop)
+        if plan.whole_batch:
+            yield check_whole(sizes, plan.crop, plan.whole_batch)
         if plan.data.class_uniform_pct > 0:
             yield check_tile(sizes, plan.data.class_uniform_tile)
 

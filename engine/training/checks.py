@@ -15,12 +15,16 @@ from utils.logging import get_logger
 DOCTOR = "scripts/doctor.py, with the same options, lists all"
 
 
-def data_plan(data: DataOptions, augment: AugmentOptions, validation: ValidationOptions) -> Plan:
+def data_plan(
+    data: DataOptions, augment: AugmentOptions, schedule: ScheduleOptions, validation: ValidationOptions
+) -> Plan:
     """What the checks of the data need to know of a run."""
     side = augment.crop_size
     size = side if isinstance(side, tuple) else (side, side)
     crop = Crop(size, (augment.scale_min, augment.scale_max), augment.pre_size)
-    return Plan(data, crop, validation.bs_mult_val)
+    last = (schedule.max_epoch or schedule.max_iters) - 1  # or one that --max_iters surely doesn't exceed
+    whole = schedule.bs_mult if augment.trains_whole(last) else 0
+    return Plan(data, crop, validation.bs_mult_val, whole)
 
 
 def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:

@@ -40,4 +40,4 @@ class Visit:
     @property
     def plan(self) -> Plan:
         """What the run would do with the data."""
-        return data_plan(self.config.data, self.config.augment, self.config.validation)
+        return data_plan(self.config.data, self.config.augment, self.config.schedule, self.config.validation)

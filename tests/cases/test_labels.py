@@ -92,6 +92,15 @@ def test_refused_before_the_first_step(programs, tmp_path, damage):
     assert not (programs.out / "run").exists()
 
 
+def test_whole_images_of_several_sizes_fit_in_no_training_batch(programs, tmp_path):
+    data = make(tmp_path / "data")
+    for kind, shape in (("images", (64, 64, 3)), ("masks", (64, 64))):
+        save(np.ones(shape, np.uint8), data / kind / "train" / "001.png")
+    found, told = both(programs, data, "--max_crop_epoch", "0", "--max_epoch", "2")
+    assert found == 2 and "--max_crop_epoch --bs_mult 2: images of 2 sizes, which fit in no batch" in told
+    assert both(programs, data, "--max_crop_epoch", "0", "--max_epoch", "1") == (0, "")  # all epochs are of crops
+
+
 def test_one_image_is_refused_once(programs, tmp_path):
     data, refusals = make(tmp_path / "data", {"train": 1, "val": 1}), set()
     for batch in ("1", "2"):

@@ -13,7 +13,7 @@ from datasets.folder import build_split
 from datasets.index import build_index
 from datasets.options import DataOptions
 from tests.conftest import make_scenes
-from transforms import AugmentOptions, RandomAugment, TrainTransform
+from transforms import AugmentOptions, RandomAugment, TrainTransform, build_train_transform
 from utils.distributed import Process
 
 TRANSFORM = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
@@ -57,6 +57,22 @@ def test_the_audit_counts_what_is_drawn(tmp_path):
     drawn = {draw.image for epoch in range(3) for draw in epochs.plan(epoch)}
     assert later["images_drawn_so_far"] == len(drawn) / 21
     assert epochs.audit(0) == audit
+
+
+@pytest.mark.parametrize("augment", ["cpu", "device"])
+def test_later_epochs_are_of_whole_images(tmp_path, augment):
+    data = build_split(make_scenes(tmp_path / "data", 5), "train")
+    options = AugmentOptions(crop_size=16, max_crop_epoch=0, augment=augment, color_aug=0, gblur=False, mirror=False)
+    transform, on_device = build_train_transform(options, torch.device("cpu"))
+    dataset = TrainingDataset(data, transform, seed=3)
+    one = DataOptions(class_uniform_pct=0, num_workers=0)
+    epochs = TrainingEpochs(dataset, Process(0, 1, torch.device("cpu")), one, 2)
+    for epoch, size in enumerate([(16, 16), data.load_label(0).shape]):
+        for batch in epochs(epoch, 0):
+            batch = on_device(batch) if on_device else batch
+            assert batch["image"].shape == (2, 3, *size) and batch["label"].shape == (2, *size)
+    for name, label in zip(batch["name"], batch["label"], strict=True):
+        assert np.array_equal(label, data.load_label(data.names.index(name)))
 
 
 def test_an_absent_class_is_wanted_by_nobody(tmp_path):

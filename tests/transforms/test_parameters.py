@@ -45,6 +45,17 @@ def test_crops_hold_their_centroid():
         assert all(part.start <= at < part.stop for part, at in zip(step.window, point, strict=True))
 
 
+def test_after_the_last_epoch_of_crops_samples_are_whole_images_in_their_own_size():
+    choices = RandomAugment(AugmentOptions(crop_size=40, max_crop_epoch=2, rotate=10))
+    for epoch, whole in ((2, False), (3, True)):
+        steps = [choices.sample(SIZE, (150, 20), np.random.default_rng(seed), epoch) for seed in range(40)]
+        assert all((step.scaled == step.crop == SIZE and step.corner == (0, 0)) == whole for step in steps)
+        assert 0 < sum(step.flip for step in steps) < 40 and len({step.jitter for step in steps}) == 40
+        assert any(step.angle for step in steps)
+    enlarged = RandomAugment(AugmentOptions(max_crop_epoch=0, pre_size=150))
+    assert enlarged.sample(SIZE, None, np.random.default_rng(0), 1).crop == (150, 300)
+
+
 def test_equal_generators_draw_equal_choices_and_steps_can_be_switched_off():
     assert drawn(5) == drawn(5)
     assert len(set(drawn(50))) == 50

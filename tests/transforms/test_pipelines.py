@@ -30,7 +30,7 @@ class Fixed:
     def __init__(self, augmentation):
         self.augmentation = augmentation
 
-    def sample(self, size, centroid, rng):
+    def sample(self, size, centroid, rng, epoch):
         return self.augmentation
 
 
