@@ -102,5 +102,5 @@ def release_key_map(model: nn.Module) -> dict[str, str]:
     """
     key_map = model.release_key_map() if hasattr(model, "release_key_map") else {}
     if not key_map:
-        raise OptionError(f"{type(model).__name__} on this encoder has no counterpart in the releases: no keys to map")
+        raise OptionError(f"{type(model).__name__} as it was built has no counterpart in the releases: no keys to map")
     return key_map

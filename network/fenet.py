@@ -36,6 +36,8 @@ class FENet(nn.Module):
         structure: Filter of FEM-S: `highpass` as released, or `smooth` as in the paper's figure.
         fem_d: Build the detail modules; without them the way up leaves every level as it is.
         fem_s: Build the structure modules; without them the way down does.
+        fine_channels: Width of the finest level on the way down and in the head, ours: most of the decoder's work is at
+            stride 4. None: C, as in the paper.
     """
 
     release_unused: tuple[str, ...] = ()  # prefixes in the release's files that no part of its model uses
@@ -56,8 +58,12 @@ class FENet(nn.Module):
         structure: str = "highpass",
         fem_d: bool = True,
         fem_s: bool = True,
+        fine_channels: int | None = None,
     ) -> None:
         super().__init__()
+        if fine_channels is not None and fine_channels < 1:
+            raise ValueError("must be at least 1")
+        fine = fine_channels or channels
         widths = encoder.channels
         filters = {"kernel_size": filter_kernel, "padding": filter_padding, "weights": filter_weights}
         smooth = structure == "smooth"
@@ -66,10 +72,12 @@ class FENet(nn.Module):
         self.ppm = PyramidPooling(widths[3], channels, norm_layer, dropout=dropout)
         self.fem_d = nn.ModuleList(FEMD(channels, norm_layer, **filters) for _ in range(3 if fem_d else 0))
         self.fem_s = nn.ModuleList(
-            FEMS(channels, norm_layer, smooth=smooth, **filters) for _ in range(3 if fem_s else 0)
+            FEMS(width, norm_layer, smooth=smooth, **filters) for width in ((fine, channels, channels) if fem_s else ())
         )
+        narrowed = 0 if fine_channels is None else 2 if fem_s else 1  # the finest level, and what its FEM-S gets
+        self.narrow = nn.ModuleList(conv_bn_relu(channels, fine, 1, norm_layer) for _ in range(narrowed))
         self.head = nn.Sequential(
-            PyramidConv(STRIDES, channels, channels),
+            PyramidConv(STRIDES, (fine, channels, channels, channels), channels),
             norm_layer(channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(channels, num_classes, 1),
@@ -89,13 +97,16 @@ class FENet(nn.Module):
         return outputs
 
     def decode(self, features: list[Tensor]) -> list[Tensor]:
-        """Encoder features -> the four enhanced levels (N,C,h,w) at strides 4 to 32."""
+        """Encoder features -> the four enhanced levels (N,C,h,w) at strides 4 to 32, the first `fine_channels` wide."""
         r = [reduce(f) for reduce, f in zip(self.reduce, features, strict=False)]
         r.append(self.ppm(features[3]))
         for i, fem_d in enumerate(self.fem_d):  # details, bottom-up
             r[i + 1] = fem_d(low=r[i], high=r[i + 1])
+        if self.narrow:
+            r[0] = self.narrow[0](r[0])
         for i in reversed(range(len(self.fem_s))):  # structure, top-down
-            r[i] = self.fem_s[i](low=r[i], high=r[i + 1])
+            high = self.narrow[1](r[1]) if self.narrow and i == 0 else r[i + 1]
+            r[i] = self.fem_s[i](low=r[i], high=high)
         return r
 
     def checkpoint_units(self) -> list[Unit]:
@@ -103,8 +114,9 @@ class FENet(nn.Module):
         return [*self.encoder.checkpoint_units(), *map(Unit.of, (*self.reduce, *self.fem_d, *self.fem_s))]
 
     def release_key_map(self) -> dict[str, str]:
-        """State-dict key of the authors' release -> our key, for all but the boundary head; {} on another encoder."""
-        if not isinstance(self.encoder, DeepStemResNet):
+        """State-dict key of the authors' release -> our key, for all but the boundary head; {} where it has no such
+        model: on another encoder, or with `fine_channels`."""
+        if not isinstance(self.encoder, DeepStemResNet) or self.narrow:
             return {}
         rules = [
             *encoder_rules(),

@@ -13,19 +13,22 @@ COARSE = 4  # times the finest level's stride
 
 
 class PyramidConv(nn.Conv2d):
-    """3x3 convolution over levels (N,C,h,w) of a pyramid, finest first, as large as the finest: -> (N,out,H,W).
+    """3x3 convolution over levels (N,C_i,h,w) of a pyramid, finest first, as large as the finest: -> (N,out,H,W).
 
     On a CPU the coarse levels are convolved before they are enlarged, with the same result; see `convolve_enlarged`.
 
     Args:
         strides: Of the levels.
-        channels: C of each level.
+        channels: C_i of each level, or one number for all.
         out_channels: Of the result.
         bias: Add one.
     """
 
-    def __init__(self, strides: Sequence[int], channels: int, out_channels: int, bias: bool = True) -> None:
-        super().__init__(len(strides) * channels, out_channels, 3, padding=1, bias=bias)
+    def __init__(
+        self, strides: Sequence[int], channels: int | Sequence[int], out_channels: int, bias: bool = True
+    ) -> None:
+        self.widths = [channels] * len(strides) if isinstance(channels, int) else list(channels)
+        super().__init__(sum(self.widths), out_channels, 3, padding=1, bias=bias)
         self.num_fine = sum(stride < COARSE * strides[0] for stride in strides)
         self.coarse_first = self.num_fine < len(strides)  # False: all are enlarged first, on a CPU too
 
@@ -34,8 +37,8 @@ class PyramidConv(nn.Conv2d):
         half = is_cpu_half(finest)
         if not (self.coarse_first and (half or _is_cpu_float32(finest))):
             return super().forward(concatenate(levels))
-        channels, size = finest.shape[1], finest.shape[-2:]
-        fine, *coarse = self.weight.split([self.num_fine * channels] + [channels] * (len(levels) - self.num_fine), 1)
+        size, widths = finest.shape[-2:], self.widths
+        fine, *coarse = self.weight.split([sum(widths[: self.num_fine]), *widths[self.num_fine :]], 1)
         y = F.conv2d(concatenate(levels[: self.num_fine]), fine, self.bias, padding=1)
         predicts = not torch.is_grad_enabled() and not torch.compiler.is_exporting()
         # training in float32 keeps its sums, and exported graphs theirs

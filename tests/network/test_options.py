@@ -78,6 +78,20 @@ def test_levels_pass_unchanged_without_modules():
     torch.testing.assert_close(levels[0], reduced)
 
 
+@pytest.mark.parametrize("off", [{}, {"fem_s": False}, {"fem_d": False}])
+def test_a_narrow_finest_level(off):
+    model = build(fine_channels=3, **off)
+    with torch.no_grad():
+        levels = model.eval().decode(model.encoder(IMAGES))
+    assert [level.shape[1] for level in levels] == [3, 8, 8, 8] and levels[0].shape[-1] == 16
+    stepped(model)
+    assert all(p.grad is not None for name, p in model.named_parameters() if not name.startswith("aux_heads"))
+    with pytest.raises(OptionError, match="no counterpart in the releases"):
+        network.release_key_map(model)
+    with pytest.raises(OptionError, match="--model_args fine_channels=0: must be at least 1"):
+        build(fine_channels=0)
+
+
 def test_values_that_are_not_there():
     with pytest.raises(OptionError, match="filter_weights.*zero_sum"):
         build(filter_weights="wild")

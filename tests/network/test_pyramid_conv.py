@@ -32,6 +32,16 @@ def test_result_and_gradients_are_those_of_the_convolution_of_enlarged_levels(st
         assert (value - expected).abs().max() < 1e-5 * expected.abs().max()
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_levels_of_different_widths(half):
+    layer, levels = PyramidConv((4, 8, 16, 32), (3, 5, 5, 7), 6), build_levels((4, 8, 16, 32), (17, 23))
+    levels = [levels[0][:, :3], *levels[1:3], torch.cat([levels[3], levels[3][:, :2]], 1)]
+    expected = enlarged_first(layer, levels)
+    if half:
+        layer, levels = layer.bfloat16(), [level.bfloat16() for level in levels]
+    torch.testing.assert_close(layer(levels).float(), expected, rtol=0, atol=0.05 if half else 1e-5)
+
+
 def test_layout_and_large_maps():
     layer = PyramidConv((4, 8, 16, 32), 5, 6).to(memory_format=torch.channels_last)
     levels = [x.to(memory_format=torch.channels_last) for x in build_levels((4, 8, 16, 32), (131, 517))]
