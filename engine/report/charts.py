@@ -19,6 +19,7 @@ class Chart:
         series: Name -> value at each position; a None is a gap.
         x_labels: A label for each position; None: round numbers.
         fractions: Values lie in [0, 1] and are shown as percent; otherwise the axis spans 0 and the values.
+        y_range: Values at the axis' ends; None: as `fractions` says.
         bars: Bars instead of lines.
         mark: A position that gets a vertical line, and its name.
         area: Low and high at each position: the spread of the first series, drawn behind the lines.
@@ -33,6 +34,7 @@ class Chart:
     bars: bool = False
     mark: tuple[float, str] | None = None
     area: tuple[Sequence[float], Sequence[float]] | None = None
+    y_range: tuple[float, float] | None = None
 
     width, height = 500, 260  # of the drawing, y downwards
     left, right, top, bottom = 40, 488, 14, 216  # of the area within the axes
@@ -83,6 +85,8 @@ class Chart:
         return self.x[0], self.x[-1] if self.x[-1] > self.x[0] else self.x[0] + 1
 
     def _y_range(self) -> tuple[float, float]:
+        if self.y_range is not None:
+            return self.y_range
         if self.fractions:
             return 0.0, 1.0
         rows = [*self.series.values(), *(self.area or ())]
