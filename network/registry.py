@@ -91,7 +91,7 @@ def model_options(name: str) -> dict[str, inspect.Parameter]:
     builder = MODELS[name]
     found = keywords(builder)
     if isinstance(builder, partial):
-        found |= keywords(builder.args[0]) if inspect.isclass(builder.args[0]) else {}
+        found = {**(keywords(builder.args[0]) if inspect.isclass(builder.args[0]) else {}), **found}
         found |= {key: found[key].replace(default=value) for key, value in builder.keywords.items()}
     return {key: item for key, item in found.items() if key not in _NO_OPTIONS}
 

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -21,6 +23,13 @@ def test_names_errors_and_aliases():
     old = network.build_model("network.fenet_resnet_conv_2b_2d.DeepR18_FE_deeply", 3)
     assert old.config == {"arch": "fenet_r18", "num_classes": 3, "options": {"aux": False}}
     assert len(old.aux_heads) == 0
+
+
+@pytest.mark.parametrize("name", network.registry.MODELS)
+def test_every_option_has_a_default_that_config_json_can_hold(name):
+    defaults = {key: item.default for key, item in network.registry.model_options(name).items()}
+    assert json.loads(json.dumps(defaults)) == defaults
+    assert defaults.get("channels", 64) in (64, 128, 256)  # a builder's own wins over the class's
 
 
 def test_config_rebuilds_the_model():
