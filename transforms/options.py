@@ -7,7 +7,6 @@ from utils.errors import OptionError
 from utils.options import check, check_side, numbers, option
 
 MAX_SCALE, MAX_TURN = 100, 180
-ALWAYS = 100000  # epochs, more than a run has
 
 
 def parse_size(text: str) -> int | tuple[int, int]:
@@ -35,7 +34,7 @@ class AugmentOptions:
 
     crop_size: int | tuple = option(720, "training crop: one number, or height,width", parse=parse_size)
     max_crop_epoch: int = option(
-        ALWAYS, "last epoch that trains on crops; after it on whole images in their own size, without scaling"
+        100000, "last epoch that trains on crops; after it on whole images in their own size, without scaling"
     )
     pre_size: int | None = option(None, "resize the short side to this before scaling")
     scale_min: float = option(0.5, "least random scale")

@@ -26,7 +26,7 @@ class Crop:
     def whole(self, size: tuple[int, int]) -> tuple[int, int]:
         """Size of an image that is trained on whole."""
         scale = 1.0 if self.pre_size is None else self.pre_size / min(size)
-        return round(size[0] * scale), round(size[1] * scale)
+        return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
 def check_crop(sizes: Sizes, crop: Crop) -> Finding:

@@ -5,6 +5,7 @@ import pytest
 from scripts import benchmark
 
 
+@pytest.mark.slow
 def test_scaling_of_two_processes(tmp_path, small_roofline):
     out = tmp_path / "a.json"
     argv = ["scaling", "--json", str(out), "--arch", "fenet_tiny", "--size", "64,64", "--rounds", "2", "--warmup", "0"]

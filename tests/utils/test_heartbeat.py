@@ -240,6 +240,7 @@ def pair():
         yield start
 
 
+@pytest.mark.slow
 def test_work_of_rank_0_that_takes_longer_than_the_timeout(pair):
     done = pair(4.5).wait(60)
     assert done.returncodes == [0, 0]
