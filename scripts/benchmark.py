@@ -1,14 +1,14 @@
 """Time our code against its plain formulation, in alternating rounds in one process.
 
 Usage: python scripts/benchmark.py WHAT --json FILE [options]
-WHAT: train-step, loss, hpf, infer, eval, data, cpu-demo, latency, scaling, roofline, revisions
+WHAT: train-step, loss, hpf, infer, eval, data, cpu-demo, latency, scaling, roofline, revisions, study-steps
 
 Each arm's result is first checked against the plain one (`max_error`). Then rounds alternate over the arms; the first
 ones are warm-up and don't count. Figures are medians in seconds, `spread` is the interquartile range, `ratio` is
 plain / arm (higher is faster), `peak_memory_ratio` is arm / plain. On a CPU plain has glibc's malloc as it comes, and
 our arms as our programs set it (utils/machine.py): an arm runs once untimed after each change, so that it is timed with
 its memory in place. What each measures is described in scripts/benchmarks/: arms.py, data.py, cpu_demo.py, latency.py,
-scaling.py, roofline.py, revisions.py; `roofline_share`, on a CPU, in shares.py.
+scaling.py, roofline.py, revisions.py, study_steps.py; `roofline_share`, on a CPU, in shares.py.
 """
 
 import sys
@@ -33,6 +33,7 @@ from scripts.benchmarks.latency import installed_formats, time_latencies
 from scripts.benchmarks.revisions import measure_revisions
 from scripts.benchmarks.roofline import measure_roofline
 from scripts.benchmarks.scaling import measure_scaling
+from scripts.benchmarks.study_steps import measure_study_steps
 from scripts.benchmarks.timing import origin, time_arms
 from utils.cli import run_main
 from utils.devices import FORMS, choose_device, device_name
@@ -41,7 +42,7 @@ from utils.files import write_json
 from utils.kernels import KERNELS, check_kernels
 from utils.options import Parser, numbers
 
-ON_CPU = ("scaling", "cpu-demo", "latency", "roofline", "revisions")
+ON_CPU = ("cpu-demo", "latency", "scaling", "roofline", "revisions", "study-steps")
 
 
 def check_numbers(options: argparse.Namespace, **least: int) -> None:
@@ -57,7 +58,7 @@ def check_numbers(options: argparse.Namespace, **least: int) -> None:
 def build_parser() -> Parser:
     """The command line."""
     parser = Parser(prog="benchmark.py", description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=(*BUILDERS, "data", "cpu-demo", "latency", "scaling", "roofline", "revisions"))
+    parser.add_argument("what", choices=(*BUILDERS, "data", *ON_CPU))
     parser.add_argument("--json", required=True, help="result file")
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument(
@@ -83,7 +84,8 @@ def build_parser() -> Parser:
         help="cpu-demo and latency with --snapshot, revisions: folder of the data set; unset: as in train.py",
     )
     parser.add_argument("--against", default="e4c9bae", help="revisions: the other one")
-    parser.add_argument("--steps", type=int, default=200, help="revisions: steps of each run")
+    parser.add_argument("--study", help="study-steps: STUDY.json, as scripts/study.py takes it")
+    parser.add_argument("--steps", type=int, default=200, help="revisions, study-steps: steps of each run")
     parser.add_argument("--options", default="", help="revisions: further options of train.py, one string")
     parser.add_argument("--options_now", default="", help="revisions: those that only this tree gets")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -111,6 +113,8 @@ def measure(options: argparse.Namespace, device: torch.device) -> dict:
         return measure_roofline()
     if options.what == "revisions":
         return measure_revisions(options)
+    if options.what == "study-steps":
+        return measure_study_steps(options)
     if options.what == "data":
         return measure_data(options, device)
     if options.what == "cpu-demo":
@@ -160,7 +164,8 @@ def body(argv: Sequence[str]) -> None:
         print(f"accuracy: {result['accuracy']}")
     if "bf16" in result:
         print(describe_bf16(**result["bf16"]))
-    print(f"max error {result['max_error']:.2e}; written to {options.json}")
+    error = f"max error {result['max_error']:.2e}; " if "max_error" in result else ""
+    print(f"{error}written to {options.json}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
