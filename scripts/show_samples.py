@@ -27,13 +27,13 @@ import torch
 from config import TrainConfig, parse_train
 from datasets.base import Split
 from datasets.dataset import TrainingDataset
-from datasets.epochs import TrainingEpochs
 from datasets.index import open_index
 from datasets.loader import collate
 from datasets.part import SubsetSplit
 from datasets.sampling.class_uniform import CropSample
 from engine.training.build import build_epochs, create_model, open_splits
-from transforms import BatchTransform, denormalize
+from engine.training.samples import Batches, augmented_samples
+from transforms import BatchTransform, build_train_transform, denormalize
 from utils.cli import run_main
 from utils.constants import IGNORE_LABEL
 from utils.distributed import Process
@@ -79,30 +79,27 @@ class CentroidSplit(SubsetSplit):
         return cv2.circle(label, self.centroid, max(4, min(label.shape) // 64), 1, cv2.FILLED)
 
 
-def augmented(
-    dataset: TrainingDataset, draw: CropSample, augment: BatchTransform | None
-) -> tuple[torch.Tensor, np.ndarray]:
-    """Image (3,H,W) and labels (H,W) uint8 of a draw, by the data set alone or with `--augment device` by `augment`."""
-    batch = collate([dataset[draw]])
-    batch = batch if augment is None else augment(batch)
-    return batch["image"][0], batch["label"][0].numpy().astype(np.uint8)
-
-
 def find_centroid(dataset: TrainingDataset, draw: CropSample, augment: BatchTransform | None) -> tuple[int, int] | None:
-    """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one."""
+    """(x, y) of the draw's centroid in its augmented crop, within about a pixel; None without one.
+
+    Args:
+        dataset: What the draw is of.
+        draw: Names image and centroid.
+        augment: What the device does with a batch, with `--augment device`; crops aren't mixed.
+    """
     if draw.centroid is None:
         return None
     marked = TrainingDataset(CentroidSplit(dataset.split, draw), dataset.transform, dataset.seed)
-    rows, columns = np.nonzero(augmented(marked, draw, augment)[1] == 1)
+    batch = collate([marked[draw]])
+    batch = batch if augment is None else augment(batch)
+    rows, columns = np.nonzero(batch["label"][0].numpy() == 1)
     return (int(columns.mean()), int(rows.mean())) if len(rows) else None
 
 
 def draw_sample(
-    dataset: TrainingDataset, draw: CropSample, augment: BatchTransform | None, mean: tuple, std: tuple
-) -> tuple[Panel, np.ndarray]:
-    """The panel of one sample, and its labels (H,W) uint8."""
-    image, label = augmented(dataset, draw, augment)
-    image = denormalize(image, mean, std)
+    dataset: TrainingDataset, draw: CropSample, image: np.ndarray, label: np.ndarray, augment: BatchTransform | None
+) -> Panel:
+    """The panel of one sample, of its augmented image (H,W,3) and labels (H,W), both uint8."""
     scale = min(1.0, LARGEST / max(label.shape))
     colors = overlay(image, dataset.split.classes.colorize(label), OPACITY)
     hatch(colors, label == IGNORE_LABEL, round(STRIPE / scale))
@@ -117,7 +114,7 @@ def draw_sample(
             x, y = (int(value * scale) for value in point)
             for picture in pair:
                 mark(picture, (x, y))
-    return Panel(side_by_side(pair), caption), label
+    return Panel(side_by_side(pair), caption)
 
 
 def hatch(picture: np.ndarray, where: np.ndarray, stripe: int) -> None:
@@ -144,14 +141,23 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
     return [*rows, (f"ignored or padding (striped) {shares[IGNORE_LABEL]:.1%}", GRAY)]
 
 
-def build_samples(config: TrainConfig) -> tuple[TrainingEpochs, BatchTransform | None, tuple, tuple]:
-    """The epochs and the augmentation that train.py would make, and mean and std of the images."""
+def draw_samples(config: TrainConfig, epoch: int, count: int) -> tuple[Split, list[Panel], list[np.ndarray]]:
+    """What train.py would draw of, a panel of each of an epoch's first samples, and their labels (H,W) uint8."""
     config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = open_splits(config).train
     index = open_index(split, Path(config.run.ckpt), progress=True)
     encoder = create_model(config, split.classes.num_classes).encoder
     process = Process(0, 1, torch.device("cpu"))
-    return *build_epochs(config, process, split, index, encoder), encoder.mean, encoder.std
+    epochs, augment = build_epochs(config, process, split, index, encoder)
+    unmixed = replace(config.augment, cutmix=0.0, classmix=0.0)
+    _, place = build_train_transform(unmixed, process.device, encoder.mean, encoder.std)
+    panels, labels = [], []
+    batches = Batches.of(config.augment, config.schedule, config.compute.seed)
+    for draw, image, label in augmented_samples(epochs, augment, batches, epoch, count):
+        shown = denormalize(image, encoder.mean, encoder.std)
+        panels.append(draw_sample(epochs.dataset, draw, shown, label, place))
+        labels.append(label)
+    return split, panels, labels
 
 
 def run(argv: Sequence[str]) -> None:
@@ -166,19 +172,15 @@ def run(argv: Sequence[str]) -> None:
 
 def draw(own: argparse.Namespace, config: TrainConfig) -> None:
     """Draw and write the sheet."""
-    log = get_logger()
-    epochs, augment, mean, std = build_samples(config)
-    dataset, draws = epochs.dataset, epochs.plan(own.epoch)[: own.count]
-    drawn = [draw_sample(dataset, draw, augment, mean, std) for draw in draws]
-    split, options = dataset.split, config.augment
+    split, panels, labels = draw_samples(config, own.epoch, own.count)
+    options = config.augment
     crop = ",".join(map(str, options.crop_size)) if isinstance(options.crop_size, tuple) else options.crop_size
     crops = f"--crop_size {crop} --scale_min {options.scale_min} --scale_max {options.scale_max}"
     shown = f"--max_crop_epoch {options.max_crop_epoch}" if options.trains_whole(own.epoch) else crops
     title = f"{split.dataset} {split.split}, epoch {own.epoch}: {shown}"
     title += f" --class_uniform_pct {config.data.class_uniform_pct}"
-    legend = build_legend(split, [label for _, label in drawn])
-    save_png(own.out, draw_sheet(title, [panel for panel, _ in drawn], own.columns, legend))
-    log.info(f"{own.out}: {len(drawn)} samples; a cross marks a class centroid")
+    save_png(own.out, draw_sheet(title, panels, own.columns, build_legend(split, labels)))
+    get_logger().info(f"{own.out}: {len(panels)} samples; a cross marks a class centroid")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,7 +31,7 @@ from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.precision import RunPrecision, choose_for_run
 from engine.training.resume import Checkpoint
 from engine.training.run_folder import RunFolder
-from engine.training.samples import save_samples
+from engine.training.samples import Batches, save_samples
 from engine.training.stages import first_stages, freeze_stages, frozen_norms, stages_with_rates
 from engine.training.start import Indexes, Splits, compare_ranks, compare_splits, log_start, warn_of_overlap
 from engine.training.step import batch_norms
@@ -143,7 +143,8 @@ def build_trainer(
         trainer.load(checkpoint, config.run.resume_override)
     compare_ranks(trainer)
     if config.run.dump_augmentation_images and process.is_main:
-        save_samples(data, augment, model.encoder, folder.path / "augmented")
+        batches = Batches.of(config.augment, config.schedule, config.compute.seed)
+        save_samples(data, augment, batches, model.encoder, folder.path / "augmented")
     folder.prepare(checkpoint and checkpoint.path, identity.options, config.command, trainer.resumed)
     log_start(splits, trainer, config.command, precision)
     return trainer

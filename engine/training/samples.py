@@ -1,26 +1,66 @@
-"""`--dump_augmentation_images`: what a model is trained on, as pictures."""
+"""What a model is trained on, as pictures: `--dump_augmentation_images`, and scripts/show_samples.py."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from datasets.epochs import TrainingEpochs
 from datasets.loader import collate
-from transforms import BatchTransform, denormalize
+from datasets.sampling.class_uniform import CropSample
+from engine.training.options import ScheduleOptions
+from engine.training.step import seed_step
+from transforms import AugmentOptions, BatchTransform, denormalize
 from utils.drawing import save_png, side_by_side
 from utils.logging import get_logger
 
 
+@dataclass(frozen=True)
+class Batches:
+    """How crops are mixed with others.
+
+    Attributes:
+        size: Crops of a batch, of which each is mixed with the one before it.
+        seed: Of the run.
+    """
+
+    size: int
+    seed: int
+
+    @classmethod
+    def of(cls, augment: AugmentOptions, schedule: ScheduleOptions, seed: int) -> "Batches":
+        """Those of a run; where it mixes nothing a batch is one crop, since whole images may have several sizes."""
+        return cls(schedule.bs_mult if augment.cutmix or augment.classmix else 1, seed)
+
+
+def augmented_samples(
+    epochs: TrainingEpochs, augment: BatchTransform | None, batches: Batches, epoch: int, count: int
+) -> Iterator[tuple[CropSample, Tensor, np.ndarray]]:
+    """The first samples of an epoch as the first process trains on them: draw, image (3,H,W), labels (H,W) uint8."""
+    draws, size = epochs.plan(epoch), batches.size
+    for start in range(0, min(count, len(draws)), size):
+        part = draws[start : start + size]
+        batch = collate([epochs.dataset[draw] for draw in part])
+        if augment is not None:
+            seed_step(batches.seed, epoch * epochs.batches + start // size, 0)
+            batch = augment(batch)
+        labels = batch["label"].cpu().numpy().astype(np.uint8)
+        yield from zip(part[: count - start], batch["image"], labels, strict=False)
+
+
 def save_samples(
-    epochs: TrainingEpochs, augment: BatchTransform | None, encoder: nn.Module, folder: Path, count: int = 32
+    epochs: TrainingEpochs,
+    augment: BatchTransform | None,
+    batches: Batches,
+    encoder: nn.Module,
+    folder: Path,
+    count: int = 32,
 ) -> None:
     """Write the first augmented samples of a run, image beside label."""
-    dataset = epochs.dataset
-    for sample in epochs.plan(0)[:count]:
-        batch = collate([dataset[sample]])
-        batch = batch if augment is None else augment(batch)
-        colors = dataset.split.classes.colorize(batch["label"][0].cpu().numpy().astype(np.uint8))
-        image = denormalize(batch["image"][0], encoder.mean, encoder.std)
+    for sample, image, label in augmented_samples(epochs, augment, batches, 0, count):
+        colors = epochs.dataset.split.classes.colorize(label)
+        image = denormalize(image, encoder.mean, encoder.std)
         save_png(folder / f"{sample.index:04d}.png", side_by_side([image, colors]))
     get_logger().info(f"augmented samples are in {folder}")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config import parse_train
 from datasets.dataset import TrainingDataset
 from datasets.sampling.class_uniform import CropSample
 from datasets.synthetic.split import SyntheticSplit
@@ -32,6 +33,24 @@ def test_a_sheet_of_own_data(tmp_path, place, monkeypatch):
     assert Image.open(tmp_path / "s.png").width > 8 * 2 * 56
     assert {path.name for path in tmp_path.iterdir()} == {"data", "s.png"}  # no centroids of a run that isn't
     assert show_samples.main([*argv, "--ckpt", "kept"]) == 0 and list((tmp_path / "kept").glob("centroids*"))
+
+
+def test_mixed_crops_are_shown_as_train_py_mixes_them(tmp_path):
+    data = make_scenes(tmp_path / "data", 8)
+    argv = ["--dataset", "folder", "--data_root", str(data), "--ckpt", str(tmp_path), "--crop_size", "64"]
+    argv += ["--class_uniform_pct", "0", "--bs_mult", "3", "--no-mirror", "--arch", "fenet_tiny"]
+    shown = {}
+    for name, more in {"plain": [], "mixed": ["--cutmix", "1"]}.items():
+        shown[name] = show_samples.draw_samples(parse_train([*argv, *more]), 0, 4)[2]
+    assert len(shown["mixed"]) == len(shown["plain"]) == 4
+    batches = [[0, 1, 2], [3]]  # the second one is cut for the sheet, and mixed with crops that aren't on it
+    for crops in batches:
+        for place, index in enumerate(crops):
+            mixed, own = shown["mixed"][index], shown["plain"][index]
+            pasted = mixed != own
+            source = shown["plain"][crops[place - 1]]
+            assert index == 3 or (mixed[pasted] == source[pasted]).all()
+    assert sum((mixed != own).any() for mixed, own in zip(*shown.values(), strict=True)) >= 3
 
 
 @pytest.mark.parametrize("argv", [["--count", "0"], ["--columns", "0"], ["--epoch", "-1"], ["--dataset", "pascal"]])
