@@ -44,9 +44,9 @@ def train(argv: Sequence[str]) -> None:
         splits = open_splits(config)
         check_run(config, splits, process)
         indexes = open_indexes(splits, Path(config.run.ckpt))
-        findings = check_data(
-            splits, indexes, data_plan(config.data, config.augment, config.schedule, config.validation)
-        )
+        images = splits.train.epoch_length // process.world_size
+        plan = data_plan(config.data, config.augment, config.schedule, config.validation, images)
+        findings = check_data(splits, indexes, plan)
         with RunFolder(config.run, process) as folder:  # nothing is written before
             setup_logging(process.is_main, folder.log)
             checkpoint = folder.find_checkpoint(config.weights.snapshot if config.weights.restore_optimizer else None)

@@ -16,14 +16,19 @@ DOCTOR = "scripts/doctor.py, with the same options, lists all"
 
 
 def data_plan(
-    data: DataOptions, augment: AugmentOptions, schedule: ScheduleOptions, validation: ValidationOptions
+    data: DataOptions,
+    augment: AugmentOptions,
+    schedule: ScheduleOptions,
+    validation: ValidationOptions,
+    images: int,
 ) -> Plan:
-    """What the checks of the data need to know of a run."""
+    """What the checks of the data need to know of a run; `images`: of an epoch, on each process."""
     side = augment.crop_size
     size = side if isinstance(side, tuple) else (side, side)
     crop = Crop(size, (augment.scale_min, augment.scale_max), augment.pre_size)
-    last = (schedule.max_epoch or schedule.max_iters) - 1  # or one that --max_iters surely doesn't exceed
-    whole = schedule.bs_mult if augment.trains_whole(last) else 0
+    steps = max(1, images // (schedule.bs_mult * schedule.accumulate))
+    epochs = schedule.max_epoch or -(schedule.max_iters // -steps)
+    whole = schedule.bs_mult if augment.trains_whole(epochs - 1) else 0
     return Plan(data, crop, validation.bs_mult_val, whole)
 
 

@@ -123,7 +123,8 @@ def look_at(config: TrainConfig, splits: Splits, folder: Path) -> Data:
     """What the files hold, as train.py reads them. Raises `DataError` for data that can't be trained on."""
     start = time.perf_counter()
     indexes = open_indexes(splits, folder)
-    check_data(splits, indexes, data_plan(config.data, config.augment, config.schedule, config.validation))
+    images = splits.train.epoch_length
+    check_data(splits, indexes, data_plan(config.data, config.augment, config.schedule, config.validation, images))
     return Data(splits, indexes, time.perf_counter() - start)
 
 

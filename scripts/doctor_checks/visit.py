@@ -40,4 +40,6 @@ class Visit:
     @property
     def plan(self) -> Plan:
         """What the run would do with the data."""
-        return data_plan(self.config.data, self.config.augment, self.config.schedule, self.config.validation)
+        config, train = self.config, self.splits.get(self.config.data.train_split)
+        images = 0 if train is None else train.epoch_length
+        return data_plan(config.data, config.augment, config.schedule, config.validation, images)

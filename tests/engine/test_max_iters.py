@@ -2,9 +2,15 @@
 
 import json
 
+import pytest
+
 import train
+from datasets.options import DataOptions
 from engine.checkpoint.snapshot import load_snapshot
+from engine.training.checks import data_plan
+from engine.training.options import ScheduleOptions, ValidationOptions
 from tests.conftest import make_scenes, train_args
+from transforms import AugmentOptions
 
 RUN = ("--max_iters", "5", "--lr_schedule", "cosine")
 
@@ -39,3 +45,13 @@ def test_a_run_of_steps(tmp_path, capfd):
     assert code == 2 and "--max_iters 4: " in text and "has made 5 already" in text
     assert go("b", *RUN, "--max_iters", "7", "--resume_override")[0] == 0
     assert load_snapshot(tmp_path / "b" / "run" / "last.pth")["training"]["state"]["step"] == 7
+
+
+@pytest.mark.parametrize(
+    ("crops", "iters", "whole"),
+    [(100000, 200_000, 0), (9, 500, 0), (9, 501, 2), (3, 500, 2)],
+)
+def test_whole_images_are_expected_of_the_epochs_that_so_many_steps_make(crops, iters, whole):
+    schedule, augment = ScheduleOptions(bs_mult=2, max_iters=iters), AugmentOptions(max_crop_epoch=crops)
+    plan = data_plan(DataOptions(), augment, schedule, ValidationOptions(), images=100)
+    assert plan.whole_batch == whole  # in epochs of 50 steps
