@@ -66,7 +66,7 @@ class LossOptions:
         for name in ("aux_weight", "boundary_weight", "teacher_weight"):
             check(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "must not be negative")
         self._check_names()
-        _ = self.added
+        self._check_smoothing()
         for flag, places in OLD_OPTIONS.items():
             for loss, name in places.items():
                 self._try(loss, {name: getattr(self, flag)}, f"--{flag} {getattr(self, flag)}")
@@ -83,6 +83,16 @@ class LossOptions:
         object.__setattr__(self, "loss", self.name)  # both spellings are one setting, when a run is resumed too
         for flag, name in OLD_NAMES.items():
             object.__setattr__(self, flag, getattr(self, flag) or name == self.loss)
+
+    def _check_smoothing(self) -> None:
+        """Refuses label smoothing where it isn't cross entropy to smoothed labels, and may fall without end."""
+        weight = self.added.get("label_smoothing")
+        if weight is None:
+            return
+        check(weight < 1, "--add_loss", f"label_smoothing:{weight:g}", "must be below 1, the share of a label")
+        if self.class_weights or self.name not in ("ce", "ohem"):
+            other = "--class_weights" if self.class_weights else f"--loss {self.name}"
+            raise OptionError(f"--add_loss label_smoothing {other}: it smooths labels that count alike; choose one")
 
     def _check_names(self) -> None:
         """Refuses an unknown loss, and flags that name several."""

@@ -101,8 +101,23 @@ def test_they_are_terms_of_the_main_output_and_without_the_option_nothing_change
         ("dice:-1", "dice:-1"),
         ("dice:inf", "dice:inf"),
         ("dice:1,dice:2", "twice"),
+        ("label_smoothing:1", "label_smoothing:1: must be below 1"),
     ],
 )
 def test_values_that_cannot_work(value, words):
     with pytest.raises(OptionError, match=f"--add_loss .*{words}"):
         LossOptions(add_loss=value)
+
+
+@pytest.mark.parametrize(
+    ("more", "flag"),
+    [
+        ({"class_weights": "road=0"}, "--class_weights"),
+        ({"jointwtborder": True}, "--loss relaxed_boundary"),
+        ({"loss": "image_weighted"}, "--loss image_weighted"),
+    ],
+)
+def test_label_smoothing_needs_pixels_that_count_alike(more, flag):
+    with pytest.raises(OptionError, match=f"--add_loss label_smoothing {flag}"):
+        LossOptions(add_loss="label_smoothing:0.1", **more)
+    LossOptions(add_loss="label_smoothing:0.1", ohem=True)
