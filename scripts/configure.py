@@ -71,7 +71,7 @@ def check(options: argparse.Namespace) -> None:
             f"--gpus {gpus} --hours {hours:g}: time is measured on one device of this machine; leave out --hours for"
             " the 8-GPU recipe on those GPUs, or --gpus for what is here"
         )
-    if gpus is None and options.dataset is None:
+    if options.dataset is None and (gpus is None or hours is not None):
         raise OptionError("--dataset: name the data set (folder: your own), or --gpus N --memory GIB for a recipe")
     if options.arch is not None:
         resolve_arch(options.arch)

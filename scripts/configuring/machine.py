@@ -25,7 +25,7 @@ class Machine:
     """What a run can use.
 
     Attributes:
-        device: `cpu` or `cuda`.
+        device: As train.py takes it: `cpu`, `cuda`, or another of several GPUs, `cuda:1`.
         memory: Bytes that a step may take of the device's.
         free: Bytes of main memory.
         loaders: Loader processes that don't disturb training.
@@ -39,6 +39,11 @@ class Machine:
     loaders: int
     has_encoder: bool
     can_cache: bool = True
+
+    @property
+    def kind(self) -> str:
+        """`cpu` or `cuda`."""
+        return self.device.partition(":")[0]
 
     @property
     def small_weights(self) -> str:
@@ -60,7 +65,7 @@ def look_around(device: torch.device, gpu_memory: float | None = None) -> Machin
         memory = usable_memory(min(size, gpu_memory * 2**30) if gpu_memory else size)
         loaders = loader_processes()
     return Machine(
-        device.type,
+        str(device) if device.index else device.type,
         memory,
         free,
         loaders,

@@ -27,7 +27,7 @@ def choose_model(machine: Machine, arch: str | None = None) -> list[Choice]:
             Choice("backbone", PACKAGES[PRETRAINED].backbone, "small, and its ImageNet weights are installed here"),
             Choice("pretrained", PRETRAINED, "measured on CamVid: 31.7 mIoU after 60 steps, 19.0 from random weights"),
         ]
-        if "channels" in machine.model_options(name) and machine.device == "cpu":
+        if "channels" in machine.model_options(name) and machine.kind == "cpu":
             chosen.append(Choice("channels", 64, "half of the model's own: the width of the CamVid recipe on 2 cores"))
         return chosen
     if arch not in (None, SMALL):
@@ -52,8 +52,8 @@ def choose_rate(model: Sequence[Choice], batch: int) -> Choice:
 
 def choose_batch(facts: DataFacts, machine: Machine, most: int) -> Choice:
     """Crops of a step; `most`: what memory allows."""
-    wanted = BATCH[machine.device]
-    allowed = {"the CamVid recipe's" if machine.device == "cpu" else "two CamVid batches, not measured": wanted}
+    wanted = BATCH[machine.kind]
+    allowed = {"the CamVid recipe's" if machine.kind == "cpu" else "two CamVid batches, not measured": wanted}
     allowed |= {f"half of the {facts.train} training images": facts.train // 2, "all that memory has room for": most}
     why = min(allowed, key=allowed.get)
     return Choice("bs_mult", max(2, 2 ** int(math.log2(max(1, allowed[why])))), why)
@@ -64,7 +64,7 @@ def choose_loading(facts: DataFacts, machine: Machine) -> list[Choice]:
     pixels = 4 * facts.train * facts.short * facts.long
     fits = machine.can_cache and pixels < CACHE_SHARE * machine.free
     size = f"the decoded images take {pixels / 2**30:.2f} GiB of {machine.free / 2**30:.1f} that are free"
-    why = "cores that training leaves idle" if machine.device == "cpu" else "by the cores of this machine"
+    why = "cores that training leaves idle" if machine.kind == "cpu" else "by the cores of this machine"
     return [
         Choice("num_workers", machine.loaders, why),
         Choice("cache", "ram" if fits else "off", size),
@@ -74,7 +74,7 @@ def choose_loading(facts: DataFacts, machine: Machine) -> list[Choice]:
 
 def choose_precision(machine: Machine) -> list[Choice]:
     """Mixed precision, where `--amp auto` doesn't choose it by itself."""
-    return [Choice("amp", "bf16", "about the speed; on a GPU auto is float32")] if machine.device == "cuda" else []
+    return [Choice("amp", "bf16", "about the speed; on a GPU auto is float32")] if machine.kind == "cuda" else []
 
 
 def choose_optimizer(model: Sequence[Choice], batch: int) -> list[Choice]:

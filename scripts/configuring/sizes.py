@@ -32,7 +32,7 @@ class View:
 
 def first_view(facts: DataFacts, machine: Machine) -> View:
     """The images as they are, if they are neither too large for the device nor too small for the model's strides."""
-    short = max(LEAST_SHORT, min(facts.short, MOST_SHORT[machine.device]))
+    short = max(LEAST_SHORT, min(facts.short, MOST_SHORT[machine.kind]))
     return View(short, enlargement(facts, short / facts.short))
 
 
