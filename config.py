@@ -43,6 +43,7 @@ class TrainConfig:
     run: RunOptions
     notes: list[str] = field(default_factory=list)
     command: str = ""
+    arguments: tuple[str, ...] = ()  # of the command line, those of `--options_from` in its place
     resumed_amp: str | None = None  # of the snapshot that the run resumes from, where --amp leaves it open
 
     def __post_init__(self) -> None:
@@ -132,7 +133,8 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
         OptionError: An unknown option or a value that cannot work.
     """
     names = [item.name for group in TRAIN_GROUPS for item in dataclasses.fields(group)]
-    namespace = train_parser().parse_args(with_options_file(argv, names))
+    arguments = with_options_file(argv, names)
+    namespace = train_parser().parse_args(arguments)
     for flag, reason in REFUSED.items():
         if getattr(namespace, flag.strip("-")):
             raise OptionError(f"{flag}: {reason}")
@@ -141,7 +143,7 @@ def parse_train(argv: Sequence[str]) -> TrainConfig:
     notes = namespace.notes
     if groups[0].name.startswith("sfnet_lite"):
         notes = [LITE_HAS_NONE if note.startswith("--fpn_dsn_loss") else note for note in notes]
-    return TrainConfig(*groups, notes, command)
+    return TrainConfig(*groups, notes, command, tuple(arguments))
 
 
 def _add_short_forms(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,7 @@ from utils.options import Parser, finite, numbers
 
 RUNS = "runs/studies"
 WANTED = (0.005, 0.01, 0.02)
+STOPPED = "stopped; the same command resumes"
 
 
 def share(text: str) -> tuple[int, int]:
@@ -102,7 +103,7 @@ def run_study(study: Study, options: argparse.Namespace, clock: Clock) -> tuple[
     try:
         make_missing(ours, clock, say)
     except OutOfTime:
-        print("stopped; the same command resumes", flush=True)
+        print(STOPPED, flush=True)
     variants: dict[str, list[RunRecord]] = {name: [] for name in study.variants}
     for run in runs:
         if record := run.finished():
@@ -136,7 +137,11 @@ def body(argv: Sequence[str]) -> None:
         if options.list:
             return
     else:
-        records = gather(options.runs, options.split, clock)
+        try:
+            records = gather(options.runs, options.split, clock)
+        except OutOfTime:
+            print(STOPPED)
+            return
         variants = by_variant(study, options.runs, records) if study else by_options(records)
         missing = len(study.runs()) - len(records) if study else 0
     if not any(variants.values()):

@@ -261,7 +261,7 @@ def build_identity(
     options = {name: own.get(name) if value is None else value for name, value in config.to_dict().items()} | built
     options |= {"data_root": str(config.data.root), "device": str(process.device), "norm": norm, "amp": amp}
     options |= {"tb_path": str(config.run.tensorboard_folder)}
-    options |= {"processes": process.world_size, "job": distributed.job_id()}
+    options |= {"processes": process.world_size, "job": distributed.job_id(), "arguments": list(config.arguments)}
     settings = config.reproducibility_key(process.world_size) | built
     settings |= {"classes": list(classes.names), "norms": norm, "amp": repr(amp)}
     if config.loss.teacher:  # wherever it lies

@@ -11,6 +11,7 @@ from config import TrainConfig, parse_train
 from datasets.index import open_index
 from engine.training.build import open_splits
 from engine.training.fingerprint import take_fingerprint
+from engine.training.load import like_snapshot
 from engine.training.precision import choose_for_run
 from engine.training.start import open_indexes
 from utils.devices import choose_device
@@ -24,6 +25,7 @@ NOT_DECIDING = frozenset(
     " compile checkpoint_activations ddp_backend".split()
 )
 FILES = ("pretrained", "snapshot", "teacher")  # options that may name a file, whose content counts
+BY_KEY = (*FILES, "amp")  # options of which a key has what they come to, not how they are written
 
 
 def plain_options(config: TrainConfig) -> dict:
@@ -51,8 +53,8 @@ def default_options() -> dict:
 
 def precision_of(config: TrainConfig) -> str:
     """What a new run of these options computes in here, by `--amp`'s names; `auto` is settled as train.py does."""
-    compute = config.compute
-    return choose_for_run(compute, config.model.arch, choose_device(compute.device), None).training.amp
+    compute, arch = config.compute, like_snapshot(config).model.name
+    return choose_for_run(compute, arch, choose_device(compute.device), None).training.amp
 
 
 def run_key(options: Mapping, data: Mapping[str, str], precision: str) -> str:

@@ -38,7 +38,7 @@ class TrainedRun:
             raise DataError(f"{folder}: no run of train.py; it holds no config.json")
         content = read_json(path)
         try:
-            config = _parsed(content["command"])
+            config = _parsed(tuple(content.get("arguments") or shlex.split(content["command"])[2:]))
             options = plain_options(config)
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{path}: not what train.py writes ({error!r}); name the folder of a run") from error
@@ -54,10 +54,22 @@ class TrainedRun:
                 return self.folder / name
         raise DataError(f"{self.folder}: holds neither best.pth nor last.pth; train it to its end")
 
-    def evaluate(self, split: str, clock: Clock) -> Path:
-        """Score it as eval.py does by itself, unless that is done; returns the folder of the scores."""
+    @property
+    def _images_per_step(self) -> int:
+        processes = self.content.get("processes", 1)
+        schedule = self.config.for_processes(processes).schedule
+        return schedule.bs_mult * schedule.accumulate * processes
+
+    def evaluate(self, split: str, clock: Clock, anew: bool = False) -> Path:
+        """Score it as eval.py does by itself, unless that is done; returns the folder of the scores.
+
+        Args:
+            split: What it is scored on.
+            clock: When to stop.
+            anew: Also where it is done, since images or labels may have changed.
+        """
         folder, data = self.folder / f"eval_{split}", self.config.data
-        if _is_scored(folder, self.snapshot):
+        if _is_scored(folder, self.snapshot) and not anew:
             return folder
         what = [f"--snapshot={self.snapshot}", f"--data_root={data.root}", f"--cv_split={data.cv}", f"--split={split}"]
         how = [f"--device={self.config.compute.device}", f"--num_workers={data.num_workers}", "--resume"]
@@ -84,7 +96,7 @@ class TrainedRun:
             snapshot=self.snapshot.name,
             snapshot_sha256=metrics["snapshot_sha256"],
             curve=thin_curve(rows),
-            seconds=_training_seconds(rows, self.options, self.content.get("processes", 1)),
+            seconds=_training_seconds(rows, self._images_per_step),
             memory=memory,
             classes=classes,
             images=[image.name for image in evaluation.images],
@@ -93,9 +105,9 @@ class TrainedRun:
 
 
 @cache
-def _parsed(command: str) -> TrainConfig:
-    """`python train.py ...` -> what it means; to check that a model can be built takes a second."""
-    return parse_train(shlex.split(command)[2:])
+def _parsed(arguments: tuple[str, ...]) -> TrainConfig:
+    """Arguments of train.py -> what they mean; to check that a model can be built takes a second."""
+    return parse_train(arguments)
 
 
 def _is_scored(folder: Path, snapshot: Path) -> bool:
@@ -114,9 +126,9 @@ def _read_curve(path: Path) -> list[dict]:
         raise DataError(f"{path}: a line is damaged ({error}); train again") from error
 
 
-def _training_seconds(rows: Sequence[dict], options: Mapping, processes: int) -> float | None:
-    """What all steps took, without validation and without what a kill cost; None: no epoch was finished."""
-    images, before, seconds = options["bs_mult"] * options["accumulate"] * processes, 0, 0.0
+def _training_seconds(rows: Sequence[dict], images: int) -> float | None:
+    """What all steps of so many images took, without validation and what a kill cost; None: no epoch was finished."""
+    before, seconds = 0, 0.0
     for row in rows:
         seconds += (row["step"] - before) * images / row["images_per_second"]
         before = row["step"]

@@ -6,12 +6,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.training.build import check_run, open_splits
+from engine.training.load import like_snapshot
 from engine.training.lock import RunLock
-from scripts.studies.keys import data_digests, differences, precision_of, run_key
+from scripts.studies.keys import BY_KEY, data_digests, differences, precision_of, run_key
 from scripts.studies.leavings import TrainedRun
 from scripts.studies.programs import Clock, command_line, run_program
 from scripts.studies.record import RunRecord, read_record, write_record
 from scripts.studies.study_file import PlannedRun, Study
+from utils.devices import choose_device
+from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
 from utils.files import make_folder
 
@@ -65,7 +69,7 @@ class StudyRun:
 
     def _check(self, path: Path, found: Mapping) -> None:
         options = self.plan.options
-        other = differences(options, found)
+        other = differences(options, {**found, **{name: options[name] for name in BY_KEY}})
         if found["seed"] != options["seed"]:
             other.append(f"seed {options['seed']}, there {found['seed']}")
         if other:
@@ -80,21 +84,25 @@ class StudyRun:
         """
         ended = run_program("train.py", self._arguments(), self.folder / "train.log", clock)
         run = TrainedRun.open(self.folder / "train")
-        write_record(self.path, run.record(run.evaluate(self.split, clock), self.data, ended.memory))
+        write_record(self.path, run.record(run.evaluate(self.split, clock, anew=True), self.data, ended.memory))
 
 
 def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
-    """The runs of a study below a folder, by their keys.
+    """The runs of a study below a folder, by their keys; train.py wouldn't refuse one for its options.
 
     Raises:
-        OptionError: There is no such split.
+        OptionError: There is no such split, or a variant has options that don't fit the data.
         DataError: The data isn't there, or not what it should be.
     """
+    for plan in study.variants.values():
+        config = like_snapshot(plan.config)
+        check_run(config, open_splits(config), Process(0, 1, choose_device(config.compute.device)))
     digests: dict[tuple, dict[str, str]] = {}
     runs = []
     for plan in study.runs():
         data = plan.config.data
         place = data.dataset, data.root, data.train_split, data.val_split, data.cv, data.coarse_boost_classes
+        place += (data.limit_images,)
         if place not in digests:
             digests[place] = data_digests(plan.config, split, folder)
         key = run_key(plan.options, digests[place], precision_of(plan.config))

@@ -88,7 +88,7 @@ def _no_repeats(pairs: list[tuple]) -> dict:
 
 
 def _seeds(path: Path, seeds: object) -> tuple[int, ...]:
-    fits = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    fits = isinstance(seeds, list) and all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds)
     if not fits or len(set(seeds)) < len(seeds):
         raise OptionError(f"{path}: seeds {json.dumps(seeds)}: a list of different whole numbers, such as [1, 2, 3]")
     if len(seeds) < 2:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import eval
 from config import parse_eval, parse_train
@@ -24,7 +25,7 @@ from tests.conftest import make_scenes
 from tests.processes import ROOT, Job, launch
 from tests.scripts.test_compare import leave, make_matrices
 from tests.test_bad_input import fails
-from utils.files import file_sha256
+from utils.files import file_sha256, write_json
 
 SMALL = {"arch": "fenet_tiny", "channels": 16, "dataset": "folder", "crop_size": 32, "bs_mult": 2, "max_epoch": 1}
 SMALL |= {"num_workers": 0, "device": "cpu", "lr": 0.01, "class_uniform_pct": 0}
@@ -59,6 +60,13 @@ def leave_scores(arguments: list[str]) -> None:
     leave(options.folder, make_matrices(20, 0.2 + 0.2 * int(sha256[:4], 16) / 2**16))
     metrics = json.loads((options.folder / "metrics.json").read_text()) | {"dataset": "folder"}
     (options.folder / "metrics.json").write_text(json.dumps(metrics | {"snapshot_sha256": sha256}))
+
+
+@pytest.fixture
+def trained_folder(tmp_path) -> Path:
+    """What train.py leaves of a run that isn't scored yet."""
+    leave_run(["--arch", "fenet_tiny", "--dataset", "folder", "--ckpt", str(tmp_path), "--exp", "run"])
+    return tmp_path / "run"
 
 
 @pytest.fixture
@@ -178,6 +186,7 @@ def test_runs_of_train_py_come_onto_a_page(trained, tmp_path, monkeypatch, capfd
         ({"a": {}}, [1], ["seeds [1]: there is no interval"]),
         ({"a": {}}, [1, 1], ["seeds [1, 1]: a list of different whole numbers"]),
         ({"a": {}}, [1, "2"], ['seeds [1, "2"]: a list']),
+        ({"a": {}}, [1, 2**63], ["a list of different whole numbers"]),
     ],
 )
 def test_a_study_that_can_not_work_is_refused_before_it_runs(tmp_path, capfd, started, variants, seeds, said):
@@ -251,6 +260,74 @@ def test_a_run_of_other_options_under_a_key_is_refused(data, tmp_path, started, 
     (tmp_path / "runs" / key).mkdir(exist_ok=True)
     fails(capfd, 2, study.main, [given, "--out", tmp_path, *place], key, "a run of another study's options")
     assert not started
+
+
+def test_what_only_the_data_shows_not_to_work_is_refused_before_the_first_run(data, tmp_path, started, capfd):
+    place = ["--out", tmp_path / "out", "--runs_folder", tmp_path / "runs"]
+    base = SMALL | {"data_root": str(data)}
+    for options, said in ({"class_weights": "treee=2"}, "treee"), ({"teacher": "none.pth"}, "none.pth"):
+        given = write(tmp_path / "s.json", base, {"whole": {}, "other": options})
+        assert study.main([str(given), *map(str, place)]) in (2, 4)
+        assert said in capfd.readouterr().err and not started
+
+
+def test_a_study_without_a_model_has_the_default_one(data, tmp_path, started, capsys):
+    base = {name: value for name, value in SMALL.items() if name not in ("arch", "channels")}
+    given = write(tmp_path / "s.json", base | {"data_root": str(data)}, {"whole": {}})
+    assert study.main([str(given), "--list", "--runs_folder", str(tmp_path / "runs")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_a_changed_label_is_scored_anew(tmp_path, started):
+    data = make_scenes(tmp_path / "data", 4)
+    given = write(tmp_path / "s.json", SMALL | {"data_root": str(data)}, {"whole": {}})
+    argv = [str(given), "--out", str(tmp_path / "out"), "--split", "test", "--runs_folder", str(tmp_path / "runs")]
+    for kind in ("images", "masks"):
+        shutil.copytree(data / kind / "val", data / kind / "test")
+    assert study.main(argv) == 0 and started == ["train.py", "eval.py"] * 2
+    label = next((data / "masks" / "test").iterdir())
+    Image.fromarray(np.zeros_like(np.asarray(Image.open(label)))).save(label)
+    assert study.main(argv) == 0 and started == ["train.py", "eval.py"] * 4
+    assert study.main(argv) == 0 and len(started) == 8
+
+
+def test_images_that_are_left_out_count_by_variant(data, tmp_path, started, capsys):
+    keys = []
+    for variants in ({"few": {"limit_images": 2}, "all": {}}, {"all": {}, "few": {"limit_images": 2}}):
+        given = write(tmp_path / "s.json", SMALL | {"data_root": str(data)}, variants)
+        assert study.main([str(given), "--list", "--runs_folder", str(tmp_path / "runs")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        keys.append({("--limit_images" in line, line.split("--exp=")[1].split("/")[0]) for line in lines})
+    assert keys[0] == keys[1] and len({key for _, key in keys[0]}) == 4
+
+
+def test_equal_keys_are_one_run_however_the_options_are_written(data, tmp_path, started, monkeypatch):
+    (tmp_path / "teacher.pth").write_text("weights")
+    monkeypatch.setattr(runs, "check_run", lambda *_: None)  # that isn't a snapshot
+    monkeypatch.chdir(tmp_path)
+    for teacher, amp in ("teacher.pth", "off"), (str(tmp_path / "teacher.pth"), "auto"):
+        base = SMALL | {"data_root": str(data), "teacher": teacher, "amp": amp, "deterministic": True}
+        given = write(tmp_path / "s.json", base, {"whole": {}})
+        if amp == "auto":
+            monkeypatch.setattr("scripts.studies.runs.precision_of", lambda config: "off")
+        assert study.main([str(given), "--out", str(tmp_path / "out"), "--runs_folder", str(tmp_path / "runs")]) == 0
+    assert started == ["train.py", "eval.py"] * 2
+
+
+def test_runs_of_an_options_file_are_read_as_they_were_trained(tmp_path):
+    (tmp_path / "options.json").write_text(json.dumps(SMALL | {"lr": 0.03}))
+    config = parse_train(["--options_from", str(tmp_path / "options.json"), "--global_batch", "6"])
+    content = {"command": config.command, "arguments": config.arguments, "amp": "off"}
+    write_json(tmp_path / "run" / "config.json", content)
+    (tmp_path / "options.json").unlink()
+    run = leavings.TrainedRun.open(tmp_path / "run")
+    assert run.options["lr"] == 0.03 and run._images_per_step == 6
+
+
+def test_a_page_of_runs_stops_in_time(tmp_path, trained_folder, started, capsys):
+    argv = ["--runs", str(trained_folder), "--out", str(tmp_path / "out"), "--time_limit", "0.01"]
+    assert study.main(argv) == 0
+    assert "stopped; the same command resumes" in capsys.readouterr().out and not started
 
 
 def test_a_run_that_another_study_makes_is_waited_for(data, tmp_path, started, monkeypatch, capsys):
