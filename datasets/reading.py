@@ -10,6 +10,7 @@ from PIL import Image
 from datasets.decoding import (
     FORMATS,
     MAX_PIXELS,
+    SINGLE_DEEP,
     UPRIGHT,
     Header,
     decode_picture,
@@ -63,9 +64,23 @@ def _deep_pixels(
     data: bytes, picture: Image.Image, header: Header, path: Path, largest: Callable[[Header], int | None] | None
 ) -> np.ndarray:
     values = deep_values(data, picture, path)
-    top = header.largest or (largest(header) if largest else None) or value_range(values, path)
-    pixels = to_8_bits(values, top, path)
+    return _as_rgb(values, header.largest or (largest(header) if largest else None), path)
+
+
+def _as_rgb(values: np.ndarray, top: int | None, path: Path) -> np.ndarray:
+    pixels = to_8_bits(values, top or value_range(values, path), path)
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)
+
+
+def to_rgb(picture: Image.Image) -> np.ndarray:
+    """Picture in memory, of any mode -> RGB (H,W,3) uint8; transparency is dropped, and it isn't turned.
+
+    Raises:
+        DataError: It has more than 8 bits, and its values are in no known range.
+    """
+    if picture.mode in SINGLE_DEEP:
+        return _as_rgb(np.asarray(picture), None, Path("image"))
+    return np.array(picture.convert("RGB"))
 
 
 def read_label(path: Path) -> np.ndarray:

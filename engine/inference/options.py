@@ -10,7 +10,7 @@ from engine.inference.settings import MAX_PIXELS, MERGES, MODES, SETTINGS, Infer
 from network import resolve_arch
 from utils.devices import FORMS, device_name
 from utils.errors import OptionError
-from utils.options import numbers, option
+from utils.options import check_choices, numbers, option
 
 RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
 RUN_TIME_PRECISIONS = {"onnx": ("auto", "off"), "openvino": ("auto", "off", "bf16")}  # --amp of exported files
@@ -59,6 +59,7 @@ class PredictOptions:
     def __post_init__(self) -> None:
         if not self.snapshot:
             raise OptionError("--snapshot: name the weights")
+        check_choices(self)
         self.settings()
         if self.dataset is not None:
             object.__setattr__(self, "dataset", resolve_name(self.dataset))

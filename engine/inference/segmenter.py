@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from datasets.base import ClassTable
-from datasets.reading import read_image
+from datasets.reading import read_image, to_rgb
 from engine.inference.build import LoadedModel, load
 from engine.inference.options import PredictOptions
 from engine.inference.score_maps import predict_labels
@@ -136,7 +136,7 @@ def as_rgb(source: ImageLike) -> np.ndarray:
     if isinstance(source, str | Path):
         return read_image(Path(source))
     if isinstance(source, Image.Image):
-        return np.array(source.convert("RGB"))
+        return to_rgb(source)
     if isinstance(source, np.ndarray):
         if source.dtype == np.uint8 and source.ndim == 3 and source.shape[2] == 3 and source.size:
             return source

@@ -13,7 +13,7 @@ from PIL import Image
 import demo_folder
 import eval
 import hubconf
-from engine.inference.segmenter import Segmenter
+from engine.inference.segmenter import Segmenter, as_rgb
 from engine.inference.small_weights import SMALL_WEIGHTS
 from network import list_models
 from tests.conftest import eval_args
@@ -48,6 +48,8 @@ def test_kinds_of_images(small, tmp_path):
     results = small([array, Image.fromarray(array), tmp_path / "photo.png", str(tmp_path / "photo.png")])
     assert all(np.array_equal(result.labels, results[0].labels) for result in results)
     assert results[0].overlay().shape == (64, 96, 3)
+    Image.fromarray((array[..., 0].astype(np.uint16) << 8) + 255).save(tmp_path / "deep.png")
+    assert np.array_equal(as_rgb(Image.open(tmp_path / "deep.png")), as_rgb(tmp_path / "deep.png"))
     results[0].save(tmp_path / "overlay.png")
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "overlay.png")), results[0].overlay())
     with pytest.raises(OptionError, match="labels_only"):
@@ -70,6 +72,9 @@ def test_what_is_no_image(small, tmp_path):
         Segmenter(device="cpu", scale=2)
     with pytest.raises(OptionError, match="merge"):
         Segmenter(device="cpu", merge="logit")
+    for name, value in ("amp", "fp8"), ("runtime", "tensorrt"):
+        with pytest.raises(OptionError, match=f"--{name} {value}: choose one of"):
+            Segmenter(device="cpu", **{name: value})
     with pytest.raises(CheckpointError, match="none.pth"):
         Segmenter(tmp_path / "none.pth", device="cpu")
 
