@@ -81,7 +81,7 @@ def read_metrics(folder: str | None, snapshot: Path) -> dict | None:
     if folder is None:
         return None
     metrics = read_json(Path(folder) / "metrics.json")
-    if metrics["snapshot_sha256"] != file_sha256(snapshot):
+    if metrics.get("snapshot_sha256") != file_sha256(snapshot):
         raise OptionError(f"--eval {folder}: is the evaluation of another snapshot than {snapshot}; evaluate this one")
     return metrics
 

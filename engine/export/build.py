@@ -20,7 +20,7 @@ from engine.export.outputs import MAX_ERROR, MIN_AGREEMENT, check_outputs, compa
 from engine.export.parity import Parity, check, compare
 from engine.export.program import check_opens
 from engine.export.runtimes import Program, write_runtimes
-from engine.export.samples import Pair, batches, calibration_images, compared_images, pairs
+from engine.export.samples import Pair, batches, calibration_images, check_sides, compared_images, pairs
 from engine.export.web import check_fits, load_web_runtime, write_web
 from engine.inference.build import LoadedModel, wrap_model
 from engine.inference.exported import ExportedModel
@@ -55,6 +55,8 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
         check_fits(sum(weight.numel() for weight in fuse_for_inference(model).parameters()), options.precision, web)
     classes = snapshot["classes"] if snapshot else table.to_dict(options.dataset)
     samples = compared_images(options, classes)
+    if options.size is None:
+        check_sides(samples)
     budget = _budget(options, samples)
     temperature = snapshot.get("temperature", 1.0)  # of its logits; labels don't depend on it
     metadata = model_metadata(model, classes, options.size, options.outputs) | {"temperature": temperature}
@@ -78,7 +80,8 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
 def _budget(options: ExportOptions, samples: Split) -> Budget | None:
     if options.int8_budget is None:
         return None
-    if not samples.has_labels:
+    indices = range(len(samples)) if samples.has_labels else ()
+    if not any((samples.load_label(index) != IGNORE_LABEL).any() for index in indices):
         raise DataError(f"--int8_budget: --split {options.split} has no labels to score on; name another split")
     return Budget(options.int8_budget, partial(pairs, samples, options.size), samples.classes.names)
 

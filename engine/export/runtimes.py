@@ -19,6 +19,7 @@ from engine.export.options import FILES, precision_of
 from engine.export.program import export_program
 from engine.inference.exported import ExportedModel, Outputs, load_exported
 from network.fusing import ImageToLabels, fuse_for_inference, names_of_filters
+from utils.errors import DataError
 from utils.logging import get_logger
 
 TRACED_SIZE = (192, 256)  # where the size is left open
@@ -118,7 +119,10 @@ class Program:
         return self.outputs(image[None])["labels"][0]
 
     def outputs(self, images: np.ndarray) -> Outputs:
-        """RGB (N,H,W,3) uint8 -> outputs by name."""
-        found = self.run(torch.from_numpy(images))
+        """RGB (N,H,W,3) uint8 -> outputs by name. Raises `DataError` where it doesn't take images of this size."""
+        try:
+            found = self.run(torch.from_numpy(images))
+        except AssertionError as error:  # a guard of the program
+            raise DataError(f"the program doesn't take images of {images.shape[1:3]} ({error})") from error
         found = found if isinstance(found, tuple) else (found,)
         return {name: tensor.numpy() for name, tensor in zip(self.names, found, strict=True)}

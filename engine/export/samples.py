@@ -49,6 +49,17 @@ def evenly(split: Split, count: int) -> Split:
     return SubsetSplit(split, np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int).tolist())
 
 
+def check_sides(split: Split) -> None:
+    """Raises `DataError` for an image that a file of open size doesn't take."""
+    for index, name in enumerate(split.names):
+        height, width = split.image_size(index)
+        if not SIDES[0] <= min(height, width) <= max(height, width) <= SIDES[1]:
+            raise DataError(
+                f"{name}: {width}x{height} pixels, and a file of open size takes sides of {SIDES[0]} to {SIDES[1]};"
+                " leave it out, or give --size"
+            )
+
+
 def batches(split: Split, size: Sequence[int] | None) -> list[np.ndarray]:
     """RGB images (N,H,W,3) uint8 to compare all outputs on: the first one and, where the size is open, three at an odd
     size, which is no multiple of any stride, and one of the least size."""

@@ -3,7 +3,8 @@
 import functools
 import importlib
 import json
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from datasets.base import ClassTable
 from engine.checkpoint.archive import METADATA_KEY
 from engine.inference.precision import Choice, settle_precision
 from utils.errors import CheckpointError, DataError, EnvironmentFault
 from utils.files import file_sha256
 
-PARTS = ("config", "classes", "mean", "std", "size")
 CPU = torch.device("cpu")
 # `labels` (N,H,W) uint8; perhaps `confidence` (N,H,W) and `probabilities` (N,C,H,W), float32
 Outputs = dict[str, np.ndarray]
@@ -105,16 +106,26 @@ def load_exported(path: str | Path, runtime: str, max_pixels: int | None = None,
     if path.suffix != suffix:
         raise CheckpointError(f"{path}: --runtime {runtime} runs {suffix} files; check --snapshot and --runtime")
     header, start = load(path)
-    if not isinstance(header, dict) or any(part not in header for part in PARTS):
+    if not _is_description(header):
         raise CheckpointError(f"{path}: says neither classes nor normalisation; export it with scripts/export.py")
     precision = _settle(amp, runtime, header)
     return ExportedModel(path, header, max_pixels, start(precision), precision)
 
 
+def _is_description(header: object) -> bool:
+    """True for what an `ExportedModel` can work with."""
+    try:
+        ClassTable.from_dict(header["classes"])
+        pixels, size = [*header["mean"], *header["std"]], header["size"]
+        described = isinstance(header["config"], dict) and len(pixels) == 6 and all(map(math.isfinite, pixels))
+        return described and (size is None or [int(side) for side in size] == size and len(size) == 2)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return False
+
+
 def _settle(amp: str, runtime: str, header: dict) -> Choice:
-    arch = header["config"].get("arch") if isinstance(header["config"], dict) else ""
     runtime = f"{runtime} int8" if header.get("precision") == "int8" else runtime
-    return settle_precision(amp, "inference", CPU, str(arch), runtime=runtime)
+    return settle_precision(amp, "inference", CPU, str(header["config"].get("arch")), runtime=runtime)
 
 
 def import_runtime(name: str) -> ModuleType:
@@ -148,7 +159,8 @@ def _load_onnx(path: Path) -> tuple[dict | None, Start]:
         # data of tensors in other files is read from the file's own folder only: the library refuses other paths
         session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         header = _parse(session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
-    name, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+        name, names = session.get_inputs()[0].name, [output.name for output in session.get_outputs()]
+        _check_outputs(names)
     return header, lambda _: lambda images: dict(zip(names, session.run(None, {name: images}), strict=True))
 
 
@@ -168,8 +180,9 @@ def _load_openvino(path: Path) -> tuple[dict | None, Start]:
         settings = {"INFERENCE_PRECISION_HINT": "f32" if precision.amp == "off" else precision.amp}
         with _usable(path, "OpenVINO model"):
             compiled = core.compile_model(model, "CPU", settings | {"INFERENCE_NUM_THREADS": torch.get_num_threads()})
+            names = [output.any_name for output in compiled.outputs]
+            _check_outputs(names)
         request = compiled.create_infer_request()
-        names = [output.any_name for output in compiled.outputs]
 
         def run(images: np.ndarray) -> Outputs:
             found = request.infer([images])
@@ -178,6 +191,11 @@ def _load_openvino(path: Path) -> tuple[dict | None, Start]:
         return run
 
     return header, start
+
+
+def _check_outputs(names: Sequence[str]) -> None:
+    if "labels" not in names:
+        raise ValueError("it has no output called labels")
 
 
 @contextmanager

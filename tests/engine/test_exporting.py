@@ -27,7 +27,8 @@ onnx, openvino = pytest.importorskip("onnx"), pytest.importorskip("openvino")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
-HEADER = {"config": {}, "classes": {"names": ["a", "b", "c"]}, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.3]}
+CLASSES = {"names": ["a", "b", "c"], "palette": [[0, 0, 0]] * 3, "label_ids": [0, 1, 2], "id_to_train": {}}
+HEADER = {"config": {}, "classes": CLASSES, "mean": [0.4, 0.5, 0.6], "std": [0.2, 0.2, 0.3]}
 SIZES = [(64, 96), (65, 91), (130, 67)]
 RNG = np.random.default_rng(0)
 

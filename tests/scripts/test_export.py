@@ -26,6 +26,8 @@ def test_from_training_to_a_handout_that_is_evaluated(scenes, tmp_path, capsys):
     # an evaluation of other weights must not end up in the card
     assert export.main(["--snapshot", str(weights), "--out", str(out), "--eval", str(tmp_path / "eval")]) == 2
     assert "another snapshot" in capsys.readouterr().err
+    (tmp_path / "eval" / "metrics.json").write_text("{}")  # not eval.py's
+    assert export.main(["--snapshot", str(best), "--out", str(out), "--eval", str(tmp_path / "eval")]) == 2
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):

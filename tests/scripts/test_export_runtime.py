@@ -158,6 +158,30 @@ def test_another_runtime_or_data_set_is_refused(place, onnx_file, tmp_path, caps
     assert "was trained on 4 classes" in capsys.readouterr().err
 
 
+def test_odd_descriptions_are_no_models(onnx_file, tmp_path, capsys):
+    def refused(path: Path) -> str:
+        argv = ["--snapshot", str(path), "--source", str(tmp_path), "--save_dir", str(tmp_path / "out")]
+        assert demo_folder.main(argv) == 4
+        return capsys.readouterr().err
+
+    (tmp_path / "a.png").touch()
+    model = onnx.load(onnx_file)
+    for odd in ({"classes": []}, {"size": 5}, {"mean": [0.5]}, {"config": None}):
+        changed, entries = onnx.ModelProto(), {entry.key: entry.value for entry in model.metadata_props}
+        changed.CopyFrom(model)
+        (key,) = entries
+        onnx.helper.set_model_props(changed, {key: json.dumps(json.loads(entries[key]) | odd)})
+        onnx.save(changed, tmp_path / "odd.onnx")
+        assert "odd.onnx: says neither classes nor normalisation" in refused(tmp_path / "odd.onnx")
+    for part in (*model.graph.node, *model.graph.output):
+        for names in (part.output if hasattr(part, "output") else [],):
+            names[:] = ["ids" if name == "labels" else name for name in names]
+        if getattr(part, "name", "") == "labels":
+            part.name = "ids"
+    onnx.save(model, tmp_path / "other.onnx")
+    assert "other.onnx: not a usable ONNX file (it has no output called labels)" in refused(tmp_path / "other.onnx")
+
+
 @pytest.mark.slow
 def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
     argv = ["--snapshot", str(place / "net.pth"), "--out", str(tmp_path), "--format", "torch", "--size", "64,96"]
@@ -179,9 +203,19 @@ def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
         (("--data_root", "x", "--outputs", "confidence"), "--outputs"),
         (("--data_root", "x", "--num_images", "0"), "--num_images"),
         (("--data_root", "x", "--int8_budget", "0.2"), "--int8_budget"),
+        (("--calibration", "small"), "small.png: 96x63 pixels"),
+        (
+            ("--data_root", "void", "--calibration", "void", "--int8_budget", "1", "--format", "onnx-int8"),
+            "no labels to",
+        ),
     ],
 )
-def test_bad_options_are_one_line(place, tmp_path, flags, what, capsys):
+def test_bad_options_are_one_line(place, tmp_path, flags, what, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small").mkdir()
+    Image.new("RGB", (96, 63)).save(tmp_path / "small" / "small.png")
+    for path in (make_scenes(tmp_path / "void", 2, 64, 96) / "masks" / "val").iterdir():
+        Image.new("L", (96, 64), 255).save(path)
     argv = ["--snapshot", str(place / "net.pth"), "--out", str(tmp_path / "out"), "--format", "onnx"]
     assert export.main([*argv, *flags]) in (2, 3)
     message = capsys.readouterr().err
