@@ -34,7 +34,7 @@ from scripts.label_fault_search.trial import Trials
 from utils.cli import run_main
 from utils.devices import FORMS, device_name
 from utils.errors import DataError
-from utils.files import write_json
+from utils.files import make_folder, write_json
 from utils.logging import Progress, get_logger, setup_logging
 from utils.options import Parser, check
 
@@ -61,6 +61,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     check(options.images >= 1, "--images", options.images, "must be at least 1")
     check(options.plant is None or 0 < options.plant <= 0.5, "--plant", options.plant, "must be above 0, at most 0.5")
     check(1 <= options.plant_trials <= 100, "--plant_trials", options.plant_trials, "must be from 1 to 100")
+    check(options.seed >= 0, "--seed", options.seed, "must not be negative")
     return options
 
 
@@ -84,6 +85,7 @@ def run(argv: Sequence[str]) -> None:
     """Parse, search, write."""
     options = parse(argv)
     log = setup_logging(True)
+    make_folder(options.out, "--out")
     judges = load_judges(options)
     split, out = judges.split, options.out
     log.info(f"{split.dataset} {split.split}, {len(split)} images: {judges.describe()}")
@@ -98,6 +100,9 @@ def run(argv: Sequence[str]) -> None:
     shown = [fault for fault in faults[: options.images] if fault.regions]
     write_labelme(out / "labelme", shown, judges)
     trial = trials.score() if trials else None
+    if trial and not trial["planted"]:
+        log.warning("--plant: no fault could be planted into the images that were chosen; give a greater share")
+        trial = None
     if trial:
         write_json(out / "trial.json", trial | {"share": options.plant, "seed": options.seed})
     write_faults_page(out / "report.html", shown, judges, effect, trial)

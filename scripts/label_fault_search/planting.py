@@ -45,7 +45,8 @@ class Planter:
         if not (label < self.classes).any():
             return None
         makers = {SHIFT: self._shift, WRONG_IMAGE: self._other_file, SWAP: self._swap, MISSING: self._paint_over}
-        return makers[kind](label, index, rng)
+        made = makers[kind](label, index, rng)
+        return None if made is None or np.array_equal(made[1], label) else made
 
     def _shift(self, label: np.ndarray, index: int, rng: np.random.Generator) -> tuple[Planted, np.ndarray]:
         length, angle = rng.uniform(*SHIFTS) * max(label.shape), rng.uniform(0, 2 * np.pi)

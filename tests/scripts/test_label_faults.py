@@ -167,9 +167,26 @@ def test_command_line(tmp_path, capfd, monkeypatch):
     page = (tmp_path / "report.html").read_text()
     assert "This is no corrected score" in page and found[0]["name"] in page
     capfd.readouterr()
-    for wrong, word in ((["--plant", "0.9"], "--plant"), (["--images", "0"], "--images"), (["--split", "a"], "a")):
+    monkeypatch.setattr(Planter, "make", lambda *_: None)
+    (tmp_path / "trial.json").unlink()
+    assert label_faults.main([*argv, "--plant", "0.5"]) == 0 and not (tmp_path / "trial.json").exists()
+    assert "--plant: no fault could be planted" in "".join(capfd.readouterr())
+    for wrong, word in (
+        (["--plant", "0.9"], "--plant"),
+        (["--images", "0"], "--images"),
+        (["--seed", "-1"], "--seed -1"),
+        (["--split", "a"], "a"),
+    ):
         monkeypatch.undo()
         fails(capfd, 2, label_faults.main, [*argv, *wrong], word)
+
+
+def test_a_fault_that_changes_nothing_is_none():
+    label = np.zeros((40, 40), np.uint8)
+    planter = Planter(lambda index: label, 1, 2, np.array([0, 0]))  # class 0 is taken for nothing else
+    assert planter.make("swap", 0, np.random.default_rng(0)) is None
+    planter = Planter(lambda index: label, 1, 2, np.array([1, 0]))
+    assert planter.make("swap", 0, np.random.default_rng(0))[1].all()
 
 
 def test_void_labels_and_label_files_are_refused(tmp_path, capfd, monkeypatch):
