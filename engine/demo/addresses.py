@@ -35,7 +35,7 @@ def parse_address(source: str) -> Address | None:
     """
     if os.path.lexists(source):
         return None
-    if source.isascii() and source.isdigit():
+    if re.fullmatch(r"[0-9]{1,4}", source):
         return Address(int(source), f"camera {int(source)}", f"camera_{int(source)}")
     scheme, mark, _ = source.partition("://")
     if not mark:

@@ -54,7 +54,7 @@ class ClassMap:
             OptionError: A class that model or data don't have, or nothing in common.
         """
         check_names(given, "model", model)
-        check_names(filter(None, given.values()), "data", data)
+        check_names((name for name in given.values() if name is not None), "data", data)
         classes = {name: given.get(name, name if name in data else None) for name in model}
         if not any(classes.values()):
             raise OptionError(f"{FLAG}: no class of the model is one of the data, so there is nothing to score")

@@ -86,6 +86,7 @@ def test_a_map_of_equal_names_changes_nothing(trained, tmp_path):
     [
         ({"bus": "sky"}, (), "--class_map: the model has no class 'bus'; it has sky, road, car, tree"),
         ({"car": "cart"}, ("--dataset", "cityscapes"), "--class_map: the data has no class 'cart'; it has road, "),
+        ({"car": ""}, ("--dataset", "cityscapes"), "--class_map: the data has no class ''; it has road, "),
         ("[1]", (), 'must be an object {"class of the model"'),
         ("{", (), "not valid JSON"),
         ({}, ("--confidence",), "--class_map --confidence: only with the model's own classes"),

@@ -63,7 +63,9 @@ def test_patterns_take_images_and_videos(tmp_path, monkeypatch):
     assert list(find("../*.png")) == ["a1", "b1"] and list(find("*")) == ["a5"]
 
 
-@pytest.mark.parametrize("source", ["none", "none/x.png", "*.doc", "empty", "empty/**/*", "**x/*.png", "x" * 300])
+@pytest.mark.parametrize(
+    "source", ["none", "2024010112", "none/x.png", "*.doc", "empty", "empty/**/*", "**x/*.png", "x" * 300]
+)
 @pytest.mark.parametrize("recursive", [False, True])
 def test_nothing_to_do_is_said(source, recursive, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -10,6 +10,7 @@ from PIL import Image
 from datasets.base import ClassTable, FileItem, FileSplit
 from datasets.cityscapes import CLASSES, build_split
 from engine.evaluation.submission import prepare_submission, write_submission
+from engine.evaluation.submission_check import ZipFiles
 from utils.errors import DataError, EnvironmentFault
 from utils.logging import setup_logging
 
@@ -121,6 +122,16 @@ def test_damaged_and_foreign_files(place):
     Image.new("L", (WIDTH, HEIGHT)).save(place.pred / f"{NAMES[1]}.png", format="BMP")
     (place.pred / f"{NAMES[2]}.png").write_bytes(b"")
     place.refused("3 not readable as PNG")
+
+
+def test_a_damaged_entry_of_any_compression_is_empty(tmp_path):
+    for name in ("ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w", getattr(zipfile, name)) as file:
+            file.writestr("a.png", bytes(range(256)) * 9)
+        content = bytearray((tmp_path / "a.zip").read_bytes())
+        content[60:80] = bytes(20)
+        (tmp_path / "a.zip").write_bytes(content)
+        assert ZipFiles(tmp_path / "a.zip").read("a.png") == b""
 
 
 def test_files_of_another_split_are_refused_at_the_start(place):

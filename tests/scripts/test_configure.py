@@ -18,6 +18,7 @@ from scripts.configuring.choices import as_options, as_table
 from scripts.configuring.facts import ClassFacts, DataFacts, regions, take_facts, weighted_median
 from scripts.configuring.length import Length, Speed
 from scripts.configuring.machine import Machine
+from scripts.configuring.rules import choose_loading
 from tests.conftest import make_scenes
 from tests.entry_points import ROOT
 from utils.errors import OptionError
@@ -305,6 +306,13 @@ def test_refused_before_anything_is_looked_at(argv, flag, scenes, tmp_path, caps
     assert not (tmp_path / "made").exists()
 
 
-def test_no_data_set_is_named(tmp_path, capsys):
-    assert configure.main(["--out", str(tmp_path / "o.json")]) == 2
-    assert "--dataset" in capsys.readouterr().err
+def test_no_data_set_is_named(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(configure, "has_cuda", lambda: True)
+    for more in ([], ["--gpus", "1", "--memory", "8", "--hours", "1"]):
+        assert configure.main(["--out", str(tmp_path / "o.json"), *more]) == 2
+        assert "--dataset" in capsys.readouterr().err
+
+
+def test_the_file_names_the_gpu_that_was_timed():
+    chosen = choose_loading(CAMVID, replace(CPU, device="cuda:1"))
+    assert as_options(chosen)["device"] == "cuda:1"
