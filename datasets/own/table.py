@@ -72,7 +72,7 @@ def read_classes(path: Path) -> tuple[dict[str, Any], ClassTable, ColorCode | No
     Raises:
         DataError: The file is missing or malformed; the message names it and the key.
     """
-    data, given = read_rows(path, "classes", IGNORE_LABEL - 1)
+    data, given = read_rows(path, "classes", IGNORE_LABEL)
     colored = _are_colored(path, data, given)
     rows = _Rows(path, given, colored)
     ignored = data.get("ignore", [] if colored or IGNORE_LABEL in rows.id_owners else [IGNORE_LABEL])

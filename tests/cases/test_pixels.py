@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from datasets import build_split
+from datasets.checks.pixels import check_pixels, read_sizes
 from datasets.decoding import turn_back
+from datasets.index import build_index
+from datasets.part import limit_images
 from tests.cases.common import Programs, make, rows, save, write_classes
 
 SMALL = ("--crop_size", "64", "--class_uniform_tile", "64", "--max_steps", "2", "--no-gblur")
@@ -53,6 +57,13 @@ def test_photos_with_an_exif_orientation_train_as_upright_ones(orientation, size
     plain = make(tmp_path / "plain", size=size)
     photos = make(tmp_path / "photos", size=size, save_image=turned(orientation))
     assert digest(programs, photos) == digest(programs, plain)
+    split = build_split("folder", photos, "train")
+    found = []
+    for part in (split, limit_images(split, 3)):
+        index = build_index(part)
+        assert {tuple(row) for row in read_sizes(part, index).tolist()} == {size}
+        found.append([finding.severity for finding in check_pixels(part, index)])
+    assert found[0] == found[1] != []
 
 
 @pytest.mark.slow

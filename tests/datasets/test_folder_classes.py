@@ -85,7 +85,7 @@ def test_colours_that_are_chosen_are_nobodys(tmp_path):
     rows = [{"name": "a", "id": 0}, {"name": "b", "id": 1, "color": [128, 0, 0]}, {"name": "c", "id": 2}]
     palette = read(tmp_path, rows).classes.palette
     assert len(set(palette)) == 3 and palette[2] == (128, 128, 0)  # as it was without the clash
-    assert len(set(read(tmp_path, [{"name": f"c{i}", "id": i} for i in range(254)]).classes.palette)) == 254
+    assert len(set(read(tmp_path, [{"name": f"c{i}", "id": i} for i in range(255)]).classes.palette)) == 255
 
 
 A, COLORED = {"name": "a", "id": 0}, {"name": "a", "color": RED}

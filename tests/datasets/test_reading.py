@@ -115,6 +115,19 @@ def test_larger_numbers_and_floats_are_no_ids(tmp_path):
         read_label(tmp_path / "float.tif")
 
 
+@pytest.mark.parametrize("bits", [2, 4])
+def test_ids_of_few_bits_are_refused_since_decoders_spread_them(bits, tmp_path):
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    rows = zlib.compress(b"".join(b"\0" + bytes([0x1B] * bits) for _ in range(4)))  # 8 pixels a row
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 4, bits, 0, 0, 0, 0))
+    (tmp_path / "few.png").write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", rows) + chunk(b"IEND", b""))
+    assert Image.open(tmp_path / "few.png").getextrema()[1] > 2**bits
+    with pytest.raises(DataError, match="few.png: a label of 2 or 4 bits a pixel"):
+        read_label(tmp_path / "few.png")
+
+
 @pytest.mark.parametrize("suffix", ["jpg", "png"])
 def test_the_camera_s_rotation_is_applied_where_asked_for(suffix, tmp_path):
     exif = Image.Exif()
