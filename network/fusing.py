@@ -15,6 +15,7 @@ from network.parts.depthwise_layers import DepthwiseConv2d
 from network.parts.enhancement import FeatureFilter
 from network.parts.pyramid_conv import PyramidConv
 from network.parts.sync_norm import SyncNorm
+from utils.errors import DataError
 from utils.resizing import resize
 
 TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
@@ -136,9 +137,22 @@ class _Flow(TorchFunctionMode):
         return result
 
 
+class _FilterConv(nn.Conv2d):
+    """A fixed feature filter."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Raises `DataError` for a map that is too small to be padded by reflection."""
+        if self.padding_mode == "reflect" and min(x.shape[-2:]) <= self.padding[0]:
+            raise DataError(
+                f"a map of {x.shape[-2]}x{x.shape[-1]} is too small for this model, which was built with"
+                " --filter_padding reflect; enlarge the image (--base_size)"
+            )
+        return super().forward(x)
+
+
 def _as_convolution(layer: FeatureFilter) -> nn.Conv2d:
     channels, _, side, _ = layer.weight.shape
     options = {"padding": side // 2, "padding_mode": layer.padding, "groups": channels, "bias": False}
-    conv = nn.Conv2d(channels, channels, side, **options)
+    conv = _FilterConv(channels, channels, side, **options)
     conv.weight = nn.Parameter(layer.kernel().detach(), requires_grad=False)
     return conv.eval()

@@ -1,6 +1,7 @@
 """How much memory a training step takes: a formula, its one figure measured on small crops of the very model."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +80,7 @@ def usable_memory(size: float) -> float:
 
 def build_step_memory(config: TrainConfig, num_classes: int) -> StepMemory:
     """The formula for the model, loss and precision that train.py would use."""
+    config = replace(config, model=replace(config.model, filter_padding="zeros"))  # reflection takes larger crops
     model = adapt_model(create_model(config, num_classes), config, Process(0, 1, torch.device("cpu")))
     for module in model.modules():
         if isinstance(module, PyramidConv):

@@ -28,6 +28,7 @@ from utils.distributed import Process
 from utils.signals import StopRequest
 
 STEPS, BATCH, CROP, VALIDATED, LONG_SIDE = 2, 2, 64, 2, 192
+STRIDE = 32  # of the coarsest maps, which are padded by reflection only where they are wider than the padding
 
 
 def check_rehearsal(visit: Visit) -> Iterator[Finding]:
@@ -70,14 +71,15 @@ def small_config(config: TrainConfig, folder: str) -> TrainConfig:
     """The same run with small crops and batches, from random weights."""
     crop = config.augment.crop_size
     sides = crop if isinstance(crop, tuple) else (crop, crop)
+    least = STRIDE * (config.model.filter_kernel // 2 + 1) if config.model.filter_padding == "reflect" else CROP
     return replace(
         config,
         weights=WeightOptions(),
         data=replace(config.data, num_workers=0, cache="off"),
-        augment=replace(config.augment, crop_size=tuple(min(side, CROP) for side in sides)),
+        augment=replace(config.augment, crop_size=tuple(min(side, max(CROP, least)) for side in sides)),
         optimizer=replace(config.optimizer, warmup_steps=0),
         schedule=ScheduleOptions(bs_mult=BATCH, max_epoch=1),
-        validation=ValidationOptions(base_size=LONG_SIDE, report=False),
+        validation=ValidationOptions(base_size=max(LONG_SIDE, 3 * least), report=False),
         run=RunOptions(ckpt=folder, exp="run"),
     )
 
@@ -100,5 +102,5 @@ def _loaded_again(trainer: Trainer) -> Finding:
     if weights_sha256(saved) != weights_sha256(trainer.learner.model.state_dict()):
         return Finding("error", "a short run's snapshot holds other weights than the model", exit_code=4)
     load_model(folder.best, classes=names)
-    where = f"{trainer.process.device.type}, crops of {CROP} or smaller"
+    where = f"{trainer.process.device.type}, small crops"
     return Finding("ok", f"{trainer.state.step} steps, validation, saving and loading again work ({where})")

@@ -8,6 +8,7 @@ from network.fusing import ImageToLabels, find_pairs, fuse_for_inference
 from network.parts.enhancement import FeatureFilter
 from tests.conftest import shake, untrained
 from transforms import build_eval_transform
+from utils.errors import DataError
 
 
 def difference(model: nn.Module, fused: nn.Module, size: tuple[int, int]) -> float:
@@ -41,6 +42,12 @@ def test_every_model_is_the_same_folded(arch):
 def test_options_are_folded_too(options):
     model = shake(network.build_model("fenet_tiny", 3, channels=8, **options)).eval()
     assert difference(model, fuse_for_inference(model), (97, 130)) < 1e-4
+
+
+def test_an_image_that_is_too_small_for_reflection_is_said():
+    model = network.build_model("fenet_tiny", 3, channels=8, filter_padding="reflect").eval()
+    with torch.no_grad(), pytest.raises(DataError, match="map of 4x5 is too small.*--filter_padding reflect"):
+        fuse_for_inference(model)(torch.zeros(1, 3, 120, 160))
 
 
 def test_the_model_itself_stays():

@@ -196,6 +196,15 @@ def test_a_run_that_can_t_work_fails_in_the_rehearsal(tmp_path, scenes):
     assert code == 6 and error["check"] == "Rehearsal" and "--lr" in error["where"][0]
 
 
+@pytest.mark.slow
+def test_reflected_padding_is_rehearsed_on_maps_that_it_fits(tmp_path):
+    scenes = make_scenes(tmp_path / "data", 6, 320, 320)
+    model = ["--filter_padding", "reflect", "--no-aux", "--bs_mult", "2"]
+    for crop, code in ((256, 0), (96, 2)):
+        found_code, _ = visit(tmp_path, "folder", scenes, *model, "--crop_size", crop, rehearse=True)
+        assert found_code == code
+
+
 def test_no_data_and_wrong_options(tmp_path, capsys):
     code, report = visit(tmp_path, "camvid", tmp_path / "nowhere")
     assert code == 3 and len(found(report, "error")) == 1 and "--data_root" in found(report, "error")[0]["where"][0]
