@@ -60,8 +60,10 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     for name, least in (("count", 1), ("columns", 1), ("epoch", 0)):
         if getattr(own, name) < least:
             raise OptionError(f"--{name} {getattr(own, name)}: must be at least {least}")
-    named = {word.split("=")[0] for word in rest}
-    config = parse_train(rest if "--dataset" in named else [*SYNTHETIC, *rest])
+    config = parse_train(rest)
+    named = {word.split("=")[0] for word in config.arguments}
+    if "--dataset" not in named:
+        config = parse_train([*SYNTHETIC, *config.arguments])
     own.keep = "--ckpt" in named
     return own, config
 

@@ -1,5 +1,7 @@
 """The sheet of training samples."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -33,6 +35,16 @@ def test_a_sheet_of_own_data(tmp_path, place, monkeypatch):
     assert Image.open(tmp_path / "s.png").width > 8 * 2 * 56
     assert {path.name for path in tmp_path.iterdir()} == {"data", "s.png"}  # no centroids of a run that isn't
     assert show_samples.main([*argv, "--ckpt", "kept"]) == 0 and list((tmp_path / "kept").glob("centroids*"))
+
+
+def test_an_options_file_names_the_data(tmp_path):
+    (tmp_path / "o.json").write_text(json.dumps({"dataset": "folder", "crop_size": 64, "ckpt": "here"}))
+    for flags in (["--options_from", str(tmp_path / "o.json")], [f"--options_from={tmp_path / 'o.json'}"]):
+        own, config = show_samples.parse(flags)
+        assert (config.data.dataset, config.augment.crop_size, own.keep) == ("folder", 64, True)
+    (tmp_path / "o.json").write_text(json.dumps({"crop_size": 64}))
+    _, config = show_samples.parse(flags)
+    assert (config.data.dataset, config.augment.crop_size) == ("synthetic", 64)
 
 
 def test_mixed_crops_are_shown_as_train_py_mixes_them(tmp_path):
