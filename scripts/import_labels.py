@@ -25,7 +25,7 @@ from scripts.label_formats.pairing import Pair, pair_photos
 from scripts.label_formats.writing import Drawn, class_rows, write_folder
 from utils.cli import run_main
 from utils.constants import IGNORE_LABEL
-from utils.errors import OptionError
+from utils.errors import DataError, OptionError
 from utils.logging import get_logger, setup_logging
 from utils.options import Parser
 
@@ -60,6 +60,8 @@ def run(argv: Sequence[str]) -> None:
     setup_logging(True)
     labels = READERS[options.format](options.labels)
     pairs, unlabelled = pair_photos(labels.photos, options.images)
+    if not pairs:
+        raise DataError(f"{options.labels}: names no image; check --labels and --format, or export it again")
     ignore = options.background == "ignore"
     drawn = write_folder(pairs, labels.names, ignore, options.out)
     labels.notes["images without labels left out"] += unlabelled

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.label_formats.labelled import (
+    BOX_ONLY,
     IGNORED,
     Labels,
     Photo,
@@ -21,7 +22,6 @@ from scripts.label_formats.labelled import (
 from scripts.label_formats.outlines import Outline, Polygons, Runs
 from utils.errors import DataError
 
-BOX_ONLY = "annotations that are boxes without a segmentation left out"
 GROUPING = "categories that only group others left out"
 CROWD = "crowds ignored; CVAT writes masks of its brush as crowds: if they are objects, set their iscrowd to 0"
 

@@ -15,6 +15,7 @@ from utils.errors import DataError
 
 BACKGROUND = ("background", "_background_")  # class names that mean what no shape covers; the second is labelme's
 SPLITS = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+BOX_ONLY = "annotations that are boxes without a segmentation left out"  # a note
 IGNORED = None  # the class of a shape whose pixels become 255
 
 

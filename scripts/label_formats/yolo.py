@@ -1,9 +1,20 @@
 """YOLO's segmentation labels: a text file for each photo, a polygon a line, in parts of width and height."""
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from scripts.label_formats.labelled import Labels, Photo, Shape, as_points, label_files, quoted, read_text, split_of
+from scripts.label_formats.labelled import (
+    BOX_ONLY,
+    Labels,
+    Photo,
+    Shape,
+    as_points,
+    label_files,
+    quoted,
+    read_text,
+    split_of,
+)
 from scripts.label_formats.outlines import Polygons
 from utils.errors import DataError
 from utils.optional import import_package
@@ -25,13 +36,16 @@ def read(path: Path) -> Labels:
     files = [file for file in label_files(path, "*.txt", "text file") if file.name not in NAME_LISTS]
     inside = [file for file in files if "labels" in (path.resolve().name, *file.relative_to(path).parts[:-1])]
     outside = [file for file in files if file.name not in LISTS and not file.name.startswith("README")]
-    photos = [_read_photo(file, path, names) for file in inside or outside]
+    notes: Counter[str] = Counter()
+    photos = [_read_photo(file, path, names, notes) for file in inside or outside]
     if not photos:
         raise DataError(f"{path}: no label file (NAME.txt for each photo) in it; check --format and --labels")
-    return Labels(names, photos)
+    if notes[BOX_ONLY] and not any(photo.shapes for photo in photos):
+        raise DataError(f"{path}: all {notes[BOX_ONLY]} lines are detection boxes (5 numbers); export as segmentation")
+    return Labels(names, photos, notes)
 
 
-def _read_photo(file: Path, root: Path, names: list[str]) -> Photo:
+def _read_photo(file: Path, root: Path, names: list[str], notes: Counter[str]) -> Photo:
     relative = file.relative_to(root)
     folders = ["images" if part == "labels" else part for part in relative.parts[:-1]]
     split = next((found for part in folders if (found := split_of(part))), None)
@@ -41,7 +55,8 @@ def _read_photo(file: Path, root: Path, names: list[str]) -> Photo:
         if not words:
             continue
         if len(words) == 5:
-            raise DataError(f"{where}: a detection box (5 numbers), not a polygon; export the labels as segmentation")
+            notes[BOX_ONLY] += 1
+            continue
         if not words[0].isdecimal() or int(words[0]) >= len(names):
             raise DataError(
                 f"{where}: unknown class {words[0][:40]!r}; numbers are 0 to {len(names) - 1} ({quoted(names)})"

@@ -373,7 +373,8 @@ CASES = {
         ["shapes[0] (x)", "unknown label 'x'", "labels.txt has road"],
     ),
     "no names": ("yolo", lambda root: (root / "a.txt").write_text(""), ["data.yaml", "classes.txt"]),
-    "box": ("yolo", lambda root: yolo(root, "0 0.5 0.5 0.1 0.1"), ["a.txt:1: a detection box (5 numbers)"]),
+    "box": ("yolo", lambda root: yolo(root, "0 0.5 0.5 0.1 0.1"), ["all 1 lines are detection boxes (5 numbers)"]),
+    "no images": ("coco", lambda root: coco(root / "a.json", {}), ["in: names no image", "--labels"]),
     "class": ("yolo", lambda root: yolo(root, "\n3 0 0 0 1 1 1"), ["a.txt:2: unknown class '3'", "0 to 2 (road, car"]),
     "words": ("yolo", lambda root: yolo(root, "0 0 0 x 1 1 1"), ["a.txt:1", "3 or more pairs"]),
     "pixels": ("yolo", lambda root: yolo(root, "0 9 9 20 9 20 20"), ["a.txt:1 on a.txt", "outside"]),
@@ -384,6 +385,13 @@ CASES = {
 def yolo(root: Path, text: str, name: str = "a.txt") -> None:
     (root / "classes.txt").write_text("\n".join(NAMES))
     (root / name).write_text(text)
+
+
+def test_detection_boxes_among_polygons_of_yolo_are_counted(tmp_path, capsys):
+    photo(tmp_path / "in" / "a.png")
+    yolo(tmp_path / "in", "0 0.5 0.5 0.1 0.1\n0 0 0 1 0 1 1")
+    assert convert("yolo", tmp_path / "in", tmp_path / "in", tmp_path / "out") == 0
+    assert "note: 1 annotations that are boxes without" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("case", CASES)
