@@ -43,6 +43,8 @@ def parse_address(source: str) -> Address | None:
     try:
         parts = urlsplit(source)
         host, port = parts.hostname, parts.port
+        if "@" in parts.path:  # of a password that holds a slash
+            host = None
     except ValueError:  # such as a port that is no number
         host = port = None
     if scheme.lower() not in PORTS or not host:

@@ -142,7 +142,13 @@ def test_addresses(tmp_path, monkeypatch):
     )
     (tmp_path / "0").mkdir()
     assert parse_address("0") is None  # what is there as a file is that
-    for url in ("ftp://me:secret@host/x", "rtsp://", "http://host:port/x", "rtsp://me:my/secret@host/x"):
+    for url in (
+        "ftp://me:secret@host/x",
+        "rtsp://",
+        "http://host:port/x",
+        "rtsp://me:my/secret@host/x",
+        "rtsp://me:1/secret@h/x",
+    ):
         with pytest.raises(OptionError, match="one of rtsp, rtsps, http, https") as caught:
             DemoOptions(source=url)
         assert "secret" not in str(caught.value)
