@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
 import train
+from engine.checkpoint.snapshot import load_snapshot, save_snapshot
 from engine.training import run_folder
 from engine.training.events import NAMES, EventWriter, filter_events, read_events
 from engine.training.recorder import Recorder
@@ -124,3 +127,54 @@ def test_a_restart_by_the_queue_goes_on_although_it_began_anew(scenes, tmp_path,
     monkeypatch.delenv(count)
     assert train.main([*arguments, "--max_steps", "1"]) == 0
     assert "resuming" not in capfd.readouterr().out
+
+
+def test_a_restart_before_the_first_snapshot_starts_from_the_same_one(scenes, tmp_path, monkeypatch, capfd):
+    assert train.main(train_args(scenes, tmp_path, "--max_steps", "1")) == 0
+    first = tmp_path / "run" / "last.pth"
+    arguments = train_args(scenes, tmp_path / "b", "--resume", str(first), "--max_steps", "3")
+    (tmp_path / "b" / "run").mkdir(parents=True)
+    (tmp_path / "b" / "run" / "config.json").write_text('{"job": "77"}')  # all that it left
+    monkeypatch.setenv("SLURM_JOB_ID", "77")
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")
+    assert train.main(arguments) == 0
+    assert f"resuming at step 1 from {first}" in capfd.readouterr().out
+    first.unlink()  # it has one of its own now
+    assert train.main(arguments) == 0
+    assert f"resuming at step 3 from {tmp_path / 'b' / 'run' / 'last.pth'}" in capfd.readouterr().out
+
+
+def test_a_start_that_torchrun_does_not_count_goes_on(scenes, tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "fenet")
+    for launcher, steps, resumes in (("a 7 1", 1, False), ("a 7 1", 2, True), ("a 7 9", 3, False)):
+        monkeypatch.setattr("utils.distributed.launcher", lambda: launcher)  # noqa: B023
+        assert train.main(train_args(scenes, tmp_path, "--resume", "never", "--max_steps", str(steps))) == 0
+        assert ("resuming" in capfd.readouterr().out) == resumes
+
+
+def test_the_best_weights_are_those_of_the_folder(scenes, tmp_path, capfd):
+    assert train.main(train_args(scenes, tmp_path / "a", "--max_epoch", "1")) == 0
+    run = tmp_path / "a" / "run"
+    content = load_snapshot(run / "last.pth")
+    content["training"]["state"]["best_iou"] = 0.99
+    save_snapshot(tmp_path / "other.pth", content)
+    more = ("--max_epoch", "2", "--resume_override")
+    assert train.main(train_args(scenes, tmp_path / "b", *more, "--resume", str(tmp_path / "other.pth"))) == 0
+    assert "the best epoch so far, 0, isn't in" in (said := capfd.readouterr().out) and "best epoch: 1," in said
+    best, last = (load_snapshot(tmp_path / "b" / "run" / name) for name in ("best.pth", "last.pth"))
+    assert best["score"]["epoch"] == 1 == last["training"]["state"]["best_epoch"]
+
+
+def test_going_back_in_a_folder_keeps_what_came_later(scenes, tmp_path, monkeypatch, capfd):
+    run = tmp_path / "run"
+    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "2", "--max_steps", "2")) == 0
+    shutil.copy(run / "last.pth", run / "keep.pth")
+    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "2")) == 0
+    later = {name: (run / name).read_bytes() for name in ("last.pth", "last_previous.pth", "best.pth")}
+    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "2", "--resume", str(run / "keep.pth"))) == 0
+    assert {name: (run / "replaced_1" / name).read_bytes() for name in later} == later
+    assert all((run / name).exists() for name in later)  # made anew
+    monkeypatch.chdir(tmp_path)
+    (run / "last.pth").write_bytes(b"damaged")
+    argv = train_args(scenes, Path("."), "--max_epoch", "2", "--resume", str(run / "last_previous.pth"))
+    assert train.main(argv) == 0 and (run / "replaced_2" / "last.pth").read_bytes() == b"damaged"

@@ -88,6 +88,11 @@ def test_what_a_run_leaves_and_says(scenes, tmp_path, capfd):
     assert digest(again) == digest(out)
 
 
+def test_the_next_command_scores_as_the_run_was_validated(scenes, tmp_path, capfd):
+    argv = train_args(scenes, tmp_path, "--max_epoch", "1", "--base_size", "96")
+    assert " --split val --base_size 96 --save_dir " in run(capfd, *argv)
+
+
 def test_a_run_that_can_not_begin_leaves_no_folder(scenes, tmp_path, capfd):
     for code, extra in [
         (2, ("--arch", "fenet_r19")),

@@ -1,10 +1,12 @@
 """Processes started by torchrun, through torch.distributed; with one process every function is a no-op."""
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -106,6 +108,18 @@ def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopReq
 def job_id() -> str | None:
     """The name of the job under SLURM or torchrun, the same when it is started again; None elsewhere."""
     return os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+
+
+def launcher() -> str | None:
+    """The torchrun that started this process, by machine, process and its start; None: none did."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return None
+    parent = os.getppid()
+    try:
+        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]  # clock ticks since boot
+    except (OSError, IndexError):  # not Linux
+        started = "?"
+    return f"{socket.gethostname()} {parent} {started}"
 
 
 def is_restart() -> bool:

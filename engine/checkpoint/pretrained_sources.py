@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import nn
 
+from engine.checkpoint.archive import check_file
 from engine.checkpoint.digests import is_snapshot
 from engine.checkpoint.keys import find_weights, is_lukemelas
 from engine.checkpoint.pretrained_hubs import from_timm, from_torchvision
@@ -38,9 +39,12 @@ def find_encoder_weights(encoder: nn.Module, source: str) -> EncoderWeights:
 
 
 def check_source(source: str) -> None:
-    """Raises `OptionError` unless `--pretrained` is a name that we know, or a file that is there."""
-    if source not in SOURCES and not Path(source).exists():
+    """Raises `OptionError` unless `--pretrained` is a known name or is there, `CheckpointError` unless it is a file."""
+    if source in SOURCES:
+        return
+    if not Path(source).exists():
         raise OptionError(f"--pretrained {source}: no such file, and not one of {', '.join(SOURCES)}")
+    check_file(Path(source), "--pretrained")
 
 
 def _from_file(encoder: nn.Module, path: str) -> EncoderWeights:

@@ -145,7 +145,8 @@ def build_trainer(
     if config.run.dump_augmentation_images and process.is_main:
         batches = Batches.of(config.augment, config.schedule, config.compute.seed)
         save_samples(data, augment, batches, model.encoder, folder.path / "augmented")
-    folder.prepare(checkpoint and checkpoint.path, identity.options, config.command, trainer.resumed)
+    has_best = trainer.state.best_epoch >= 0
+    folder.prepare(checkpoint and checkpoint.path, identity.options, config.command, trainer.resumed, has_best)
     log_start(splits, trainer, config.command, precision)
     return trainer
 
@@ -261,7 +262,8 @@ def build_identity(
     options = {name: own.get(name) if value is None else value for name, value in config.to_dict().items()} | built
     options |= {"data_root": str(config.data.root), "device": str(process.device), "norm": norm, "amp": amp}
     options |= {"tb_path": str(config.run.tensorboard_folder)}
-    options |= {"processes": process.world_size, "job": distributed.job_id(), "arguments": list(config.arguments)}
+    options |= {"processes": process.world_size, "job": distributed.job_id(), "launcher": distributed.launcher()}
+    options |= {"arguments": list(config.arguments)}
     settings = config.reproducibility_key(process.world_size) | built
     settings |= {"classes": list(classes.names), "norms": norm, "amp": repr(amp)}
     if config.loss.teacher:  # wherever it lies

@@ -53,12 +53,14 @@ def check_start(config: TrainConfig) -> None:
             resumes may have lost.
     """
     weights, run = config.weights, config.run
-    check_resume(run.resume)
+    has_last = (run.folder / "last.pth").exists()
+    if not has_last:  # else a job that is started again may resume that
+        check_resume(run.resume)
     if weights.pretrained:
         check_source(weights.pretrained)
     if config.loss.teacher:
         check_file(Path(config.loss.teacher), "--teacher")
-    if weights.snapshot and (run.resume == "never" or not (run.folder / "last.pth").exists()):
+    if weights.snapshot and (run.resume == "never" or not has_last):
         check_file(Path(weights.snapshot))
 
 

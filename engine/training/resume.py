@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import NamedTuple
 
+from engine.checkpoint.archive import check_file
 from engine.checkpoint.finetune import note_temperature
 from engine.checkpoint.snapshot import load_snapshot, newest_snapshot
 from utils import distributed
@@ -41,10 +42,10 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     Raises:
         CheckpointError: A snapshot is missing or damaged, or the ranks find different ones.
     """
-    found, log = None, get_logger()
-    if resume == "auto" or _began_here(folder):
+    found, log, began = None, get_logger(), any(distributed.gather_objects(_began_here(folder)))
+    if resume == "auto" or began:
         found = newest_snapshot(folder, log.warning)
-    elif resume != "never":
+    if found is None and resume not in ("auto", "never"):
         check_resume(resume)
         found = Path(resume), load_snapshot(resume)
     if found is None and otherwise is not None:
@@ -60,15 +61,20 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
 
 
 def check_resume(resume: str) -> None:
-    """Raises `CheckpointError` unless `--resume` is `auto`, `never` or a file that is there."""
-    if resume not in ("auto", "never") and not Path(resume).exists():
+    """Raises `CheckpointError` unless `--resume` is `auto`, `never` or a file."""
+    if resume in ("auto", "never"):
+        return
+    if not Path(resume).exists():
         raise CheckpointError(f"--resume {resume}: no such file; give auto, never, or a snapshot such as last.pth")
+    check_file(Path(resume), "--resume")
 
 
 def _began_here(folder: Path) -> bool:
-    """True if this job is started again after it began this run."""
+    """True if this job is started again after it began this run, as far as this process can tell."""
     try:
         began = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         return False
-    return distributed.is_restart() and began.get("job") == distributed.job_id()
+    launcher = distributed.launcher()  # torchrun doesn't count the starts that machines which join make
+    again = distributed.is_restart() or (launcher is not None and began.get("launcher") == launcher)
+    return again and began.get("job") == distributed.job_id()

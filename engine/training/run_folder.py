@@ -71,7 +71,18 @@ class RunFolder:
         """What the run resumes from, as `--resume` says; see `engine.training.resume.find_checkpoint`."""
         return find_checkpoint(self.path, self.options.resume, otherwise)
 
-    def prepare(self, resumed: Path | None, options: dict, command: str, changes: dict | None = None) -> None:
+    def is_newest(self, path: Path) -> bool:
+        """True for the folder's `last.pth`, and for what it was before."""
+        return path.resolve() in (self.last.resolve(), previous_path(self.last).resolve())
+
+    def prepare(
+        self,
+        resumed: Path | None,
+        options: dict,
+        command: str,
+        changes: dict | None = None,
+        has_best: bool = True,
+    ) -> None:
         """Make room, see `prepare_run_folder`, and write `config.json`: all options, and what the run comes from.
 
         Args:
@@ -79,10 +90,11 @@ class RunFolder:
             options: All of them.
             command: The command line.
             changes: Since that snapshot, see `RunChanges.record`; `resumed` in `config.json` has those of all resumes.
+            has_best: `best.pth`, if it is there, is that of the snapshot.
         """
 
         def write() -> None:
-            prepare_run_folder(self.path, resumed, self.options.tensorboard_folder)
+            prepare_run_folder(self.path, resumed, self.options.tensorboard_folder, has_best)
             history = self._history() + ([changes] if changes and changes["changed"] else [])
             origin = {"revision": present_revision(), "versions": versions(), "host": socket.gethostname()}
             write_json(self.config, options | {"command": command} | origin | ({"resumed": history} if history else {}))
@@ -129,7 +141,9 @@ def best_effort(what: str) -> Iterator[None]:
         get_logger().warning(f"the run continues without {what}: {type(error).__name__}: {error}")
 
 
-def prepare_run_folder(folder: Path, resumed: Path | None, tensorboard: Path | None = None) -> None:
+def prepare_run_folder(
+    folder: Path, resumed: Path | None, tensorboard: Path | None = None, has_best: bool = True
+) -> None:
     """Before a run writes: sweep what a killed one left, and move what it would overwrite into `replaced_N`.
 
     Args:
@@ -137,17 +151,20 @@ def prepare_run_folder(folder: Path, resumed: Path | None, tensorboard: Path | N
         resumed: The snapshot that the run resumes from. None, or one that lies elsewhere: all results of the run that
             is here move aside.
         tensorboard: The folder of the events; None: they are in `folder`.
+        has_best: `best.pth`, if it is there, is that of the snapshot.
     """
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()
-    last = folder / "last.pth"
+    last, best = folder / "last.pth", folder / "best.pth"
     if resumed is None or resumed.resolve().parent != folder.resolve():
         if any((folder / name).exists() for name in SNAPSHOTS):
             set_aside(folder, [*(folder / name for name in (*SNAPSHOTS, *RESULTS)), *folder.glob(NAMES)])
             if tensorboard not in (None, folder):
                 set_aside(tensorboard, tensorboard.glob(NAMES))
-    elif resumed == previous_path(last):
+    elif resumed.resolve() == previous_path(last).resolve():
         set_aside(folder, [last])  # damaged: its successor must not replace the good one
+    elif resumed.resolve() != last.resolve():  # the user goes back
+        set_aside(folder, [last, previous_path(last), *([] if has_best else [best])])
 
 
 def set_aside(folder: Path, paths: Iterable[Path]) -> None:

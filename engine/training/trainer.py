@@ -4,9 +4,12 @@ import math
 import shlex
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
 
 from engine.checkpoint.digests import weights_sha256
 from engine.checkpoint.run_state import RunState
+from engine.checkpoint.snapshot import load_snapshot
 from engine.evaluation.scoring import EvaluationStopped
 from engine.training.changes import RunChanges
 from engine.training.learner import Learner
@@ -17,8 +20,8 @@ from engine.training.run_folder import RunFolder, best_effort
 from engine.training.step import grouped
 from engine.training.step_figures import StepFigures
 from engine.training.validator import Validation, Validator
-from utils.distributed import any_rank, barrier, broadcast_buffers, note, on_main_rank
-from utils.errors import NumericsError
+from utils.distributed import any_rank, barrier, broadcast_buffers, from_first_rank, note, on_main_rank
+from utils.errors import CheckpointError, NumericsError
 from utils.logging import Progress, get_logger
 from utils.signals import StopRequest
 
@@ -224,6 +227,21 @@ class Trainer:
         self.learner.load(checkpoint)
         self.state, self.schedule = changes.state, changes.schedule
         self.resumed = changes.record()
+        if self.state.best_epoch >= 0 and not from_first_rank(lambda: self._has_best(checkpoint.path)):
+            self.log.info(f"the best epoch so far, {self.state.best_epoch}, isn't in {self.folder.path}: chosen anew")
+            self.state = replace(self.state, best_iou=-1.0, best_epoch=-1, validations_without_gain=0)
+
+    def _has_best(self, resumed: Path) -> bool:
+        """True if the folder's `best.pth` is that of the state, which `resumed` gave."""
+        if resumed.resolve().parent != self.folder.path.resolve():
+            return False
+        return self.folder.best.exists() and (self.folder.is_newest(resumed) or self._is_best(self.folder.best))
+
+    def _is_best(self, path: Path) -> bool:
+        try:
+            return load_snapshot(path).get("score", {}).get("epoch") == self.state.best_epoch
+        except CheckpointError:
+            return False
 
     def log_scores(self, scores: dict) -> None:
         """The scores of a validation, a line for each class."""
@@ -240,6 +258,8 @@ class Trainer:
             self.log.info(f"best epoch: {state.best_epoch}, mIoU {_percent(state.best_iou).strip()}, in {folder.best}")
         self.log.info(f"figures, pictures and log: {folder.path}")
         data = ["--data_root", options["data_root"], "--split", options["val_split"]]
+        given = {"--cv_split": options["cv"], "--base_size": options["base_size"]}
+        data += [word for flag, value in given.items() if value for word in (flag, str(value))]
         command = ["python", "eval.py", "--snapshot", str(snapshot), *data, "--save_dir", str(folder.path / "eval")]
         self.log.info(f"next: {shlex.join(command)}")
 

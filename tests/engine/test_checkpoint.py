@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import save_file
 
 import network
+import train
 from engine.checkpoint.archive import write_archive
 from engine.checkpoint.digests import seal, weights_sha256
 from engine.checkpoint.loading import load_model, load_weights
@@ -211,6 +212,13 @@ def test_missing_and_folder(tmp_path, name):
 class Bomb:
     def __reduce__(self):
         return (open, ("bomb-went-off", "w"))
+
+
+@pytest.mark.parametrize("flag", ["--resume", "--pretrained", "--snapshot"])
+def test_a_folder_is_refused_in_the_name_of_the_flag(flag, tmp_path, capfd):
+    argv = ["--dataset", "synthetic", "--arch", "fenet_tiny", "--ckpt", str(tmp_path / "out"), flag, str(tmp_path)]
+    assert train.main(argv) == 4
+    assert f"is a folder, not a snapshot; name a file in it with {flag}\n" in capfd.readouterr().err
 
 
 def test_nothing_is_executed(tmp_path, monkeypatch):
