@@ -12,7 +12,7 @@ train_camvid() {
     recipe=$1 name=$2
     shift 2
     [ -z "${DATA_ROOT:-}" ] || set -- --data_root "$DATA_ROOT" "$@"
-    options=$(recipe "$recipe")
+    options=$(recipe "$recipe" "$@")
     # shellcheck disable=SC2086  # an option is two words
     start train.py --dataset camvid --ckpt "${EXP_DIR:-./results}" --exp "$name" $options "$@"
 }

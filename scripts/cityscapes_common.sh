@@ -29,7 +29,7 @@ train_cityscapes() {
     cd "$root" || return 5
     [ -n "${NGPU:-}" ] || [ "$device" = cpu ] || gpus_wanted=8
     NGPU=${NGPU:-8}
-    options=$(recipe cityscapes) || return 5
+    options=$(recipe cityscapes "$@") || return
     # shellcheck disable=SC2086  # an option is two words
     launch "$run_folder" train.py --arch "$arch" $options --ckpt "$experiments" --exp "$exp" "$@"
 }

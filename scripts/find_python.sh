@@ -42,11 +42,26 @@ find_python() {
     return 5
 }
 
-# recipe NAME: print the options of recipes/NAME.args, one a line, without comments
+# recipe NAME [OPTION...]: print the options of recipes/NAME.args, one a line, without comments; its number of epochs only
+# where OPTIONs have no --max_iters
 recipe() {
+    file=$root/recipes/$1.args length=epochs
+    shift
+    for word in "$@"; do
+        case $word in
+        --max_iters | --max_iters=*) length=steps ;;
+        --options_from | --options_from=*)
+            echo "error: --options_from: the recipe's options would win over the file's; give them here, or start train.py" >&2
+            return 2
+            ;;
+        esac
+    done
     while read -r line; do
-        [ "${line#\#}" != "$line" ] || printf '%s\n' "$line"
-    done <"$root/recipes/$1.args"
+        case $length$line in
+        epochs\#* | steps\#* | steps--max_epoch*) ;;
+        *) printf '%s\n' "$line" ;;
+        esac
+    done <"$file"
 }
 
 # start PROGRAM [OPTION...]: the Python program in the place of this script; with --dry-run among the options, or DRY_RUN=1,

@@ -17,7 +17,7 @@ if [ -n "$(find "$out" -mindepth 1 -maxdepth 1 ! -name earlier 2>/dev/null)" ]; 
     find "$out" -mindepth 1 -maxdepth 1 ! -name earlier -exec mv {} "$out/earlier/$number/" \;
     echo "the earlier run is now in $out/earlier/$number"
 fi
-options=$(recipe quickstart)
+options=$(recipe quickstart "$@")
 # shellcheck disable=SC2086  # an option is two words
 "$python" train.py $options --ckpt "$(dirname "$out")" --exp "$(basename "$out")" --resume never "$@"
 "$python" eval.py --snapshot "$out/best.pth" --split val --save_dir "$out" --dump_images --report

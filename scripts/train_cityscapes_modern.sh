@@ -12,6 +12,6 @@ caller=$(pwd)
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 5
 . "$root/scripts/cityscapes_common.sh"
 arch=${ARCH:-fenet_r18}
-modern=$(recipe cityscapes_modern) || exit 5
+modern=$(recipe cityscapes_modern "$@") || exit
 # shellcheck disable=SC2086  # an option is two words
 train_cityscapes "$arch" "cityscapes_modern_$arch" $modern "$@"

@@ -47,6 +47,17 @@ def test_fenet_is_what_two_cores_train_by_default(place):
     assert (got.model.arch, got.to_dict()["max_epoch"], str(got.run.folder)) == ("fenet", 3, "r/camvid_2cores_fenet")
 
 
+@pytest.mark.parametrize(
+    "script", ["train_camvid_2cores.sh", "train_cityscapes_modern.sh", "train_cityscapes_fenet_res18.sh"]
+)
+def test_a_number_of_steps_wins_over_a_recipe_s_epochs_and_a_file_can_t(place, script):
+    python = place.stub("python", STUB)
+    got = trained(place, script, "--max_iters", "7", PYTHON=python, NGPU=4).to_dict()
+    assert (got["max_iters"], got["max_epoch"]) == (7, None)
+    done = place.run(script, "--options_from", "mine.json", PYTHON=python, NGPU=4)
+    assert done.returncode == 2 and "--options_from: the recipe's options would win over" in done.stderr
+
+
 def test_camvid_on_a_gpu(place):
     python = place.stub("python", STUB)
     got = trained(place, "train_camvid_gpu.sh", "--seed", "2", PYTHON=python, ARCH="sfnet_r18").to_dict()
