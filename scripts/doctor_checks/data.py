@@ -132,8 +132,9 @@ def check_crops(visit: Visit) -> Iterator[Finding]:
         return
     norm = norm_of(config, Process(0, 1, choose_device(config.compute.device)))
     try:
-        check_batches(split.epoch_length, config.schedule, norm, 1)
+        check_batches(split.epoch_length, config.schedule.for_processes(1), norm, 1)
     except OptionError as error:
-        alone = config.schedule.bs_mult > 1 or split.epoch_length < 2  # else several GPUs may do
+        schedule = config.schedule
+        alone = schedule.global_batch is None and schedule.bs_mult > 1 or split.epoch_length < 2  # else GPUs may do
         what = f"a run on one process is refused: {error}"
         yield Finding("error" if alone else "warning", what, exit_code=OptionError.exit_code)

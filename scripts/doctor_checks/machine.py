@@ -55,7 +55,8 @@ def _less(config: TrainConfig, step: StepMemory, num_classes: int, there: float,
     whole, most = batch * config.schedule.accumulate, min(batch - 1, step.largest_batch(there, *crop))
     images = max((n for n in range(2, most + 1) if whole % n == 0), default=None)
     if images:
-        options.append(f"--bs_mult {images} --accumulate {whole // images}")
+        more = "" if config.schedule.global_batch else f" --accumulate {whole // images}"
+        options.append(f"--bs_mult {images}{more}")
     side = step.largest_crop(there, batch)
     options.append(f"--crop_size {side}" if side >= 64 else "a smaller --arch")
     return ", or ".join(options)

@@ -196,6 +196,12 @@ def test_a_run_that_can_t_work_fails_in_the_rehearsal(tmp_path, scenes):
     assert code == 6 and error["check"] == "Rehearsal" and "--lr" in error["where"][0]
 
 
+def test_a_global_batch_that_one_process_can_not_make_is_warned_of(tmp_path, scenes):
+    code, report = visit(tmp_path, "folder", scenes, "--bs_mult", "2", "--global_batch", "200")
+    said = [finding["what"] for finding in found(report, "warning")]
+    assert code == 0 and any("a run on one process is refused: --accumulate 100" in what for what in said)
+
+
 @pytest.mark.slow
 def test_reflected_padding_is_rehearsed_on_maps_that_it_fits(tmp_path):
     scenes = make_scenes(tmp_path / "data", 6, 320, 320)
