@@ -121,7 +121,7 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
         "interval": again["interval"],
         "command": options.command,
         "tolerance": {"mean_iou": options.tolerance, "covers": options.covers},
-        "revision": options.revision or present_revision(),
+        "revision": options.revision,
         "data_sha256": hash_split(split),
         "weights_sha256": file_sha256(snapshot),
         "seed": config["seed"],
@@ -163,6 +163,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if not 0 <= options.tolerance <= 1:
         raise OptionError(f"--tolerance {options.tolerance}: must be from 0 to 1")
+    options.revision = options.revision or present_revision()
+    if options.revision is None:
+        raise OptionError("--revision: this is no git checkout that could tell; name the commit that was trained")
     return options
 
 

@@ -63,9 +63,10 @@ def judge(receipt: dict, metrics: dict, allowed: float) -> str:
     difference = metrics["mean_iou"] - receipt["mean_iou"]
     said = f"mIoU {metrics['mean_iou']:.4f}, receipt {receipt['mean_iou']:.4f}, difference {difference:+.4f}"
     if abs(difference) > allowed:
+        here = present_revision() or "unknown"
         raise NotReproduced(
             f"{receipt['id']}: does not hold: {said}, allowed {allowed:g}; compare revision"
-            f" {receipt['revision'][:12]} with {present_revision()[:12]}, and versions and hardware with the receipt's"
+            f" {receipt['revision'][:12]} with {here[:12]}, and versions and hardware with the receipt's"
         )
     return f"{receipt['id']}: holds: {said}, allowed {allowed:g}"
 

@@ -83,3 +83,9 @@ def test_commands_that_reproduce_could_not_run(write, capfd, command, word):
 def test_execute_wants_an_empty_folder(write, capfd):
     assert write("--execute") == 2
     assert "--out_folder" in capfd.readouterr().err
+
+
+def test_the_revision_is_asked_for_where_nothing_tells_it(write, capfd, monkeypatch):
+    monkeypatch.setattr(make_receipt, "present_revision", lambda: None)
+    assert write() == 2 and "--revision: " in capfd.readouterr().err
+    assert write("--revision", "0" * 40) == 0
