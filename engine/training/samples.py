@@ -24,27 +24,32 @@ class Batches:
     Attributes:
         size: Crops of a batch, of which each is mixed with the one before it.
         seed: Of the run.
+        accumulate: Batches of a step; those after its first one are mixed in another way than in training, where
+            dropout has drawn numbers before them.
     """
 
     size: int
     seed: int
+    accumulate: int = 1
 
     @classmethod
     def of(cls, augment: AugmentOptions, schedule: ScheduleOptions, seed: int) -> "Batches":
         """Those of a run; where it mixes nothing a batch is one crop, since whole images may have several sizes."""
-        return cls(schedule.bs_mult if augment.cutmix or augment.classmix else 1, seed)
+        return cls(schedule.bs_mult if augment.cutmix or augment.classmix else 1, seed, schedule.accumulate)
 
 
 def augmented_samples(
     epochs: TrainingEpochs, augment: BatchTransform | None, batches: Batches, epoch: int, count: int
 ) -> Iterator[tuple[CropSample, Tensor, np.ndarray]]:
-    """The first samples of an epoch as the first process trains on them: draw, image (3,H,W), labels (H,W) uint8."""
+    """The first samples of an epoch as a single process trains on them: draw, image (3,H,W), labels (H,W) uint8."""
     draws, size = epochs.plan(epoch), batches.size
     for start in range(0, min(count, len(draws)), size):
         part = draws[start : start + size]
         batch = collate([epochs.dataset[draw] for draw in part])
         if augment is not None:
-            seed_step(batches.seed, epoch * epochs.batches + start // size, 0)
+            number = epoch * (epochs.batches // batches.accumulate * batches.accumulate) + start // size
+            if number % batches.accumulate == 0:
+                seed_step(batches.seed, number // batches.accumulate, 0)
             batch = augment(batch)
         labels = batch["label"].cpu().numpy().astype(np.uint8)
         yield from zip(part[: count - start], batch["image"], labels, strict=False)
