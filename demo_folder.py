@@ -53,7 +53,7 @@ def draw_all(options: DemoOptions, process: Process) -> None:
         note_images_only(options)
     demo = build_demo(options, process.device)
     folder = make_folder(options.save_dir, "--save_dir")
-    results = distributed.gather_objects(demo.run(sources[process.rank :: process.world_size]))
+    results = distributed.gather_objects(demo.run(sources, slice(process.rank, None, process.world_size)))
     done, problems = sum(count for count, _ in results), [line for _, lines in results for line in lines]
     for problem in problems if process.is_main else ():
         log.warning(problem)

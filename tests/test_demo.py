@@ -14,6 +14,7 @@ import demo_folder
 from datasets.base import ClassTable
 from engine.demo.build import build_demo
 from engine.demo.options import DemoOptions
+from engine.demo.sources import find_sources
 from engine.demo.video_files import VideoReader
 from engine.inference.predictor import Predictor
 from tests.conftest import make_scenes
@@ -134,6 +135,20 @@ def test_results_do_not_depend_on_company(snapshot, tmp_path):
     assert names(tmp_path / "all") == names(tmp_path / "one") and len(names(tmp_path / "all")) == 8
     for path in (tmp_path / "all").iterdir():
         assert path.read_bytes() == (tmp_path / "one" / path.name).read_bytes()
+
+
+def test_images_of_more_than_8_bits_have_one_range_whoever_draws_them(snapshot, tmp_path):
+    (tmp_path / "in").mkdir()
+    for name, largest in zip("abcd", (1000, 4000, 1000, 4000), strict=True):
+        Image.fromarray((RAMP // (65535 // largest)).astype(np.uint16)).save(tmp_path / "in" / f"{name}.png")
+    assert demo(snapshot, tmp_path / "in", tmp_path / "all") == 0
+    options = DemoOptions(snapshot=str(snapshot), source="x", save_dir=str(tmp_path / "shared"), device="cpu")
+    (tmp_path / "shared").mkdir()
+    for rank in range(2):
+        sources = find_sources(str(tmp_path / "in"), str(tmp_path / "shared"), False)
+        assert build_demo(options, torch.device("cpu")).run(sources, slice(rank, None, 2)) == (2, [])
+    for path in (tmp_path / "all").iterdir():
+        assert path.read_bytes() == (tmp_path / "shared" / path.name).read_bytes()
 
 
 def test_protocol_options_reach_the_predictor(snapshot, scene, tmp_path):

@@ -37,16 +37,22 @@ class Demo:
     drawing: Drawing
     options: DemoOptions
 
-    def run(self, sources: list[Source]) -> tuple[int, list[str]]:
+    def run(self, sources: list[Source], part: slice = slice(None)) -> tuple[int, list[str]]:
         """Write the pictures of each image, then each video's.
+
+        Args:
+            sources: All of them: their images of more than 8 bits have one range.
+            part: Of those that are drawn here.
 
         Returns:
             The number of files done, and a line for each that was skipped or isn't whole.
         """
-        images = [source for source in sources if not source.is_video]
-        problems = list(self._draw_images(images))
+        items = [FileItem(source.name, Path(source.path), None) for source in sources if not source.is_video]
+        photos = FileSplit("demo", "images", self.drawing.classes, items)
+        images = [source for source in sources[part] if not source.is_video]
+        problems = list(self._draw_images(images, photos))
         done = len(images) - len(problems)
-        for source in sources:
+        for source in sources[part]:
             if source.is_video:
                 try:
                     remark = draw_video(source, self.model, self.drawing, self.options)
@@ -61,10 +67,12 @@ class Demo:
         stream = Stream(lambda: open_capture(address), address.shown, self.options.reconnect)
         return draw_stream(stream, address.name, self.model, self.drawing, self.options)
 
-    def _draw_images(self, sources: list[Source]) -> Iterator[str]:
+    def _draw_images(self, sources: list[Source], photos: FileSplit) -> Iterator[str]:
         """Yields a line for each image that is skipped; the next is read and the last written meanwhile."""
         with BackgroundWriter() as write_behind:
-            for source, image in Progress(read_ahead(self._load(sources)), "demo", bool(sources), total=len(sources)):
+            for source, image in Progress(
+                read_ahead(_load(sources, photos)), "demo", bool(sources), total=len(sources)
+            ):
                 try:
                     if isinstance(image, DataError):
                         raise image
@@ -73,17 +81,6 @@ class Demo:
                     yield _skipped(source, error)
                     continue
                 write_behind(self._write_image, source.name, image, *prediction)
-
-    def _load(self, sources: list[Source]) -> Iterator[tuple[Source, np.ndarray | DataError]]:
-        items = [FileItem(source.name, Path(source.path), None) for source in sources]
-        photos = FileSplit("demo", "images", self.drawing.classes, items)  # one range for images of more than 8 bits
-        for index, source in enumerate(sources):
-            try:
-                if not os.path.isfile(source.path):  # reading from a pipe would wait for ever
-                    raise DataError(f"{source.path}: not a file (a folder, a link to nothing, a device)")
-                yield source, photos.load_image(index)
-            except DataError as error:
-                yield source, error
 
     def _predict(self, image: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Labels (H,W) of an image, and where asked for their probabilities."""
@@ -100,6 +97,17 @@ class Demo:
             save_png(folder / f"uncertainty_{name}.png", uncertainty_overlay(image, confidence), SMOOTH)
         if self.options.label_ids:
             save_png(folder / f"label_ids_{name}.png", self.drawing.classes.to_label_ids(labels))
+
+
+def _load(sources: list[Source], photos: FileSplit) -> Iterator[tuple[Source, np.ndarray | DataError]]:
+    places = {name: index for index, name in enumerate(photos.names)}
+    for source in sources:
+        try:
+            if not os.path.isfile(source.path):  # reading from a pipe would wait for ever
+                raise DataError(f"{source.path}: not a file (a folder, a link to nothing, a device)")
+            yield source, photos.load_image(places[source.name])
+        except DataError as error:
+            yield source, error
 
 
 def _skipped(source: Source, error: DataError) -> str:
