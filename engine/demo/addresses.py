@@ -43,7 +43,8 @@ def parse_address(source: str) -> Address | None:
     try:
         parts = urlsplit(source)
         host, port = parts.hostname, parts.port
-        if "@" in parts.path:  # of a password that holds a slash
+        # of a password that holds a slash, or a mark that ends the host
+        if "@" in parts.path or (not parts.path and "@" in parts.query + parts.fragment):
             host = None
     except ValueError:  # such as a port that is no number
         host = port = None

@@ -52,7 +52,7 @@ class ZipFiles:
     def __init__(self, path: Path) -> None:
         try:
             self._zip = zipfile.ZipFile(path)
-        except (OSError, zipfile.BadZipFile) as error:
+        except Exception as error:  # zipfile raises many kinds for damaged files
             raise DataError(f"{path}: not a readable zip ({error}); write it again") from error
 
     def names(self) -> set[str]:

@@ -148,6 +148,8 @@ def test_addresses(tmp_path, monkeypatch):
         "http://host:port/x",
         "rtsp://me:my/secret@host/x",
         "rtsp://me:1/secret@h/x",
+        "rtsp://me:1#secret@h",
+        "rtsp://me:1?secret@h/x",
     ):
         with pytest.raises(OptionError, match="one of rtsp, rtsps, http, https") as caught:
             DemoOptions(source=url)

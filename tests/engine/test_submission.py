@@ -124,6 +124,16 @@ def test_damaged_and_foreign_files(place):
     place.refused("3 not readable as PNG")
 
 
+def test_a_zip_that_asks_for_another_version_is_no_zip(tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as file:
+        file.writestr("a.png", b"1")
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    content[content.index(b"PK\x01\x02") + 6] = 255
+    (tmp_path / "a.zip").write_bytes(content)
+    with pytest.raises(DataError, match="a.zip: not a readable zip"):
+        ZipFiles(tmp_path / "a.zip")
+
+
 def test_a_damaged_entry_of_any_compression_is_empty(tmp_path):
     for name in ("ZIP_STORED", "ZIP_DEFLATED", "ZIP_BZIP2", "ZIP_LZMA"):
         with zipfile.ZipFile(tmp_path / "a.zip", "w", getattr(zipfile, name)) as file:
