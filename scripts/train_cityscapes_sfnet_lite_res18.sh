@@ -6,4 +6,6 @@ set -u
 caller=$(pwd)
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd) || exit 5
 . "$root/scripts/cityscapes_common.sh"
-train_cityscapes sfnet_lite_r18 cityscapes_sfnet_lite_res18 --bs_mult 2 --max_epoch 1000 "$@"
+lite=$(recipe sfnet_lite "$@") || exit
+# shellcheck disable=SC2086  # an option is two words
+train_cityscapes sfnet_lite_r18 cityscapes_sfnet_lite_res18 $lite "$@"

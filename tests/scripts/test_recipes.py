@@ -48,7 +48,13 @@ def test_fenet_is_what_two_cores_train_by_default(place):
 
 
 @pytest.mark.parametrize(
-    "script", ["train_camvid_2cores.sh", "train_cityscapes_modern.sh", "train_cityscapes_fenet_res18.sh"]
+    "script",
+    [
+        "train_camvid_2cores.sh",
+        "train_cityscapes_modern.sh",
+        "train_cityscapes_fenet_res18.sh",
+        "train_cityscapes_sfnet_lite_res18.sh",
+    ],
 )
 def test_a_number_of_steps_wins_over_a_recipe_s_epochs_and_a_file_can_t(place, script):
     python = place.stub("python", STUB)
