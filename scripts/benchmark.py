@@ -40,7 +40,7 @@ from utils.devices import FORMS, choose_device, device_name
 from utils.errors import OptionError
 from utils.files import write_json
 from utils.kernels import KERNELS, check_kernels
-from utils.options import Parser, numbers
+from utils.options import Parser, finite, numbers
 
 ON_CPU = ("cpu-demo", "latency", "scaling", "roofline", "revisions", "study-steps")
 
@@ -76,7 +76,7 @@ def build_parser() -> Parser:
     parser.add_argument("--rounds", type=int, help="rounds that count; unset: 11, frames of latency: 200")
     parser.add_argument("--warmup", type=int, default=3, help="rounds before them")
     parser.add_argument(
-        "--tolerance", type=float, default=None, help="largest max_error; unset: 1e-4, or 0.05 with amp"
+        "--tolerance", type=finite, default=None, help="largest max_error; unset: 1e-4, or 0.05 with amp"
     )
     parser.add_argument("--snapshot", help="cpu-demo, latency: trained weights; unset: fresh ones")
     parser.add_argument(

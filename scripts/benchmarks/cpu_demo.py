@@ -109,7 +109,7 @@ def check(options: argparse.Namespace, parities: dict[str, Parity]) -> None:
         precision = precision_of(name)
         if precision != "float32" and options.snapshot is None:
             continue
-        least = LEAST.get(precision, 1 - (options.tolerance or 1e-3))
+        least = LEAST.get(precision, 1 - (1e-3 if options.tolerance is None else options.tolerance))
         if parity.agreement < least:
             raise NumericsError(
                 f"{options.what}: {name} gives other labels than plain: {parity}; at least {least} is asked"

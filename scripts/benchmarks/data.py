@@ -52,7 +52,7 @@ def measure_data(options: argparse.Namespace, device: torch.device) -> dict:
         rows["device"]["device_seconds"] = time_device(arms["device"], finish, draws_of(split, 0), device)
         decoding = time_decoding(split, options.rounds)
         png_bytes = statistics.mean(item.image.stat().st_size for item in split.items)
-    tolerance = options.tolerance or 1e-4
+    tolerance = 1e-4 if options.tolerance is None else options.tolerance
     worst = max(max(row["levels_off"], row["labels_off"]) for row in errors.values())
     if worst > tolerance:
         raise NumericsError(f"data: samples differ from the plain pipeline's: {errors}, over {tolerance}")
@@ -129,7 +129,9 @@ def check(arms: dict[str, Arm], finish: Arm, draws: list[CropSample]) -> dict[st
             sample = arms[name](draw)
             sample = finish(sample) if name == "device" else sample
             levels = ((sample["image"] - expected["image"]) * scale).abs()
-            row["levels_off"].append(float((levels > 2.01).double().mean()))  # 2 and the rounding of float32
+            row["levels_off"].append(
+                float((~(levels <= 2.01)).double().mean())
+            )  # NaN, too; 2 and the rounding of float32
             row["labels_off"].append(float((sample["label"] != expected["label"]).double().mean()))
             row["max_levels"].append(float(levels.max()))
     return {

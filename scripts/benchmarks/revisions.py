@@ -64,7 +64,7 @@ def measure_revisions(options: argparse.Namespace) -> dict:
         amps = {name: json.loads((Path(folder) / name / "config.json").read_text())["amp"] for name in runs}
     losses = {name: run.losses for name, run in runs.items()}
     error = abs(losses["now"][0] / losses["before"][0] - 1)
-    if not error <= (options.tolerance or TOLERANCE):
+    if not error <= (TOLERANCE if options.tolerance is None else options.tolerance):
         raise NumericsError(f"revisions: the first losses differ by {error}, relative: other crops or weights")
     arms = {name: summarise(run) for name, run in runs.items()}
     for row in arms.values():
@@ -95,7 +95,8 @@ def train_options(options: argparse.Namespace) -> list[str]:
 
 def summarise(run: TrainingProcess) -> dict[str, float]:
     """Median and spread of the steps that count, in seconds."""
-    counted = [seconds for turn in (run.seconds[1:] or run.seconds) for seconds in turn]
+    turns = run.seconds[1:] if any(run.seconds[1:]) else run.seconds
+    counted = [seconds for turn in turns for seconds in turn]
     return {"median": statistics.median(counted), "spread": spread(counted)}
 
 

@@ -29,7 +29,7 @@ from optimizer import OptimizerOptions, build_optimizer, set_lr
 from scripts.benchmarks.shares import RATES, Roofline, Work, count_operations
 from scripts.benchmarks.timing import spread
 from utils.distributed import Process, gather_objects, sum_over_ranks
-from utils.errors import NumericsError
+from utils.errors import NumericsError, OptionError
 from utils.files import write_json
 
 PROCESSES, NUM_CLASSES, TOLERANCE = 2, 19, 1e-5
@@ -40,13 +40,17 @@ def measure_scaling(options: argparse.Namespace) -> dict:
     """Run the processes and return what goes into the JSON.
 
     Raises:
+        OptionError: A model or precision that can't be trained here.
         NumericsError: Together they find other gradients.
     """
+    network.build_model(options.arch, NUM_CLASSES)  # refused here, not in the processes
+    if options.amp == "fp16":
+        raise OptionError("--amp fp16: scaling is of CPUs, which train in bf16 or float32")
     with tempfile.TemporaryDirectory() as folder:
         results = Path(folder) / "results"
         torch.multiprocessing.spawn(_process, (options, Path(folder) / "store", results), PROCESSES)
         found = json.loads(results.read_text())
-    if found["error"] > (options.tolerance or TOLERANCE):
+    if not found["error"] <= (TOLERANCE if options.tolerance is None else options.tolerance):
         raise NumericsError(f"scaling: the gradients of two processes are wrong by {found['error']}, relative")
     one, two = (statistics.median(found[name]) for name in ("one", "two"))
     arms = {name: {"median": statistics.median(found[name]), "spread": spread(found[name])} for name in ("one", "two")}

@@ -58,11 +58,13 @@ def time_arms(arms: Arms, rounds: int, warmup: int, device: torch.device) -> dic
             run()
             if cuda:
                 torch.cuda.synchronize()
+            taken = time.perf_counter() - start
+            if cuda:
                 peaks[name] = torch.cuda.max_memory_allocated()
             elif turn == 0:
                 peaks[name] = peak_cpu_bytes(run)
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(taken)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     rows = {}
     for name, values in seconds.items():

@@ -1,6 +1,7 @@
 import argparse
 import copy
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from engine.export.parity import Parity
 from reference.loss import PlainOhemCrossEntropy
 from reference.transforms import augment_plain
 from scripts import benchmark
-from scripts.benchmarks import arms, cpu_demo
+from scripts.benchmarks import arms, cpu_demo, timing
 from scripts.benchmarks import data as benchmark_data
 from scripts.benchmarks.cpu_demo import check
 from scripts.benchmarks.cpu_demo_arms import Plain, Trial
@@ -70,6 +71,19 @@ def test_samples_that_are_not_plain_s_are_refused(tmp_path, monkeypatch):
     argv = ["data", "--json", str(tmp_path / "a.json"), "--size", "96,192", "--rounds", "1", "--device", "cpu"]
     assert benchmark.main(argv) == 6
     assert not (tmp_path / "a.json").exists()
+
+
+def test_nan_is_a_wrong_result_too(tmp_path, monkeypatch):
+    nan = {"plain": lambda: torch.ones(3), "ours": lambda: torch.full((3,), torch.nan)}
+    monkeypatch.setitem(arms.BUILDERS, "loss", lambda options, device: nan)
+    assert benchmark.main(["loss", "--json", str(tmp_path / "a.json"), "--size", "64,64", "--device", "cpu"]) == 6
+    assert benchmark.main(["loss", "--json", str(tmp_path / "a.json"), "--tolerance", "nan"]) == 2
+
+
+def test_what_looks_at_memory_is_not_timed(monkeypatch):
+    monkeypatch.setattr(timing, "peak_cpu_bytes", lambda run: time.sleep(0.3) or 1)
+    rows = timing.time_arms({"plain": list, "ours": list}, 1, 0, torch.device("cpu"))
+    assert all(row["median"] < 0.2 for row in rows.values())
 
 
 def test_wrong_result_is_refused(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import json
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -40,6 +41,11 @@ def test_a_process_works_in_its_turns_only(tmp_path):
 def test_curves_are_compared_by_step_and_at_their_end():
     before, other = [4.0, 3.0, 2.0, 1.0], [4.5, 3.5, 1.5, 1.5]
     assert revisions.compare_curves(before, other) == {"mean_difference": 0.5, "end_difference": 0.5}
+
+
+def test_a_turn_of_one_step_counts_nothing():
+    assert revisions.summarise(SimpleNamespace(seconds=[[1.0, 3.0, 2.0], []]))["median"] == 2
+    assert revisions.summarise(SimpleNamespace(seconds=[[1.0], [3.0], []]))["median"] == 3
 
 
 def test_an_unknown_revision_is_refused(tmp_path):
