@@ -34,6 +34,7 @@ from datasets.base import Split
 from datasets.options import find_root
 from datasets.reading import read_label
 from engine.evaluation.score_files import COUNTS, load_per_image
+from engine.inference.predictor import scaled_size
 from scripts.receipts.command import Command, parse_command
 from scripts.receipts.store import CURVES, RESULTS, recount
 from utils.cli import run_main
@@ -126,6 +127,13 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
         "weights_sha256": file_sha256(snapshot),
         "seed": config["seed"],
         "precision": config["amp"],
+        "recipe": options.recipe or options.id,
+        "train_split": config["train_split"],
+        "input_size": list(scaled_size(split.image_size(0), metrics["protocol"]["base_size"], 1.0)),
+        "scales": metrics["protocol"]["scales"],
+        "flip": metrics["protocol"]["flip"],
+        "budget_seconds": options.budget_seconds,
+        "device": config["device"].partition(":")[0],
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
         "hardware": options.hardware or describe_machine(),
         "seconds": seconds_of(snapshot.with_name("log.txt")),
@@ -156,6 +164,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--tolerance", required=True, type=finite, help="largest difference of mean IoU, 0 to 1")
     parser.add_argument("--data_root", help="folder of the data set; unset: as in eval.py")
     parser.add_argument("--execute", action="store_true", help="run the command first; the folder has to be new")
+    parser.add_argument("--recipe", help="name that receipts of other seeds of the same recipe share; unset: the id")
+    parser.add_argument("--budget_seconds", type=finite, help="training time that the recipe is made for; unset: none")
     parser.add_argument("--revision", help="commit that was trained; unset: the present one")
     parser.add_argument("--hardware", help="what it was trained on; unset: this machine")
     parser.add_argument("--out", type=Path, help="file; unset: docs/results/ID.json")

@@ -36,6 +36,9 @@ def test_a_receipt_holds_what_was_left_and_follows_from_its_counts(write):
     assert receipt["tolerance"] == {"mean_iou": 0.1, "covers": "nothing"} and receipt["seed"] == 0
     trained = json.loads(next(write.out.rglob("config.json")).read_text())
     assert receipt["precision"] == trained["amp"] and trained["amp"] != "auto"
+    assert (receipt["recipe"], receipt["train_split"], receipt["device"]) == ("a", "train", "cpu")
+    assert (receipt["input_size"], receipt["scales"], receipt["flip"]) == ([32, 48], [1.0], False)
+    assert receipt["budget_seconds"] is None
     curve = json.loads((write.results / "a" / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"epoch", "train_loss", "mean_iou"} <= curve.keys()
     assert check_results(write.results) == []
