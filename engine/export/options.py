@@ -54,7 +54,9 @@ class ExportOptions:
     )
     onnxruntime_web: str | None = option(None, "web: folder of the npm package onnxruntime-web")
     calibration: str | None = option(
-        None, "folder of images, folders in it included, that int8 is calibrated on, and labels are compared on"
+        None,
+        "folder of images, folders in it included, that labels are compared on, and int8 is calibrated on: else on the"
+        " train split of --data_root",
     )
     int8_budget: float | None = option(
         None,
@@ -81,12 +83,11 @@ class ExportOptions:
             self._check_runtime()
 
     def _check_runtime(self) -> None:
-        if self.precision == "int8" and not self.calibration:
-            raise OptionError(f"--format {self.format}: needs --calibration FOLDER, images like those that it will see")
         self._check_budget()
         if not self.calibration and not self.data_root:
             raise OptionError(
-                "name --calibration FOLDER or --data_root DIR: the file is compared with the model on images"
+                "name --calibration FOLDER or --data_root DIR: the file is compared with the model on images, and int8"
+                " calibrated on some"
             )
         if self.dynamic and self.size:
             raise OptionError("--dynamic and --size exclude each other: any size, or one")

@@ -21,7 +21,14 @@ Pair = tuple[np.ndarray, np.ndarray | None]  # RGB (H,W,3) uint8, and train ids 
 
 
 def calibration_images(options: ExportOptions, classes: dict) -> Split:
-    """Evenly spaced images below the `--calibration` folder, as the demo reads them. Raises `DataError` without any."""
+    """Evenly spaced images below the `--calibration` folder, as the demo reads them, or else of the training split.
+
+    Raises:
+        DataError: There are none.
+    """
+    if not options.calibration:
+        train = datasets.build_split(options.dataset or classes["dataset"], options.data_root, "train")
+        return evenly(train, options.num_images)
     folder = Path(options.calibration)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
     if not paths:

@@ -11,6 +11,8 @@ import demo_folder
 import eval as evaluation
 from datasets import build_split
 from engine.checkpoint import load_snapshot
+from engine.export.options import ExportOptions
+from engine.export.samples import calibration_images
 from engine.inference import exported
 from engine.inference.precision import settle_precision
 from scripts import export
@@ -44,6 +46,12 @@ def int8_file(place) -> Path:
     images = ("--calibration", str(place / "data" / "images"))  # the splits are folders in it
     assert run(place, "--format", "openvino-int8", "--size", "64,96", *images, "--min_agreement", "0.8") == 0
     return place / "out" / "model_int8.xml"
+
+
+def test_int8_is_calibrated_on_the_training_split_where_no_folder_is_named(place):
+    options = ExportOptions(out="x", format="onnx-int8", data_root=str(place / "data"))
+    split = calibration_images(options, {"dataset": "folder"})
+    assert split.split == "train" and split.names == build_split("folder", place / "data", "train").names
 
 
 def run(base: Path, *more: str) -> int:
@@ -196,7 +204,7 @@ def test_labels_that_differ_too_much_leave_no_file(place, tmp_path, capsys):
     "flags,what",
     [
         ((), "--calibration"),
-        (("--data_root", "x", "--format", "openvino-int8"), "--calibration"),
+        (("--format", "openvino-int8"), "--calibration"),
         (("--calibration", "/nowhere"), "/nowhere"),
         (("--data_root", "x", "--dynamic", "--size", "64,64"), "--dynamic"),
         (("--data_root", "x", "--size", "64"), "--size"),
