@@ -52,10 +52,9 @@ def sections(parser: Parser) -> Iterator[str]:
 def row(action: argparse.Action) -> str:
     """A line of a table: spellings, default, help with the choices."""
     names = " ".join(f"`{name}`" for name in action.option_strings)
-    shown = (
-        action.default not in (None, False, (), "", argparse.SUPPRESS) and action.nargs != 0 or action.default is True
-    )
-    default = f"`{text_of(action.default)}`" if shown else ""
+    value = action.default
+    unset = value is None or value is False or value in ((), "", argparse.SUPPRESS)
+    default = "" if unset or action.nargs == 0 and value is not True else f"`{text_of(value)}`"
     choices = f" ({', '.join(map(str, action.choices))})" if action.choices else ""
     return f"| {names} | {default} | {action.help.replace('%%', '%').replace('|', '/')}{choices} |"
 

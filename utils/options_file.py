@@ -12,7 +12,8 @@ FLAG = "--options_from"
 
 def add_options_file(parser: argparse.ArgumentParser) -> None:
     """Show the flag in the help; `with_options_file` takes it out before the parser sees it."""
-    parser.add_argument(FLAG, metavar="FILE", help="a JSON file of options and values; the command line wins over it")
+    group = parser.add_argument_group("options from a file")
+    group.add_argument(FLAG, metavar="FILE", help="a JSON file of options and values; the command line wins over it")
 
 
 def with_options_file(argv: Sequence[str], names: Iterable[str]) -> list[str]:
