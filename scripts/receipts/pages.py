@@ -1,6 +1,7 @@
 """The parts of the documentation that are drawn from receipts and benchmarks: tables between marks, and curves."""
 
 import re
+import statistics
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,18 +62,27 @@ def render(results: Path, root: Path | None = None) -> dict[Path, str]:
 
 
 def results_table(receipts: Receipts) -> str:
-    """A row per receipt."""
-    rows = []
+    """A row per recipe: of several seeds their mean and standard deviation, of one the interval over images."""
+    recipes: dict[str, list[str]] = {}
     for name, receipt in receipts.items():
+        recipes.setdefault(receipt.get("recipe", name), []).append(name)
+    rows = []
+    for names in recipes.values():
+        receipt, scores = receipts[names[0]], [receipts[name]["mean_iou"] for name in names]
+        minutes = statistics.mean(receipts[name]["seconds"] for name in names) / 60
+        score, interval = percent(statistics.mean(scores), 1), _interval(receipt["interval"])
+        if len(names) > 1:
+            spread = 100 * statistics.stdev(scores)
+            score, interval = f"{score} ± {spread:.1f}, {len(names)} seeds", ""
         rows.append(
             [
                 f"`{receipt['dataset']}` {receipt['split']}, {receipt['metrics']['num_images']} images, "
                 f"{len(receipt['metrics']['per_class'])} classes",
                 f"`{receipt['arch']}`",
-                f"{receipt['title']}; {round(receipt['seconds'] / 60)} minutes",
-                percent(receipt["mean_iou"], 1),
-                _interval(receipt["interval"]),
-                f"`{name}`",
+                f"{receipt['title']}; {round(minutes)} minutes",
+                score,
+                interval,
+                ", ".join(f"`{name}`" for name in names),
             ]
         )
     return _table(["data", "model", "trained", "mIoU", "95 % interval over images", "receipt"], rows)
