@@ -178,3 +178,6 @@ def test_going_back_in_a_folder_keeps_what_came_later(scenes, tmp_path, monkeypa
     (run / "last.pth").write_bytes(b"damaged")
     argv = train_args(scenes, Path("."), "--max_epoch", "2", "--resume", str(run / "last_previous.pth"))
     assert train.main(argv) == 0 and (run / "replaced_2" / "last.pth").read_bytes() == b"damaged"
+    shutil.copy(run / "last.pth", run / "final.pth")
+    assert train.main(train_args(scenes, tmp_path, "--max_epoch", "2", "--resume", str(run / "final.pth"))) == 0
+    assert (run / "last.pth").read_bytes() == (run / "final.pth").read_bytes()  # nothing was left to train

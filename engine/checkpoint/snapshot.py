@@ -51,6 +51,14 @@ def save_snapshot(path: str | Path, snapshot: dict, keep_previous: bool = False)
         ) from error
 
 
+def adopt(source: Path, target: Path) -> None:
+    """Make `target` another name of a snapshot, or a copy. Raises `EnvironmentFault` if it can't be written."""
+    try:
+        _replace_by_link(source, target)
+    except OSError as error:
+        raise EnvironmentFault(f"{target}: cannot be written ({error.strerror}); free disk space") from error
+
+
 def _write(content: dict, file: BinaryIO) -> None:
     try:
         write_archive(content, file)

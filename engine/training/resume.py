@@ -51,11 +51,12 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     if found is None and otherwise is not None:
         found = Path(otherwise), load_snapshot(otherwise)
     checkpoint = None if found is None else Checkpoint(*found)
-    step = checkpoint and checkpoint.content.get("training", {}).get("state", {}).get("step")
+    state = {} if checkpoint is None else checkpoint.content.get("training", {}).get("state", {})
+    places = {f"its {name}": state.get(name) for name in ("step", "epoch", "step_in_epoch", "best_epoch")}
     place = "newest snapshot (--ckpt has to be one folder that all nodes share)"
-    distributed.check_equal({"its step": step}, place, CheckpointError)
+    distributed.check_equal(places, place, CheckpointError)
     if checkpoint is not None:
-        log.info(f"resuming at step {step} from {checkpoint.path}")
+        log.info(f"resuming at step {state.get('step')} from {checkpoint.path}")
         note_temperature(checkpoint.content, checkpoint.path)
     return checkpoint
 

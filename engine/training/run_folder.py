@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from engine.checkpoint.run_state import RunState
-from engine.checkpoint.snapshot import previous_path, save_snapshot
+from engine.checkpoint.snapshot import adopt, previous_path, save_snapshot
 from engine.report import update_curves
 from engine.report.page import versions
 from engine.training.events import NAMES
@@ -156,6 +156,7 @@ def prepare_run_folder(
     for leftover in folder.glob(".*.tmp"):
         leftover.unlink()
     last, best = folder / "last.pth", folder / "best.pth"
+    is_last = resumed is not None and resumed.resolve() == last.resolve()
     if resumed is None or resumed.resolve().parent != folder.resolve():
         if any((folder / name).exists() for name in SNAPSHOTS):
             set_aside(folder, [*(folder / name for name in (*SNAPSHOTS, *RESULTS)), *folder.glob(NAMES)])
@@ -163,8 +164,10 @@ def prepare_run_folder(
                 set_aside(tensorboard, tensorboard.glob(NAMES))
     elif resumed.resolve() == previous_path(last).resolve():
         set_aside(folder, [last])  # damaged: its successor must not replace the good one
-    elif resumed.resolve() != last.resolve():  # the user goes back
+    elif not is_last:  # the user goes back
         set_aside(folder, [last, previous_path(last), *([] if has_best else [best])])
+    if resumed is not None and not is_last:
+        adopt(resumed, last)  # from now on this run's, also if it ends before it saves
 
 
 def set_aside(folder: Path, paths: Iterable[Path]) -> None:

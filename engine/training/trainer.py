@@ -227,7 +227,7 @@ class Trainer:
         self.learner.load(checkpoint)
         self.state, self.schedule = changes.state, changes.schedule
         self.resumed = changes.record()
-        if self.state.best_epoch >= 0 and not from_first_rank(lambda: self._has_best(checkpoint.path)):
+        if not from_first_rank(lambda: self.state.best_epoch < 0 or self._has_best(checkpoint.path)):
             self.log.info(f"the best epoch so far, {self.state.best_epoch}, isn't in {self.folder.path}: chosen anew")
             self.state = replace(self.state, best_iou=-1.0, best_epoch=-1, validations_without_gain=0)
 
@@ -239,7 +239,8 @@ class Trainer:
 
     def _is_best(self, path: Path) -> bool:
         try:
-            return load_snapshot(path).get("score", {}).get("epoch") == self.state.best_epoch
+            score = load_snapshot(path).get("score", {})
+            return (score.get("epoch"), score.get("mean_iou")) == (self.state.best_epoch, self.state.best_iou)
         except CheckpointError:
             return False
 
