@@ -43,15 +43,15 @@ def parse_address(source: str) -> Address | None:
     try:
         parts = urlsplit(source)
         host, port = parts.hostname, parts.port
-        # of a password that holds a slash, or a mark that ends the host
-        if "@" in parts.path or (not parts.path and "@" in parts.query + parts.fragment):
+        if "@" in source and "@" not in parts.netloc:  # of a password that holds what ends a host
             host = None
     except ValueError:  # such as a port that is no number
         host = port = None
     if scheme.lower() not in PORTS or not host:
         shown = re.sub(r"//.*@", "//", source)  # a password may hold a slash
         raise OptionError(
-            f"--source {shown}: give HOST and perhaps :PORT after one of {', '.join(PORTS)}, as rtsp://HOST/PATH"
+            f"--source {shown}: give HOST and perhaps :PORT after one of {', '.join(PORTS)}, as rtsp://HOST/PATH; in a"
+            " password write / as %2F, ? as %3F and # as %23, in a path without one @ as %40"
         )
     shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
     name = re.sub(r"[^\w.-]+", "_", f"{host}{parts.path}").strip("._")[:100]

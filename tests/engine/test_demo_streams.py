@@ -140,6 +140,7 @@ def test_addresses(tmp_path, monkeypatch):
         "cam.local_live_1",
         ("cam.local", 554),
     )
+    assert parse_address("rtsp://me:secret@cam.local/live@1").name == "cam.local_live_1"
     (tmp_path / "0").mkdir()
     assert parse_address("0") is None  # what is there as a file is that
     for url in (
