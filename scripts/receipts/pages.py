@@ -17,6 +17,7 @@ PICTURE = "curves.svg"
 OWN_PAGE = "tables.md"
 OWN_PARTS = {"results": "Results", "classes": "Classes", "comparisons": "Comparisons", "receipts": "Receipts"}
 _PART = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+PROTOCOL = ("input_size", "scales", "flip")  # of receipts, by which one recipe may be scored in several ways
 Receipts = Mapping[str, Mapping]
 
 
@@ -63,9 +64,10 @@ def render(results: Path, root: Path | None = None) -> dict[Path, str]:
 
 def results_table(receipts: Receipts) -> str:
     """A row per recipe: of several seeds their mean and standard deviation, of one the interval over images."""
-    recipes: dict[str, list[str]] = {}
+    recipes: dict[tuple, list[str]] = {}
     for name, receipt in receipts.items():
-        recipes.setdefault(receipt.get("recipe", name), []).append(name)
+        alike = (receipt["dataset"], receipt["split"], receipt["arch"], *(str(receipt.get(key)) for key in PROTOCOL))
+        recipes.setdefault((receipt.get("recipe", name), *alike), []).append(name)
     rows = []
     for names in recipes.values():
         receipt, scores = receipts[names[0]], [receipts[name]["mean_iou"] for name in names]

@@ -161,8 +161,9 @@ def test_a_folder_of_one_s_own_gets_a_page_of_its_own(results, capfd):
 def test_seeds_of_a_recipe_are_one_row_with_their_mean_and_spread(results):
     receipt = load_results(results)[0]["a"]
     seeds = {f"s{seed}": receipt | {"recipe": "s", "mean_iou": score} for seed, score in ((1, 0.60), (2, 0.62))}
-    rows = pages.results_table({"a": receipt} | seeds).splitlines()[2:]
-    assert len(rows) == 2 and "| 61.0 ± 1.4, 2 seeds |  | `s1`, `s2` |" in rows[1] and "`a`" in rows[0]
+    other = {"other": seeds["s1"] | {"flip": True}}  # the same recipe, scored in another way
+    rows = pages.results_table({"a": receipt} | seeds | other).splitlines()[2:]
+    assert len(rows) == 3 and "| 61.0 ± 1.4, 2 seeds |  | `s1`, `s2` |" in rows[1] and "`a`" in rows[0]
 
 
 def test_comparisons_of_receipts_are_receipts(results):
