@@ -1,5 +1,6 @@
 """A study's runs in their folders: `RUNS/KEY/` holds `train/` (of train.py) and the record of each scored split."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -94,9 +95,13 @@ def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
         OptionError: There is no such split, or a variant has options that don't fit the data.
         DataError: The data isn't there, or not what it should be.
     """
-    for plan in study.variants.values():
-        config = like_snapshot(plan.config)
-        check_run(config, open_splits(config), Process(0, 1, choose_device(config.compute.device)))
+    for name, plan in study.variants.items():
+        place = dataclasses.replace(plan.config.run, ckpt=str(folder), exp="check")  # without a run that could resume
+        try:
+            config = like_snapshot(dataclasses.replace(plan.config.for_processes(1), run=place))
+            check_run(config, open_splits(config), Process(0, 1, choose_device(config.compute.device)))
+        except OptionError as error:
+            raise OptionError(f"variant {name}: {error}") from error
     digests: dict[tuple, dict[str, str]] = {}
     runs = []
     for plan in study.runs():

@@ -265,7 +265,11 @@ def test_a_run_of_other_options_under_a_key_is_refused(data, tmp_path, started, 
 def test_what_only_the_data_shows_not_to_work_is_refused_before_the_first_run(data, tmp_path, started, capfd):
     place = ["--out", tmp_path / "out", "--runs_folder", tmp_path / "runs"]
     base = SMALL | {"data_root": str(data)}
-    for options, said in ({"class_weights": "treee=2"}, "treee"), ({"teacher": "none.pth"}, "none.pth"):
+    for options, said in (
+        ({"class_weights": "treee=2"}, "variant other: --class_weights"),
+        ({"global_batch": 3}, "variant other: --global_batch 3"),
+        ({"teacher": "none.pth"}, "none.pth"),
+    ):
         given = write(tmp_path / "s.json", base, {"whole": {}, "other": options})
         assert study.main([str(given), *map(str, place)]) in (2, 4)
         assert said in capfd.readouterr().err and not started
