@@ -24,6 +24,8 @@ from scripts.studies.study_file import PlannedRun, read_study
 from utils.errors import OptionError
 from utils.machine import ROOT
 
+NO_VALIDATION = "--val_every=1000000"
+
 
 def measure_study_steps(options: argparse.Namespace) -> dict:
     """Train, and return what goes into the JSON.
@@ -37,7 +39,14 @@ def measure_study_steps(options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ended:
         runs = {}
         for number, (name, plan) in enumerate(study.variants.items()):
-            own = [f"--seed={plan.seed}", f"--ckpt={folder}", f"--exp={number}", "--log_every=1", "--resume=never"]
+            own = [
+                f"--seed={plan.seed}",
+                f"--ckpt={folder}",
+                f"--exp={number}",
+                "--log_every=1",
+                "--resume=never",
+                NO_VALIDATION,
+            ]
             runs[name] = TrainingProcess(ROOT, [*plan.arguments, *own], Path(folder) / f"{number}.txt")
             ended.callback(runs[name].end)
         for done in range(0, options.steps, TURN):
@@ -53,7 +62,7 @@ def measure_study_steps(options: argparse.Namespace) -> dict:
 def facts(plan: PlannedRun) -> dict[str, float]:
     """`parameters` and `giga_macs` of a variant's model."""
     data = plan.config.data
-    split = datasets.build_split(data.dataset, data.root, data.val_split)
+    split = datasets.build_split(data.dataset, data.root, data.val_split, data.cv)
     chosen = dataclasses.replace(plan.config.model, aux=False)
     model = network.build_model(chosen.name, split.classes.num_classes, **chosen.build_options()).eval()
     return {

@@ -1,5 +1,6 @@
 """What the doctor's checks share: the data and the run that they look at."""
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from datasets.checks.inspection import ImageFacts
 from datasets.checks.run import Plan
 from datasets.index import SplitIndex
 from engine.training.checks import data_plan
+from utils.errors import OptionError
 
 
 @dataclass
@@ -41,5 +43,7 @@ class Visit:
     def plan(self) -> Plan:
         """What the run would do with the data."""
         config, train = self.config, self.splits.get(self.config.data.train_split)
-        images = 0 if train is None else train.epoch_length
-        return data_plan(config.data, config.augment, config.schedule, config.validation, images)
+        images, schedule = 0 if train is None else train.epoch_length, config.schedule
+        with suppress(OptionError):  # a global batch that takes several processes
+            schedule = schedule.for_processes(1)
+        return data_plan(config.data, config.augment, schedule, config.validation, images)

@@ -54,13 +54,14 @@ def _read_photo(file: Path, root: Path, names: list[str], notes: Counter[str]) -
         words, where = line.split(), f"{file}:{number}"
         if not words:
             continue
-        if len(words) == 5:
-            notes[BOX_ONLY] += 1
-            continue
         if not words[0].isdecimal() or int(words[0]) >= len(names):
             raise DataError(
                 f"{where}: unknown class {words[0][:40]!r}; numbers are 0 to {len(names) - 1} ({quoted(names)})"
             )
+        if len(words) == 5:  # a detection box
+            as_points(words[1:], where, 2)
+            notes[BOX_ONLY] += 1
+            continue
         photo.shapes.append(Shape(names[int(words[0])], Polygons([as_points(words[1:], where, 3)], True), where))
     return photo
 

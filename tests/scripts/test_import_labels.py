@@ -376,6 +376,8 @@ CASES = {
     "box": ("yolo", lambda root: yolo(root, "0 0.5 0.5 0.1 0.1"), ["all 1 lines are detection boxes (5 numbers)"]),
     "no images": ("coco", lambda root: coco(root / "a.json", {}), ["in: names no image", "--labels"]),
     "class": ("yolo", lambda root: yolo(root, "\n3 0 0 0 1 1 1"), ["a.txt:2: unknown class '3'", "0 to 2 (road, car"]),
+    "words of a box": ("yolo", lambda root: yolo(root, "0 a b c d"), ["a.txt:1", "2 or more pairs"]),
+    "class of a box": ("yolo", lambda root: yolo(root, "hello 0 0 1 1"), ["a.txt:1: unknown class 'hello'"]),
     "words": ("yolo", lambda root: yolo(root, "0 0 0 x 1 1 1"), ["a.txt:1", "3 or more pairs"]),
     "pixels": ("yolo", lambda root: yolo(root, "0 9 9 20 9 20 20"), ["a.txt:1 on a.txt", "outside"]),
     "lost image": ("yolo", lambda root: yolo(root, "", "b.txt"), ["b.txt: no image"]),
