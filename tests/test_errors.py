@@ -19,7 +19,7 @@ UNREAD |= {("show_samples", flag) for flag in ("--snapshot", "--resume", "--pret
 UNREAD |= {("doctor", flag) for flag in ("--resume", "--pretrained", "--device")}  # the rehearsal reads them
 UNREAD |= {("configure", "--device")}
 UNREAD |= {
-    (name, flag) for name in ("calibrate", "microscope") for flag in ("--snapshot", "--resume")
+    (name, flag) for name in ("calibrate", "microscope", "robustness") for flag in ("--snapshot", "--resume")
 }  # as the argument
 
 

@@ -65,6 +65,7 @@ def lines(folder) -> list[dict]:
     return [{name: value for name, value in record.items() if name not in OF_THE_MACHINE} for record in records]
 
 
+@pytest.mark.slow
 def test_no_step_is_recorded_twice_or_lost(scenes, tmp_path):
     extra = ("--max_epoch", "1", "--save_every", "3", "--lr", "0.001")
     assert train.main(train_args(scenes, tmp_path / "whole", *extra)) == 0

@@ -117,11 +117,18 @@ def test_a_length_in_steps():
 
 def test_a_fresh_start_moves_old_snapshots_aside_and_sweeps(tmp_path):
     results = ["best.pth", "config.json", "events.out.tfevents.1", "last.pth", "last_previous.pth", "metrics.jsonl"]
+    elsewhere = tmp_path / "elsewhere" / "keep.pth"
+    elsewhere.parent.mkdir()
+    elsewhere.write_text("elsewhere")
     for number in (1, 2):
         for name in [*results, ".last.pth.x.tmp", "log.txt"]:
             (tmp_path / name).write_text(f"{name} {number}")
-        prepare_run_folder(tmp_path, None if number == 1 else tmp_path / "elsewhere" / "last.pth")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.txt", "replaced_1", "replaced_2"]
+        prepare_run_folder(tmp_path, None if number == 1 else elsewhere)
+    left = ["elsewhere", "last.pth", "log.txt", "replaced_1", "replaced_2"]
+    assert (
+        sorted(path.name for path in tmp_path.iterdir()) == left and (tmp_path / "last.pth").read_text() == "elsewhere"
+    )
+    (tmp_path / "last.pth").unlink()
     for number in (1, 2):
         found = {path.name: path.read_text() for path in (tmp_path / f"replaced_{number}").iterdir()}
         assert found == {name: f"{name} {number}" for name in results}
