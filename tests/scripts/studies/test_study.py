@@ -163,7 +163,8 @@ def test_runs_of_train_py_come_onto_a_page(trained, tmp_path, monkeypatch, capfd
     wide = tmp_path / "wide"  # as if it were of another model
     shutil.copytree(folder, wide)
     config = json.loads((wide / "config.json").read_text())
-    (wide / "config.json").write_text(json.dumps(config | {"command": config["command"] + " --channels 24"}))
+    other = {"arguments": [*config["arguments"], "--channels", "24"]}
+    (wide / "config.json").write_text(json.dumps(config | other))
     monkeypatch.setattr(leavings, "run_program", None)  # scored already
     capfd.readouterr()
     assert study.main(["--runs", str(folder), str(wide), "--out", str(out)]) == 0
