@@ -139,6 +139,7 @@ class Dying:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_a_fault_of_the_environment(split):
     with pytest.raises(EnvironmentFault, match="DataLoader worker.*--num_workers"):
         list(build_eval_loader(EvaluationDataset(split, Dying()), range(8), num_workers=1))

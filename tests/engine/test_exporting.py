@@ -278,7 +278,6 @@ def use_and_drop(path):
     subprocess.run(["true"], check=True)
 
 
-@pytest.mark.slow
 def test_signals_reach_the_process_after_openvino_models_have_gone(files):
     process = multiprocessing.get_context("spawn").Process(target=use_and_drop, args=(files / "one.xml",))
     process.start()
