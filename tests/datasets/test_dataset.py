@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.utils.data._utils import signal_handling
 
 from datasets import cityscapes
 from datasets.base import Split
@@ -139,10 +140,14 @@ class Dying:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-@pytest.mark.slow
-def test_a_worker_that_is_killed_is_a_fault_of_the_environment(split):
+@pytest.mark.parametrize("noticed", ["at once", "in time"])
+def test_a_worker_that_is_killed_is_a_fault_of_the_environment(split, noticed, monkeypatch):
+    if noticed == "in time":  # its signal comes just before the main process waits, and wakes nobody
+        monkeypatch.setattr(signal_handling, "_error_if_any_worker_fails", lambda: None)
+    loader = build_eval_loader(EvaluationDataset(split, Dying()), range(8), num_workers=1)
+    loader.timeout = 1 if noticed == "in time" else 20
     with pytest.raises(EnvironmentFault, match="DataLoader worker.*--num_workers"):
-        list(build_eval_loader(EvaluationDataset(split, Dying()), range(8), num_workers=1))
+        list(loader)
 
 
 class Hanging:
