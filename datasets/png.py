@@ -16,26 +16,17 @@ except ImportError:
     pyspng = None
 
 PNG_HEADER = struct.Struct(">8s4x4sIIBB")  # signature, name of the first chunk, width, height, bits, kind of colour
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PNG_GRAY, PNG_RGB = 0, 2
 PNG_TURNED = (b"eXIf", b"Raw profile type exif", b"Orientation")  # where a PNG says how the camera was held
 
 
-def is_png(data: bytes, color: int) -> bool:
-    """True for a PNG of 8 bits and this kind of colour that is not too large: what all decoders decode alike."""
+def is_png(data: bytes, color: int, depth: int = 8) -> bool:
+    """True for a PNG of this depth and colour that is not too large; one of 8 bits is the same to all decoders."""
     if len(data) < PNG_HEADER.size:
         return False
     signature, name, width, height, bits, kind = PNG_HEADER.unpack_from(data)
-    known = signature == PNG_SIGNATURE and name == b"IHDR" and (bits, kind) == (8, color)
+    known = signature == b"\x89PNG\r\n\x1a\n" and name == b"IHDR" and (bits, kind) == (depth, color)
     return known and 0 < width * height <= MAX_PIXELS
-
-
-def is_coarse_gray(data: bytes) -> bool:
-    """True for a grey PNG of 2 or 4 bits, whose values decoders spread over 0 to 255."""
-    if len(data) < PNG_HEADER.size:
-        return False
-    signature, _, _, _, bits, kind = PNG_HEADER.unpack_from(data)
-    return signature == PNG_SIGNATURE and kind == PNG_GRAY and bits in (2, 4)
 
 
 def may_be_turned(data: bytes) -> bool:

@@ -20,7 +20,7 @@ from datasets.decoding import (
     turn_back,
 )
 from datasets.deep import deep_values, to_8_bits, value_range
-from datasets.png import PNG_GRAY, PNG_RGB, decode_png, is_coarse_gray, is_png, may_be_turned
+from datasets.png import PNG_GRAY, PNG_RGB, decode_png, is_png, may_be_turned
 from utils.errors import DataError
 
 __all__ = ["FORMATS", "IMAGE_SUFFIXES", "MAX_PIXELS", "image_size", "read_color_label", "read_image", "read_label"]
@@ -95,7 +95,7 @@ def read_label(path: Path) -> np.ndarray:
     data = read_bytes(path)
     if is_png(data, PNG_GRAY):
         return decode_png(data, path, cv2.IMREAD_GRAYSCALE)
-    if is_coarse_gray(data):
+    if is_png(data, PNG_GRAY, 2) or is_png(data, PNG_GRAY, 4):  # decoders spread these over 0 to 255
         raise DataError(f"{path}: a label of 2 or 4 bits a pixel; save ids as 8-bit PNG with one channel")
     picture, header = decode_picture(data, path)
     if header.mode in ("L", "P"):

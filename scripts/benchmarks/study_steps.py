@@ -24,7 +24,7 @@ from scripts.studies.study_file import PlannedRun, read_study
 from utils.errors import OptionError
 from utils.machine import ROOT
 
-NO_VALIDATION = "--val_every=1000000"
+NEW = ("--log_every=1", "--resume=never", "--val_every=1000000")
 
 
 def measure_study_steps(options: argparse.Namespace) -> dict:
@@ -39,14 +39,7 @@ def measure_study_steps(options: argparse.Namespace) -> dict:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as ended:
         runs = {}
         for number, (name, plan) in enumerate(study.variants.items()):
-            own = [
-                f"--seed={plan.seed}",
-                f"--ckpt={folder}",
-                f"--exp={number}",
-                "--log_every=1",
-                "--resume=never",
-                NO_VALIDATION,
-            ]
+            own = [f"--seed={plan.seed}", f"--ckpt={folder}", f"--exp={number}", *NEW]
             runs[name] = TrainingProcess(ROOT, [*plan.arguments, *own], Path(folder) / f"{number}.txt")
             ended.callback(runs[name].end)
         for done in range(0, options.steps, TURN):

@@ -134,7 +134,7 @@ def check_crops(visit: Visit) -> Iterator[Finding]:
     try:
         check_batches(split.epoch_length, config.schedule.for_processes(1), norm, 1)
     except OptionError as error:
-        schedule = config.schedule
-        alone = schedule.global_batch is None and schedule.bs_mult > 1 or split.epoch_length < 2  # else GPUs may do
+        several = config.schedule.bs_mult == 1 or config.schedule.global_batch is not None  # GPUs may do
+        alone = split.epoch_length < 2 or not several
         what = f"a run on one process is refused: {error}"
         yield Finding("error" if alone else "warning", what, exit_code=OptionError.exit_code)

@@ -96,9 +96,9 @@ def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
         DataError: The data isn't there, or not what it should be.
     """
     for name, plan in study.variants.items():
-        place = dataclasses.replace(plan.config.run, ckpt=str(folder), exp="check")  # without a run that could resume
+        new = dataclasses.replace(plan.config.run, ckpt=str(folder), exp="check")  # without a run that could resume
         try:
-            config = like_snapshot(dataclasses.replace(plan.config.for_processes(1), run=place))
+            config = like_snapshot(dataclasses.replace(plan.config.for_processes(1), run=new))
             check_run(config, open_splits(config), Process(0, 1, choose_device(config.compute.device)))
         except OptionError as error:
             raise OptionError(f"variant {name}: {error}") from error
@@ -106,8 +106,8 @@ def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
     runs = []
     for plan in study.runs():
         data = plan.config.data
-        place = data.dataset, data.root, data.train_split, data.val_split, data.cv, data.coarse_boost_classes
-        place += (data.limit_images,)
+        place = data.dataset, data.root, data.train_split, data.val_split, data.cv
+        place += data.coarse_boost_classes, data.limit_images
         if place not in digests:
             digests[place] = data_digests(plan.config, split, folder)
         key = run_key(plan.options, digests[place], precision_of(plan.config))
