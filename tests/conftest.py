@@ -18,6 +18,7 @@ import network
 import train
 from datasets.base import ClassTable
 from engine.checkpoint.snapshot import save_snapshot
+from scripts.benchmarks import roofline
 
 hypothesis.settings.register_profile("quiet", deadline=None)  # another process may have the processor
 hypothesis.settings.load_profile("quiet")
@@ -130,3 +131,10 @@ def save_untrained(path: Path, arch: str, classes: ClassTable, dataset: str, **o
     snapshot = {"model": model.state_dict(), "average": None, "config": model.config}
     save_snapshot(path, {**snapshot, "classes": classes.to_dict(dataset)})
     return model
+
+
+@pytest.fixture
+def small_roofline(monkeypatch):
+    """Rates of this machine from sizes so small that they mean nothing."""
+    for name, value in {"CONVOLVED": (16, 8, 16), "MULTIPLIED": 32, "COPIED": 1024, "ROUNDS": 3, "WARMUP": 1}.items():
+        monkeypatch.setattr(roofline, name, value)

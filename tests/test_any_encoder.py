@@ -36,6 +36,7 @@ def args(scenes, out, weights, *more):
     ]
 
 
+@pytest.mark.slow
 def test_a_run_keeps_scale_and_provenance_and_resumes_exactly(scenes, tmp_path, weights, capfd):
     assert train.main(args(scenes, tmp_path / "a", weights)) == 0
     digest = capfd.readouterr().out.rsplit("final weights sha256: ", 1)[1]

@@ -64,6 +64,7 @@ def predict(images: torch.Tensor) -> torch.Tensor:
     return torch.zeros(len(images), len(IDS), HEIGHT, WIDTH).scatter_(1, images[:, :1].long(), 1)
 
 
+@pytest.mark.slow
 def test_dumped_predictions_score_the_same(tmp_path):
     truth = [make_sample(tmp_path, index) for index in range(IMAGES)]
     split = build_split(tmp_path, "val")

@@ -121,6 +121,7 @@ def train_named(path: str, *argv: str) -> int:
     return train.main(argv)
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_may_change(data, tmp_path):
     """Two processes, then one with twice the batch, then one that accumulates, then two: as one process throughout."""
     common = (*EQUAL, "--max_epoch", "2", "--class_uniform_tile", "32")

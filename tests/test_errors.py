@@ -5,6 +5,7 @@ import pytest
 from tests.campaigns.fuzz.options import base, parser_of
 from tests.entry_points import programs
 
+pytestmark = pytest.mark.usefixtures("small_roofline")
 PROGRAMS = programs()
 FLAGS = {name: set(parser_of(main)._option_string_actions) for name, main in PROGRAMS.items()}
 OUTPUTS = {"train": "--ckpt", "eval": "--save_dir", "demo_folder": "--save_dir", "export": "--out", "compare": "--json"}
