@@ -53,6 +53,26 @@ def test_lovasz_is_the_lovasz_extension_of_the_jaccard_loss():
     assert LovaszSoftmax()(logits, labels).item() == pytest.approx(sum(expected) / len(expected))
 
 
+def test_lovasz_of_counted_errors_is_that_of_sorted_ones():
+    logits, labels = make_maps(size=(64, 64))
+    loss = LovaszSoftmax()(logits, labels)
+    found, sorted_terms = torch.autograd.grad(loss, logits)[0], []
+    for index, of_class in enumerate(logits.softmax(1).unbind(1)[:3]):
+        errors, order = ((labels == index).double() - of_class).abs()[labels != 255].sort(descending=True)
+        true = (labels == index)[labels != 255][order].double()
+        jaccard = 1 - (true.sum() - true.cumsum(0)) / (true.sum() + (1 - true).cumsum(0))
+        sorted_terms.append(errors @ torch.cat([jaccard[:1], jaccard.diff()]))
+    wanted = torch.stack(sorted_terms).mean()
+    assert loss.item() == pytest.approx(wanted.item(), rel=1e-6)
+    gradient = torch.autograd.grad(wanted, logits)[0]
+    assert (found - gradient).norm() < 1e-3 * gradient.norm()
+
+
+def test_lovasz_of_logits_that_are_not_finite_is_not_finite():
+    logits, labels = make_maps()
+    assert not LovaszSoftmax()(logits.detach().index_fill(3, torch.tensor([2]), torch.nan), labels).isfinite()
+
+
 def test_label_smoothing_completes_cross_entropy_to_pytorchs():
     logits, labels = make_maps()
     smoothed = F.cross_entropy(logits, labels, ignore_index=255, label_smoothing=0.1)
