@@ -4,7 +4,6 @@ Source: Milletari et al., V-Net, 3DV 2016, equation in section 3 (squares in the
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from loss.beside import AddedLoss
@@ -15,10 +14,12 @@ class DiceLoss(AddedLoss):
 
     def of_pixels(self, logits: Tensor, labels: Tensor, valid: Tensor) -> Tensor:
         """See `AddedLoss`."""
-        pixels = (0, 2, 3)
-        probability = logits.softmax(1) * valid[:, None]
-        true = F.one_hot(labels.where(valid, 0), logits.shape[1]).permute(0, 3, 1, 2) * valid[:, None]
-        overlap, squares, count = (probability * true).sum(pixels), probability.square().sum(pixels), true.sum(pixels)
+        sums = []
+        for index, of_class in enumerate(logits.softmax(1).unbind(1)):
+            true = labels == index
+            squares = of_class.where(valid, 0.0).square()
+            sums.append(torch.stack([of_class.where(true, 0.0).sum(), squares.sum(), true.sum()]))
+        overlap, squares, count = torch.stack(sums, 1)
         present = count > 0
         loss = 1 - 2 * overlap / torch.where(present, squares + count, 1.0)
         return loss.where(present, 0.0).sum() / present.sum().clamp(min=1)
