@@ -45,17 +45,14 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
     settings = _open(root)
     files = OwnFiles(settings, on_unpaired)
     parts = ("train", "val") if split == "trainval" else (split,)
-    if settings.splits:
-        items = sum((_named(files, part) for part in parts), FileTable())
-    else:
-        items = _found(files, parts)
-    items = check_unique(items)
+    tables = [_named(files, part) for part in parts] if settings.splits else _found(files, parts)
+    items = _joined(tables, parts)
     if settings.code:
         built = ColorSplit("folder", split, settings.classes, items, settings.code)
     else:
         built = FileSplit("folder", split, settings.classes, items)
     built.notes = tuple(files.notes)
-    if split in ("val", "test"):
+    if split != "train":
         built.rules_from = partial(build_split, root, "train")
     return built
 
@@ -86,7 +83,19 @@ def _named(files: OwnFiles, part: str) -> FileTable:
     return files.pair(found, {name: partners[name] for name in wanted}, masks, optional=part == "test")
 
 
-def _found(files: OwnFiles, parts: tuple[str, ...]) -> FileTable:
+def _joined(tables: list[FileTable], parts: tuple[str, ...]) -> FileTable:
+    """One table; where different images of two splits share a name, all have their split in front: `train/000`."""
+    names = [name for table in tables for name in table.names]
+    images = [path for table in tables for path in table.paths(0)]
+    if len(set(names)) < len(names) and len(set(images)) == len(images) and len(tables) > 1:
+        tables = [
+            FileTable([f"{part}/{name}" for name in table.names], table.paths(0), table.paths(1))
+            for part, table in zip(parts, map(check_unique, tables), strict=True)
+        ]
+    return check_unique(sum(tables, FileTable()))
+
+
+def _found(files: OwnFiles, parts: tuple[str, ...]) -> list[FileTable]:
     """Splits by the names of the folders, or by a hash where there are none for `train` and `val`."""
     settings = files.settings
     images = split_folders(settings.image_folder, settings)
@@ -97,13 +106,13 @@ def _found(files: OwnFiles, parts: tuple[str, ...]) -> FileTable:
     if not pooled:
         files.notes += describe_rest(images, settings)
     if pooled and parts != ("test",):
-        return _pool(files, parts, images.get("test"), masks.get("test"))
-    items = FileTable()
+        return [_pool(files, parts, images.get("test"), masks.get("test"))]
+    tables = []
     for part in parts:
         image_folder = settings.image_folder / images.get(part, part)
         mask_folder = settings.mask_folder / masks.get(part, images.get(part, part))
-        items += files.folder(image_folder, mask_folder, optional=part == "test")
-    return items
+        tables.append(files.folder(image_folder, mask_folder, optional=part == "test"))
+    return tables
 
 
 def _pool(files: OwnFiles, parts: tuple[str, ...], test_images: str | None, test_masks: str | None) -> FileTable:
@@ -111,6 +120,9 @@ def _pool(files: OwnFiles, parts: tuple[str, ...], test_images: str | None, test
     settings = files.settings
     check_folder(settings.root, settings.mask_folder, settings.expected)
     images, masks = files.images(settings.image_folder), files.masks(settings.mask_folder)
+    if images and test_images and all(name.startswith(f"{test_images}/") for name in images):
+        what = f"all {len(images)} images are in {test_images}, so none is left to train on"
+        raise DataError(f"{settings.image_folder}: {what}; move some into a folder train beside it")
     images, masks = _outside(images, test_images), _outside(masks, test_masks)
     if not images:
         raise empty_error(settings.root, settings.image_folder, settings.expected)

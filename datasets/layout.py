@@ -94,7 +94,7 @@ def list_files(
         name = stem.removesuffix(tail)
         if name in found:
             both = f"{found[name]} and {entry.path}"
-            raise DataError(f"{both} are both sample {name!r}; names must be unique, remove one")
+            raise DataError(f"{both} are both sample {name!r}; names must be unique, rename one")
         found[name] = entry.path
     return dict(sorted(found.items()))
 
@@ -146,4 +146,4 @@ def check_unique(items: Iterable[FileItem]) -> FileTable:
         return table
     name = next(name for name, count in Counter(table.names).items() if count > 1)
     first, second = [item.image for item in table if item.name == name][:2]
-    raise DataError(f"{first} and {second} are both sample {name!r}; names must be unique, remove one")
+    raise DataError(f"{first} and {second} are both sample {name!r}; names must be unique, rename one")

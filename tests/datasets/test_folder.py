@@ -41,6 +41,27 @@ def test_split_folders_are_the_splits_and_names_keep_their_path(tmp_path):
     assert folder.build_split(tmp_path, "trainval").names == ["a", "deep/er/b", "c"]
 
 
+def test_names_that_begin_anew_in_each_split_are_told_apart(tmp_path):
+    for part, names in (("train", ["0", "1"]), ("val", ["0"])):
+        trees.make_folder(tmp_path, names, part=part)
+    both = folder.build_split(tmp_path, "trainval")
+    assert both.names == ["train/0", "train/1", "val/0"] and both.items[2].label == tmp_path / "masks/val/0.png"
+    assert folder.build_split(tmp_path, "val").names == ["0"]
+
+
+def test_all_splits_are_read_by_the_rules_of_train(tmp_path):
+    for part in ("train", "val"):
+        trees.make_folder(tmp_path, ["0"], part=part)
+    rules = {split: folder.build_split(tmp_path, split).rules_from for split in ("train", "val", "trainval")}
+    assert rules.pop("train") is None and all(make().split == "train" for make in rules.values())
+
+
+def test_a_folder_of_test_images_only_says_so(tmp_path):
+    trees.make_folder(tmp_path, ["a", "b"], part="test")
+    with pytest.raises(DataError, match="all 2 images are in test, so none is left to train on"):
+        folder.build_split(tmp_path, "train")
+
+
 def test_a_missing_split_folder_is_named(tmp_path):
     trees.make_folder(tmp_path, ["a"], part="train")
     with pytest.raises(DataError, match="images/val.*--data_root"):
