@@ -1,6 +1,7 @@
 """What a data set is: a table of classes, and splits that load images and labels by index."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +50,8 @@ class ClassTable:
     @cached_property
     def _id_table(self) -> np.ndarray:
         void = (label_id for label_id, train_id in self.id_to_train.items() if train_id == IGNORE_LABEL)
-        table = np.full(256, next(void, IGNORE_LABEL), np.uint8)
+        free = (label_id for label_id in range(255, -1, -1) if label_id not in self.id_to_train)
+        table = np.full(256, next(itertools.chain(void, free)), np.uint8)
         table[: self.num_classes] = self.label_ids
         return table
 

@@ -49,6 +49,9 @@ def _single(split: Split, ids: LabelIds) -> Finding:
     if not others:
         return Finding("warning", what, remedy="name a second class in classes.json, and draw it into the labels")
     name = "background" if only != "background" else "object"
+    if ids.in_colors:
+        remedy = f"what isn't {only} has to be a class too: give {name} a colour in classes, instead of it in ignore"
+        return Finding("warning", what, remedy=f"{remedy}, in classes.json")
     remedy = f"what isn't {only} has to be a class too: {example(name, others[0])} in classes of classes.json"
     return Finding("warning", what, remedy=f"{remedy}, instead of {others[0]} in ignore")
 
@@ -60,7 +63,7 @@ def _absent(split: Split, ids: LabelIds) -> Iterator[Finding]:
     alone = len(absent) == table.num_classes - 1
     if not absent:
         return
-    named = some((f"{table.names[i]} (id {table.label_ids[i]})" for i in absent), 20)
+    named = some((table.names[i] + ("" if ids.in_colors else f" (id {table.label_ids[i]})") for i in absent), 20)
     what = f"{split.split}: no pixel of class {named} in {_read(split, ids)}; they hold {ids.held()}"
     if len(ids) < len(split):  # it may be in those that weren't read
         yield Finding("note", what)
@@ -76,7 +79,8 @@ def _remedy(split: Split, ids: LabelIds, absent: list[int]) -> str:
         return "is the data complete? the model can't learn these classes"
     if is_black_and_white(ids) and WHITE not in table.label_ids:
         return two_meanings(table.names[absent[0]], table)
-    return f"in classes.json, give {'it' if len(absent) == 1 else 'them'} the id in the labels, or leave the class out"
+    whose = "the colour in the masks" if ids.in_colors else "the id in the labels"
+    return f"in classes.json, give {'it' if len(absent) == 1 else 'them'} {whose}, or leave the class out"
 
 
 def _read(split: Split, ids: LabelIds) -> str:

@@ -14,6 +14,7 @@ class LabelIds:
 
     Attributes:
         table: The split's classes.
+        in_colors: The labels show colours; ids only stand for them.
         labelled: bool (N,): the label could be read.
         owner: int64 (M,), the label that a row belongs to.
         ids: uint8 (M,), its original id.
@@ -23,6 +24,7 @@ class LabelIds:
 
     def __init__(self, split: Split, index: SplitIndex) -> None:
         self.table, self._starts, counts = split.classes, index.starts, np.diff(index.starts)
+        self.in_colors = split.label_code.startswith("colors")
         self.labelled, self.owner = counts > 0, np.repeat(np.arange(len(index)), counts)
         self.ids, self.pixels = index.ids, index.pixels
         meaning = np.full(256, UNKNOWN)
@@ -73,9 +75,12 @@ class LabelIds:
         return {i: pixels[i] / sum(pixels.values()) for i in sorted(pixels, key=lambda i: -pixels[i])}
 
     def held(self, most: int = 8) -> str:
-        """The ids that the labels hold, in words: `0 (87.5 %, background), 255 (12.5 %, ignored)`."""
+        """What the labels hold, in words: `0 (87.5%, background), 255 (12.5%, ignored)`, without ids for colours."""
         shares = self.shares()
-        words = [f"{i} ({share:.1%}, {self.meaning(i)})" for i, share in list(shares.items())[:most]]
+        words = [
+            f"{self.meaning(i)} ({share:.1%})" if self.in_colors else f"{i} ({share:.1%}, {self.meaning(i)})"
+            for i, share in list(shares.items())[:most]
+        ]
         return ", ".join(words) + (f" and {len(shares) - most} more" if len(shares) > most else "")
 
     def meaning(self, label_id: int) -> str:

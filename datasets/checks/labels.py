@@ -51,8 +51,8 @@ def has_own_classes(split: Split) -> bool:
 
 
 def is_black_and_white(ids: LabelIds) -> bool:
-    """True for labels that hold 0 and 255 and nothing else."""
-    return set(ids.shares()) == {0, WHITE}
+    """True for labels that hold the ids 0 and 255 and nothing else."""
+    return not ids.in_colors and set(ids.shares()) == {0, WHITE}
 
 
 def two_meanings(name: str | None, table: ClassTable) -> str:
@@ -114,5 +114,7 @@ def _labels_for_void(split: Split, ids: LabelIds) -> str:
         return "take the real labels (those of a test split are often published empty)"
     if is_black_and_white(ids):
         return two_meanings(ids.table.names[0], ids.table)
+    if ids.in_colors:
+        return "draw classes into the masks, in their colours, or give an ignored colour to a class in classes.json"
     held = example("...", next(iter(ids.shares())))
     return f"draw classes into the labels, or name an id that they hold in classes.json: {held}"

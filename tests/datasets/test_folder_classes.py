@@ -9,6 +9,9 @@ import pytest
 
 from datasets import folder
 from datasets.base import ClassTable
+from datasets.checks.classes import check_classes
+from datasets.checks.label_ids import LabelIds
+from datasets.checks.labels import check_ids
 from datasets.index import data_digest, open_index
 from datasets.own.settings import read_settings
 from datasets.part import SubsetSplit
@@ -81,6 +84,28 @@ def test_a_stranger_among_the_colours_is_named_and_counted(stranger, says, tmp_p
     assert "\n" not in str(caught.value)
 
 
+def test_what_is_said_of_masks_in_colours_speaks_of_colours(tmp_path):
+    said = {}
+    for name, rows, pixels in (
+        ("alone", [{"name": "road", "color": RED}], [RED, GREY]),
+        ("absent", [{"name": "road", "color": RED}, {"name": "car", "color": BLUE}], [RED, GREY]),
+        ("void", [{"name": "road", "color": RED}, {"name": "car", "color": BLUE}], [GREY, GREY]),
+    ):
+        split = colored(tmp_path / name, rows, pixels, ignore=[GREY])
+        ids = LabelIds(split, open_index(split, tmp_path))
+        said[name] = "; ".join(f.line() for f in (*check_ids(split, ids), *check_classes(split, ids, 0.5)))
+    assert "the labels hold road (50.0%), ignored (50.0%)" in said["alone"]
+    assert "give background a colour in classes, instead of it in ignore" in said["alone"]
+    assert "no pixel of class car in the labels" in said["absent"] and "the colour in the masks" in said["absent"]
+    assert "they hold ignored (100.0%)" in said["void"] and "give an ignored colour to a class" in said["void"]
+    assert not any("255" in text or '"id"' in text for text in said.values())
+
+
+def test_what_is_none_of_the_classes_is_written_as_an_id_that_no_class_has():
+    table = ClassTable(("a", "b"), ((0, 0, 0), (1, 1, 1)), (0, 255), {0: 0, 255: 1})
+    assert table.to_label_ids(np.array([[0, 1, 255]], np.uint8)).tolist() == [[0, 255, 254]]
+
+
 def test_colours_that_are_chosen_are_nobodys(tmp_path):
     rows = [{"name": "a", "id": 0}, {"name": "b", "id": 1, "color": [128, 0, 0]}, {"name": "c", "id": 2}]
     palette = read(tmp_path, rows).classes.palette
@@ -95,6 +120,8 @@ A, COLORED = {"name": "a", "id": 0}, {"name": "a", "color": RED}
     ("text", "key"),
     [
         ("{", "not valid JSON"),
+        ("[" * 100_000, "not valid JSON"),
+        ({"classes": [A | {"name": "\ud800"}]}, r"classes\[0\].name"),
         ("[]", "'classes'"),
         ("{}", "'classes'"),
         ({"classes": []}, "'classes'"),
