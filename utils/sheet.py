@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from utils.fonts import load_font
+
 GAP, LINE, FONT_SIZE, SWATCH = 8, 20, 14, 14
 INK, PAPER = (30, 30, 30), (255, 255, 255)
 
@@ -22,7 +24,8 @@ def draw_sheet(
     title: str, panels: Sequence[Panel], columns: int, legend: Sequence[tuple[str, tuple[int, int, int]]]
 ) -> np.ndarray:
     """Panels of one size row by row, the title above and the legend (text, RGB colour) below."""
-    font = ImageFont.load_default(FONT_SIZE)
+    texts = [title, *(panel.caption for panel in panels), *(text for text, _ in legend)]
+    font = load_font(FONT_SIZE, texts)
     height, width = panels[0].picture.shape[:2]
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)

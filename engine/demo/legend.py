@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
+
+from utils.fonts import load_font
 
 LEAST_FONT = 12  # pixels; smaller letters can't be read
 
@@ -23,7 +25,7 @@ def draw_legend(
         shown: False leaves an entry's place empty, so that the places stay the same from frame to frame.
     """
     size = max(LEAST_FONT, width // 64)
-    font = ImageFont.load_default(size)
+    font = load_font(size, names)
     margin = size // 2
     cell = max((round(font.getlength(name)) for name in names), default=0) + size + 3 * margin
     columns = max(1, min((width - margin) // cell, len(names)))
@@ -48,7 +50,7 @@ def stack(picture: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def add_caption(picture: np.ndarray, text: str) -> np.ndarray:
     """A copy of RGB (H,W,3) uint8 with `text` in its upper left corner, white on black, cut where it is too wide."""
-    font = ImageFont.load_default(max(LEAST_FONT, picture.shape[0] // 24))
+    font = load_font(max(LEAST_FONT, picture.shape[0] // 24), [text])
     margin = font.size // 4
     label = Image.new("RGB", (round(font.getlength(text)) + 2 * margin, round(font.size) + 2 * margin))
     ImageDraw.Draw(label).text((margin, label.height / 2), text, fill="white", font=font, anchor="lm")

@@ -1,9 +1,12 @@
 """The legend: each name has its colour beside it, nothing is cut off, places are steady."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 
 from engine.demo.legend import add_caption, draw_legend, stack
+from utils import fonts
 
 NAMES = ("road", "traffic light", "motorcycle")
 COLORS = ((128, 64, 128), (250, 170, 30), (0, 0, 230))
@@ -60,3 +63,19 @@ def test_a_caption_is_drawn_on_a_copy_and_stays_in_the_corner(size):
     assert captioned.shape == picture.shape and (picture == 90).all() and captioned[0, 0].tolist() == [0, 0, 0]
     if size == (480, 640):
         assert captioned.max() == 255 and (captioned[30:] == 90).all() and (captioned[:, 200:] == 90).all()
+
+
+def test_letters_that_no_font_has_are_said_once(monkeypatch):
+    log = Mock()
+    monkeypatch.setattr(fonts, "INSTALLED", ())
+    monkeypatch.setattr(fonts, "get_logger", lambda: log)
+    for _ in range(2):
+        assert fonts.load_font(12, ["road", "汽车"]).getname() == fonts.load_font(12, ["road"]).getname()
+    log.warning.assert_called_once_with("no installed font has all letters of 'ador汽车': pictures show boxes")
+
+
+def test_other_letters_are_drawn_where_a_font_has_them():
+    if not fonts._installed(frozenset("ß")):
+        pytest.skip("no font is installed")
+    legend, boxes = (draw_legend(200, [name], [(128, 64, 128)]) for name in ("ß", "\uffff"))
+    assert not np.array_equal(legend[:, :40], boxes[:, :40])
