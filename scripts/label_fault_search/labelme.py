@@ -31,4 +31,4 @@ def write_labelme(folder: Path, faults: Sequence[Fault], judges: Judges) -> None
         ]
         content = {"version": VERSION, "flags": {}, "shapes": shapes, "imageData": None}
         content |= {"imagePath": str(files[0].resolve()) if files else name, "imageHeight": height}
-        write_json(folder / f"{name.replace('/', '_')}.json", content | {"imageWidth": width})
+        write_json(folder / f"{name}.json", content | {"imageWidth": width})

@@ -101,4 +101,7 @@ def _trained_on(snapshot: Path, dataset: str, root: Path, split: Split) -> froze
     if settings.get("dataset") != dataset:
         return frozenset()
     trained = datasets.build_split(dataset, root, settings.get("train_split", "train"), settings.get("cv", 0))
-    return frozenset(trained.names) & frozenset(split.names)
+    paths = frozenset(trained.image_paths())
+    if not paths:  # drawn, not read
+        return frozenset(trained.names) & frozenset(split.names)
+    return frozenset(name for i, name in enumerate(split.names) if str(split.files(i)[0]) in paths)  # names may recur
