@@ -19,7 +19,7 @@ def read_rows(path: Path, key: str, most: int) -> tuple[dict[str, Any], list[dic
         data = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror}); it names the classes and their ids") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error})") from error
     rows = data.get(key) if isinstance(data, dict) else None
     if not isinstance(rows, list) or not 0 < len(rows) <= most:
@@ -32,9 +32,17 @@ def read_rows(path: Path, key: str, most: int) -> tuple[dict[str, Any], list[dic
 
 def checked_name(path: Path, key: str, value: Any, taken: list[str]) -> str:
     """`value` if it is a class name that isn't among those `taken`; else a `DataError` with `path` and `key`."""
-    if not isinstance(value, str) or not value or value in taken:
+    if not isinstance(value, str) or not value or value in taken or not _is_writable(value):
         raise DataError(f"{path}: key {key!r} must be a name no other class has, given {value!r}")
     return value
+
+
+def _is_writable(name: str) -> bool:
+    """Whether it can be in a text file: half of a surrogate pair, which JSON may hold, can't."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False
 
 
 def checked_id(path: Path, key: str, value: Any, taken: list[int]) -> int:

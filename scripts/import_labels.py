@@ -81,6 +81,8 @@ def report(options: argparse.Namespace, labels: Labels, pairs: list[Pair], drawn
     splits = {split: sum(pair.split == split for pair in pairs) for split in (None, "train", "val", "test")}
     counts = ", ".join(f"{split or 'for train.py to divide'} {count}" for split, count in splits.items() if count)
     log(f"{len(pairs)} images ({counts})")
+    if not splits["train"] and not splits[None]:
+        log(f"note: no image is to train on: the names of files and folders, as {pairs[0].photo.where}, say the split")
     labels.notes["shapes cover no pixel's centre"] += drawn.empty
     labels.notes["images saved upright as PNG, as they were labelled: they only noted the camera's rotation"] += sum(
         pair.turn for pair in pairs

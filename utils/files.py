@@ -33,7 +33,8 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
     try:
         with _disk_faults(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+            # a name may have 255 bytes, a letter up to four
+            handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:60]}.", suffix=".tmp", dir=path.parent)
             with os.fdopen(handle, "w+b") as file:
                 write(file)
             publish(temporary, path)

@@ -25,7 +25,7 @@ def read_class_map(path: str) -> dict[str, str | None]:
         found = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise OptionError(f"{FLAG} {path}: cannot be read ({error.strerror})") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise OptionError(f"{FLAG} {path}: not valid JSON ({error})") from error
     if not isinstance(found, dict) or not all(value is None or isinstance(value, str) for value in found.values()):
         raise OptionError(

@@ -11,7 +11,7 @@ import torch
 
 from config import TrainConfig, parse_train
 from engine.training.build import check_run, open_splits
-from engine.training.checks import check_data, data_plan
+from engine.training.checks import check_data, data_plan, log_findings
 from engine.training.load import like_snapshot
 from engine.training.memory import StepMemory, build_step_memory
 from engine.training.start import Splits, open_indexes
@@ -124,7 +124,8 @@ def look_at(config: TrainConfig, splits: Splits, folder: Path) -> Data:
     start = time.perf_counter()
     indexes = open_indexes(splits, folder)
     images = splits.train.epoch_length
-    check_data(splits, indexes, data_plan(config.data, config.augment, config.schedule, config.validation, images))
+    plan = data_plan(config.data, config.augment, config.schedule, config.validation, images)
+    log_findings(check_data(splits, indexes, plan))
     return Data(splits, indexes, time.perf_counter() - start)
 
 

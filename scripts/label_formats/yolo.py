@@ -54,7 +54,7 @@ def _read_photo(file: Path, root: Path, names: list[str], notes: Counter[str]) -
         words, where = line.split(), f"{file}:{number}"
         if not words:
             continue
-        if not words[0].isdecimal() or int(words[0]) >= len(names):
+        if not words[0].isdecimal() or len(words[0]) > 9 or int(words[0]) >= len(names):
             raise DataError(
                 f"{where}: unknown class {words[0][:40]!r}; numbers are 0 to {len(names) - 1} ({quoted(names)})"
             )

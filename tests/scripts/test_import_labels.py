@@ -219,6 +219,13 @@ def test_files_of_splits_beside_each_other(tmp_path):
     assert sorted(path.parent.name for path in (tmp_path / "out" / "masks").rglob("*.png")) == ["train", "val"]
 
 
+def test_a_file_whose_name_makes_all_of_it_the_test_split_is_said(tmp_path, capsys):
+    photo(tmp_path / "photos" / "a.png")
+    coco(tmp_path / "my_test.json", {"a.png": []})
+    assert convert("coco", tmp_path / "my_test.json", tmp_path / "photos", tmp_path / "out") == 0
+    assert "note: no image is to train on: the names of files and folders, as" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("layout", ["{kind}/{split}", "{split}/{kind}"])
 def test_both_layouts_of_yolo(layout, tmp_path):
     root, made = tmp_path / "in", layers(1)
@@ -377,6 +384,7 @@ CASES = {
     "no images": ("coco", lambda root: coco(root / "a.json", {}), ["in: names no image", "--labels"]),
     "class": ("yolo", lambda root: yolo(root, "\n3 0 0 0 1 1 1"), ["a.txt:2: unknown class '3'", "0 to 2 (road, car"]),
     "words of a box": ("yolo", lambda root: yolo(root, "0 a b c d"), ["a.txt:1", "2 or more pairs"]),
+    "number": ("yolo", lambda root: yolo(root, f"{'9' * 5000} 0 0 0 1 1 1"), ["a.txt:1: unknown class '999"]),
     "class of a box": ("yolo", lambda root: yolo(root, "hello 0 0 1 1"), ["a.txt:1: unknown class 'hello'"]),
     "words": ("yolo", lambda root: yolo(root, "0 0 0 x 1 1 1"), ["a.txt:1", "3 or more pairs"]),
     "pixels": ("yolo", lambda root: yolo(root, "0 9 9 20 9 20 20"), ["a.txt:1 on a.txt", "outside"]),

@@ -80,6 +80,12 @@ def test_write_is_complete_or_absent(tmp_path):
     assert file_sha256(path) == before and os.listdir(path.parent) == ["a.json"]
 
 
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
+    for name in ("x" * 250 + ".json", "字" * 84):
+        write_json(tmp_path / name, {})
+        assert (tmp_path / name).exists()
+
+
 def test_drawing(tmp_path):
     image, colors = np.full((4, 6, 3), 100, np.uint8), np.full((4, 6, 3), 200, np.uint8)
     assert (overlay(image, colors, 0.25) == 125).all()
