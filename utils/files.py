@@ -13,7 +13,7 @@ from utils.errors import DataError, EnvironmentFault
 
 
 @contextmanager
-def _disk_faults(path: Path) -> Iterator[None]:
+def disk_faults(path: Path) -> Iterator[None]:
     """A block whose OSError is a fault of the disk, or of the folder, that `path` lies on."""
     try:
         yield
@@ -31,7 +31,7 @@ def write_atomically(path: str | Path, write: Callable[[BinaryIO], Any]) -> None
     """
     path, temporary = Path(path), None
     try:
-        with _disk_faults(path):
+        with disk_faults(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             # a name may have 255 bytes, a letter up to four
             handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:60]}.", suffix=".tmp", dir=path.parent)
@@ -50,7 +50,7 @@ def publish(temporary: str | Path, path: str | Path) -> None:
         EnvironmentFault: The disk is full or fails; `path` is as it was.
     """
     path = Path(path)
-    with _disk_faults(path):
+    with disk_faults(path):
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         mask = os.umask(0)

@@ -41,6 +41,18 @@ class _BesideBars(logging.StreamHandler):
             super().emit(record)
 
 
+class _LogFile(logging.FileHandler):
+    """A file that costs the run nothing where the disk is full: its lines follow when there is room, and it says so."""
+
+    said = False
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not self.said:
+            self.said = True
+            error = sys.exception()
+            get_logger().warning(f"{self.baseFilename}: cannot be written ({error}); the run goes on without its log")
+
+
 def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     """Send the logger to standard output and `file` (appended); other ranks only show warnings.
 
@@ -55,7 +67,7 @@ def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
     logger.addHandler(_BesideBars(sys.stdout))
     logger.handlers[0].setFormatter(_OneLine())
     if file is not None and is_main:
-        logger.addHandler(logging.FileHandler(file, encoding="utf-8"))
+        logger.addHandler(_LogFile(file, encoding="utf-8"))
         logger.handlers[1].setFormatter(_OneLine("%(asctime)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     return logger
 

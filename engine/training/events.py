@@ -6,16 +6,18 @@ that step's `train/` values and not yet the epoch's, and `SummaryWriter.flush` d
 
 import struct
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
+from utils.errors import OptionError
 from utils.files import write_atomically
 from utils.optional import import_package
 
 NAMES = "events.out.tfevents.*"
+OWNER = "run.txt"  # beside events that aren't in their run's folder: where that is
 LENGTH, CHECKSUM = struct.Struct("<Q"), 4  # a record: length, its checksum, an event, its checksum
 
 
@@ -28,6 +30,20 @@ def check_tensorboard(flag: str) -> None:
     import_package("tensorboardX.event_file_writer", flag, "pip install tensorboardX, or leave the flag out")
 
 
+def check_owner(folder: Path, run: Path) -> None:
+    """Raises `OptionError` if the events in `folder` are those of another run than that in `run`."""
+    mark = folder / OWNER
+    owner = Path(mark.read_text().strip()) if mark.is_file() else run
+    if owner != run.resolve() and (owner / "config.json").exists() and not (run.exists() and owner.samefile(run)):
+        raise OptionError(f"--tb_path: {folder} has the events of {owner}; name another --tb_path, --tb_tag or --exp")
+
+
+def mark_owner(folder: Path, run: Path) -> None:
+    """Say in `folder`, unless it is `run` itself, whose events it has."""
+    if folder.resolve() != run.resolve():
+        write_atomically(folder / OWNER, lambda file: file.write(f"{run.resolve()}\n".encode()))
+
+
 class EventWriter:
     """One new event file in `folder`, which holds all that was added when `flush` returns."""
 
@@ -38,9 +54,10 @@ class EventWriter:
         self._writer = _tensorboard("event_file_writer").EventsWriter(str(folder / "events"), suffix)
         self.flush, self.close = self._writer.flush, self._writer.close
 
-    def add_scalar(self, tag: str, value: float, step: int) -> None:
-        """One figure."""
-        self._add(self._summary.scalar(tag, value), step)
+    def add_scalars(self, values: Mapping[str, float], step: int) -> None:
+        """Figures by their tags."""
+        for tag, value in values.items():
+            self._add(self._summary.scalar(tag, value), step)
 
     def add_image(self, tag: str, image: np.ndarray, step: int) -> None:
         """An RGB picture (H,W,3) uint8."""

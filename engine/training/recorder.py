@@ -4,15 +4,15 @@ Where tensorboardX isn't installed the log says so, and there are no events.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from engine.checkpoint.run_state import RunState
-from engine.training.events import EventWriter, filter_events
+from engine.training.events import EventWriter, filter_events, mark_owner
 from utils.errors import EnvironmentFault
-from utils.files import write_atomically
+from utils.files import disk_faults, write_atomically
 from utils.logging import get_logger
 
 
@@ -28,50 +28,52 @@ class Recorder:
 
     def __init__(self, folder: Path, tensorboard: Path, active: bool, state: RunState) -> None:
         self.path, self._active = folder / "metrics.jsonl", active
-        self._writer = None
+        self._folder, self._writer = tensorboard, None
         if active:
             _drop_lines(self.path, state)
             try:
                 _drop_events(tensorboard, state)
                 self._writer = EventWriter(tensorboard)
+                mark_owner(tensorboard, folder)
             except EnvironmentFault as fault:
                 get_logger().warning(f"{fault}; this run writes none")
 
     def step(self, step: int, figures: Mapping[str, float]) -> None:
         """Scalars of one step under `train/`."""
-        if self._writer:
-            for name, value in figures.items():
-                self._writer.add_scalar(f"train/{name}", value, step)
+        self._events(lambda writer: writer.add_scalars({f"train/{name}": v for name, v in figures.items()}, step))
 
     def epoch(self, figures: dict) -> None:
         """Append one epoch's figures; `per_class_iou` and the scalars go to TensorBoard too."""
         if not self._active:
             return
-        with open(self.path, "a") as file:
+        with disk_faults(self.path), open(self.path, "a") as file:
             file.write(json.dumps(figures, allow_nan=False) + "\n")
-        if not self._writer:
-            return
         values = {f"epoch/{name}": value for name, value in figures.items() if name not in ("epoch", "step")}
         values |= {f"iou/{name}": value for name, value in values.pop("epoch/per_class_iou", {}).items()}
-        for tag, value in values.items():
-            if value is not None:
-                self._writer.add_scalar(tag, value, figures["step"])
-        self._writer.flush()
+        values = {tag: value for tag, value in values.items() if value is not None}
+        self._events(lambda writer: writer.add_scalars(values, figures["step"]))
+        self.flush()
 
     def picture(self, name: str, image: np.ndarray, step: int) -> None:
         """An RGB picture (H,W,3) uint8."""
-        if self._writer:
-            self._writer.add_image(name, image, step)
+        self._events(lambda writer: writer.add_image(name, image, step))
 
     def flush(self) -> None:
         """Put the scalars so far into the file."""
-        if self._writer:
-            self._writer.flush()
+        self._events(lambda writer: writer.flush())
 
     def close(self) -> None:
         """Flush everything."""
+        self._events(lambda writer: writer.close())
+
+    def _events(self, write: Callable[[EventWriter], None]) -> None:
+        """`write`, unless there is no writer; a disk that fails costs the run its events only."""
         if self._writer:
-            self._writer.close()
+            try:
+                write(self._writer)
+            except OSError as error:
+                self._writer = None
+                get_logger().warning(f"{self._folder}: no more TensorBoard events, as they cannot be written ({error})")
 
 
 def _drop_events(folder: Path, state: RunState) -> None:

@@ -14,7 +14,7 @@ from engine.checkpoint.run_state import RunState
 from engine.checkpoint.snapshot import adopt, previous_path, save_snapshot
 from engine.report import update_curves
 from engine.report.page import versions
-from engine.training.events import NAMES
+from engine.training.events import NAMES, check_owner
 from engine.training.lock import RunLock
 from engine.training.options import RunOptions
 from engine.training.recorder import Recorder
@@ -94,6 +94,7 @@ class RunFolder:
         """
 
         def write() -> None:
+            check_owner(self.options.tensorboard_folder, self.path)
             prepare_run_folder(self.path, resumed, self.options.tensorboard_folder, has_best)
             history = self._history() + ([changes] if changes and changes["changed"] else [])
             origin = {"revision": present_revision(), "versions": versions(), "host": socket.gethostname()}
@@ -160,8 +161,8 @@ def prepare_run_folder(
     if resumed is None or resumed.resolve().parent != folder.resolve():
         if any((folder / name).exists() for name in SNAPSHOTS):
             set_aside(folder, [*(folder / name for name in (*SNAPSHOTS, *RESULTS)), *folder.glob(NAMES)])
-            if tensorboard not in (None, folder):
-                set_aside(tensorboard, tensorboard.glob(NAMES))
+        if tensorboard not in (None, folder):
+            set_aside(tensorboard, tensorboard.glob(NAMES))
     elif resumed.resolve() == previous_path(last).resolve():
         set_aside(folder, [last])  # damaged: its successor must not replace the good one
     elif not is_last:  # the user goes back

@@ -1,6 +1,7 @@
 """Lines of the log beside a bar."""
 
 import io
+from pathlib import Path
 
 from utils.logging import Progress, get_logger, setup_logging
 
@@ -25,3 +26,13 @@ def test_lines_of_the_log_do_not_run_into_a_bar(monkeypatch):
     assert "training: 100%|" in shown
     lines = [line.rsplit("\r", 1)[-1] for line in shown.split("\n")]
     assert [line for line in lines if "step" in line] == ["step 0", "step 1", "step 2"]
+
+
+def test_a_full_disk_costs_the_log_file_only_and_is_said_once(capsys):
+    setup_logging(True, Path("/dev/full"))
+    for step in range(3):
+        get_logger().info(f"step {step}")
+    setup_logging(True)
+    out, err = capsys.readouterr()
+    assert not err and [line for line in out.splitlines() if line.startswith("step")] == ["step 0", "step 1", "step 2"]
+    assert out.count("WARNING: /dev/full: cannot be written ([Errno 28] No space left on device)") == 1
