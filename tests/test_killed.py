@@ -87,7 +87,7 @@ def test_no_step_is_recorded_twice_or_lost(scenes, tmp_path):
 def test_what_is_flushed_is_in_the_file(tmp_path):
     writer = EventWriter(tmp_path)
     for step in range(1, 50):
-        writer.add_scalar("train/total", step / 4, step)
+        writer.add_scalars({"train/total": step / 4}, step)
     writer.flush()
     assert events(tmp_path) == [(step, "train/total", step / 4) for step in range(1, 50)]
 
@@ -101,7 +101,7 @@ def test_a_missing_tensorboard_writer_is_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize("end", [b"\x18\0\0\0\0\0\0\0half", b"\x04\0\0\0\0\0\0\0____\xff\xff\xff\xff____"])
 def test_a_damaged_event_goes_and_foreign_files_stay(end, tmp_path):
     writer = EventWriter(tmp_path)
-    writer.add_scalar("a", 1.0, 1)
+    writer.add_scalars({"a": 1.0}, 1)
     writer.close()
     (path,) = tmp_path.glob(NAMES)
     whole = path.read_bytes()
@@ -115,17 +115,16 @@ def test_a_damaged_event_goes_and_foreign_files_stay(end, tmp_path):
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("count", ["SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"])
-def test_a_restart_by_the_queue_goes_on_although_it_began_anew(scenes, tmp_path, monkeypatch, capfd, count):
+def test_a_restart_by_the_queue_goes_on_although_it_began_anew(scenes, tmp_path, monkeypatch, capfd):
     assert train.main(train_args(scenes, tmp_path, "--max_steps", "1")) == 0
     monkeypatch.setenv("SLURM_JOB_ID", "77")
     arguments = train_args(scenes, tmp_path, "--resume", "never")
-    monkeypatch.setenv(count, "1")  # of a job that ended before it began this run
+    monkeypatch.setenv("SLURM_RESTART_COUNT", "1")  # of a job that ended before it began this run
     assert train.main([*arguments, "--max_steps", "2"]) == 0
     assert "resuming" not in capfd.readouterr().out
     assert train.main([*arguments, "--max_steps", "3"]) == 0
     assert capfd.readouterr().out.startswith("resuming at step 2 from")
-    monkeypatch.delenv(count)
+    monkeypatch.delenv("SLURM_RESTART_COUNT")
     assert train.main([*arguments, "--max_steps", "1"]) == 0
     assert "resuming" not in capfd.readouterr().out
 
@@ -145,8 +144,10 @@ def test_a_restart_before_the_first_snapshot_starts_from_the_same_one(scenes, tm
     assert f"resuming at step 3 from {tmp_path / 'b' / 'run' / 'last.pth'}" in capfd.readouterr().out
 
 
-def test_a_start_that_torchrun_does_not_count_goes_on(scenes, tmp_path, monkeypatch, capfd):
-    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "fenet")
+@pytest.mark.parametrize("count", ["0", "1"])  # of the starts, which torchrun doesn't count where machines join
+def test_a_start_by_the_same_torchrun_goes_on_one_by_another_does_not(scenes, tmp_path, monkeypatch, capfd, count):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", count)
     for launcher, steps, resumes in (("a 7 1", 1, False), ("a 7 1", 2, True), ("a 7 9", 3, False)):
         monkeypatch.setattr("utils.distributed.launcher", lambda: launcher)  # noqa: B023
         assert train.main(train_args(scenes, tmp_path, "--resume", "never", "--max_steps", str(steps))) == 0

@@ -106,8 +106,8 @@ def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopReq
 
 
 def job_id() -> str | None:
-    """The name of the job under SLURM or torchrun, the same when it is started again; None elsewhere."""
-    return os.environ.get("SLURM_JOB_ID") or os.environ.get("TORCHELASTIC_RUN_ID")
+    """The number of the job under SLURM, the same when it is started again; None elsewhere."""
+    return os.environ.get("SLURM_JOB_ID")
 
 
 def launcher() -> str | None:
@@ -122,10 +122,10 @@ def launcher() -> str | None:
     return f"{socket.gethostname()} {parent} {started}"
 
 
-def is_restart() -> bool:
-    """True if SLURM (requeue) or torchrun (--max-restarts) starts this job again."""
-    counts = (os.environ.get(name, "0") for name in ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT"))
-    return any(count.isdigit() and int(count) > 0 for count in counts)
+def is_requeued() -> bool:
+    """True if SLURM starts this job again."""
+    count = os.environ.get("SLURM_RESTART_COUNT", "0")
+    return count.isdigit() and int(count) > 0
 
 
 def note(place: str, bounded: bool = False) -> None:

@@ -262,7 +262,8 @@ def build_identity(
     options = {name: own.get(name) if value is None else value for name, value in config.to_dict().items()} | built
     options |= {"data_root": str(config.data.root), "device": str(process.device), "norm": norm, "amp": amp}
     options |= {"tb_path": str(config.run.tensorboard_folder)}
-    options |= {"processes": process.world_size, "job": distributed.job_id(), "launcher": distributed.launcher()}
+    launchers = sorted({one for one in distributed.gather_objects(distributed.launcher()) if one is not None})
+    options |= {"processes": process.world_size, "job": distributed.job_id(), "launchers": launchers}
     options |= {"arguments": list(config.arguments)}
     settings = config.reproducibility_key(process.world_size) | built
     settings |= {"classes": list(classes.names), "norms": norm, "amp": repr(amp)}

@@ -76,6 +76,6 @@ def _began_here(folder: Path) -> bool:
         began = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
         return False
-    launcher = distributed.launcher()  # torchrun doesn't count the starts that machines which join make
-    again = distributed.is_restart() or (launcher is not None and began.get("launcher") == launcher)
-    return again and began.get("job") == distributed.job_id()
+    requeued = distributed.is_requeued() and began.get("job") == distributed.job_id()
+    # by torchrun itself: its ids may be those of other launches, and it doesn't count starts for machines that join
+    return requeued or distributed.launcher() in began.get("launchers", ())
