@@ -67,6 +67,8 @@ def _check_training(training: Any) -> None:
     optimizer = training.get("optimizer")
     groups = _is_names(optimizer) and _is_list(optimizer.get("param_groups"), _is_names)
     _need(groups and isinstance(optimizer.get("state"), dict), "training/optimizer", "an optimizer's state")
+    names = training.get("parameters", [])
+    _need(_is_list(names, lambda x: isinstance(x, str)), "training/parameters", "names")
     average = training.get("average")
     whole = _is_names(average) and _is_whole(average.get("updates"), 0) and _is_state(average.get("shadow"))
     _need(average is None or whole, "training/average", "an average's state, or None")
@@ -113,6 +115,20 @@ def with_options(state: dict, options: list[dict]) -> dict:
         return state
     groups = [{**saved, **own} for saved, own in zip(state["param_groups"], options, strict=True)]
     return {**state, "param_groups": groups}
+
+
+def regroup(state: dict, saved: list[str], optimizer: torch.optim.Optimizer, names: list[str]) -> dict:
+    """An optimizer's state for one that trains other parameters, or in other groups: each keeps its own, by name.
+
+    Args:
+        state: As it was saved.
+        saved: Names of its parameters, in its order.
+        optimizer: That is to load it, with its own options.
+        names: Of its parameters, in its order; one that wasn't trained starts without a state.
+    """
+    kept = {name: state["state"][i] for i, name in enumerate(saved) if i in state["state"]}
+    groups = optimizer.state_dict()["param_groups"]
+    return {"state": {i: kept[name] for i, name in enumerate(names) if name in kept}, "param_groups": groups}
 
 
 def check_optimizer(optimizer: torch.optim.Optimizer, path: object) -> None:

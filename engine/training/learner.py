@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from engine.checkpoint.fields import check_optimizer, with_options
+from engine.checkpoint.fields import check_optimizer, regroup, with_options
 from engine.inference.compile import CompiledStep
 from engine.inference.precision import Precision
 from engine.training.options import ComputeOptions
@@ -116,10 +116,17 @@ class Learner:
         average = self.average.state_dict()["shadow"] if self.average else None
         return {"model": self.model.state_dict(), "average": average}
 
+    @property
+    def _names(self) -> list[str]:
+        """Of the optimizer's parameters, in its order."""
+        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        return [names[parameter] for group in self.optimizer.param_groups for parameter in group["params"]]
+
     def state_dict(self) -> dict:
         """What a bit-exact resume needs besides the weights."""
         return {
             "optimizer": self.optimizer.state_dict(),
+            "parameters": self._names,
             "scaler": self.precision.scaler.state_dict(),
             "average": self.average.state_dict() if self.average else None,
         }
@@ -127,7 +134,7 @@ class Learner:
     def load(self, checkpoint: Checkpoint) -> None:
         """Take over weights and state. Raises `CheckpointError` if they are of another model or optimizer."""
         training, path = checkpoint.training, checkpoint.path
-        self._load_optimizer(checkpoint.content["model"], training["optimizer"], path)
+        self._load_optimizer(checkpoint.content["model"], training["optimizer"], training.get("parameters"), path)
         if training["scaler"] and self.precision.scaler.is_enabled():
             self.precision.scaler.load_state_dict(training["scaler"])
         if self.average is not None and training["average"] is not None:
@@ -135,11 +142,14 @@ class Learner:
         elif self.average is not None:  # it begins here
             self.average = ModelAverage(self.model, self.average.decay)
 
-    def _load_optimizer(self, weights: dict, state: dict, path: Path) -> None:
+    def _load_optimizer(self, weights: dict, state: dict, saved: list[str] | None, path: Path) -> None:
         kept = ("params", "lr")  # the present rate is the snapshot's; the base rate, initial_lr, is this run's
         wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
         try:
             self.model.load_state_dict(weights)
+            sizes = [len(group["params"]) for group in self.optimizer.param_groups]
+            if saved and (saved, [len(group["params"]) for group in state["param_groups"]]) != (self._names, sizes):
+                state = regroup(state, saved, self.optimizer, self._names)
             self.optimizer.load_state_dict(with_options(state, wanted))
             check_optimizer(self.optimizer, path)
             match_strides(self.optimizer)

@@ -102,6 +102,25 @@ def test_maxima_that_begin_with_a_resume_begin_with_the_moments(name):
     assert all(torch.equal(state["max_exp_avg_sq"], state["exp_avg_sq"].maximum(old)) for old, state in pairs)
 
 
+def moments(made: Learner) -> dict[str, Tensor]:
+    named = {parameter: name for name, parameter in made.model.named_parameters()}
+    return {named[parameter]: state["exp_avg"] for parameter, state in made.optimizer.state.items()}
+
+
+@pytest.mark.parametrize("before", ["", "--fix_bn"])
+@pytest.mark.parametrize("now", ["", "--fix_bn", "--freeze_stages 1", "--no_decay_norm_bias", "--encoder_lr 0.1"])
+def test_parameters_keep_their_moments_in_other_groups(before, now):
+    first = learner(f"--optimizer adam {before}")
+    step(first, 0)
+    made = learner(f"--optimizer adam {now}", seed=2)
+    made.load(Checkpoint(Path("last.pth"), content(first)))
+    kept, trained = moments(first), {name for name, p in made.model.named_parameters() if p.requires_grad}
+    assert moments(made).keys() == kept.keys() & trained
+    assert all(torch.equal(value, kept[name]) for name, value in moments(made).items())
+    step(made, 1)
+    assert moments(made).keys() == trained
+
+
 def digest(text: str) -> str:
     return re.findall("final weights sha256: (.*)", text)[-1]
 
