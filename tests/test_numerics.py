@@ -3,6 +3,7 @@
 import json
 import math
 import os
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -12,16 +13,23 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 import network
 import train
 from engine.checkpoint.digests import weights_sha256
+from engine.checkpoint.run_state import RunState
 from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.precision import Precision
 from engine.training import build, learner
 from engine.training.meters import LossMeter, StepMetrics
+from engine.training.options import ScheduleOptions, ValidationOptions
+from engine.training.plan import TrainSchedule
 from engine.training.step import train_step
+from engine.training.step_figures import StepFigures
 from loss import CrossEntropy, OhemCrossEntropy, SegmentationLoss
 from loss.pixelwise import masked_mean
 from optimizer import ModelAverage, OptimizerOptions, build_optimizer, list_optimizers
 from tests.conftest import train_args
 from tests.processes import launch
+from utils.distributed import Process
+from utils.errors import NumericsError
+from utils.logging import setup_logging
 
 CPU = torch.device("cpu")
 
@@ -186,6 +194,24 @@ def test_too_many_in_a_row_end_the_run(scenes, tmp_path, faults, capfd):
     assert snapshot["training"]["state"]["step"] == 5  # and going on is possible
     faults()
     assert train.main([*arguments, "--max_steps", "6"]) == 0
+
+
+def test_a_loss_scale_that_is_being_found_is_no_fault(capsys):
+    setup_logging(True)
+    schedule = TrainSchedule(ScheduleOptions(max_epoch=9, max_skipped_steps=3), ValidationOptions(), 9)
+    figures = StepFigures(RunState(), schedule, Process(0, 1, torch.device("cpu")), Mock(), Mock(), scaled=True)
+    figures.skip(Mock(step=1, samples=["a"]), {"total": 1.0})
+    assert capsys.readouterr().out.startswith(
+        "step 1: gradients too large for float16, the loss scale is halved (rank 0"
+    )
+    for step in range(2, 19):
+        figures.skip(Mock(step=step, samples=["a"]), {"total": 1.0})
+    assert [line[:13] for line in capsys.readouterr().out.splitlines() if "WARNING" in line] == ["WARNING: step"] * 2
+    with pytest.raises(NumericsError, match="step 19: gradients too large for float16"):
+        figures.skip(Mock(step=19, samples=["a"]), {"total": 1.0})
+    figures.state.skipped_in_row = 2
+    with pytest.raises(NumericsError, match="loss or gradient not finite"):
+        figures.skip(Mock(step=9, samples=["a"]), {"total": float("nan")})
 
 
 def test_the_count_survives_a_resume(scenes, tmp_path, faults):

@@ -154,8 +154,8 @@ def restore_unless(wanted: Tensor, values: list[Tensor], former: list[Tensor]) -
     torch._foreach_copy_(values, [part.view_as(value) for part, value in zip(chosen, values, strict=True)])
 
 
-def describe_skipped(terms: dict[str, float], samples: list[str]) -> str:
-    """In words, the same on all ranks: whose loss terms and samples a skipped step had.
+def describe_skipped(terms: dict[str, float], samples: list[str]) -> tuple[str, bool]:
+    """In words, the same on all ranks: whose loss terms and samples a skipped step had, and whether a loss is to blame.
 
     Where every loss is finite a gradient wasn't, and all samples may be to blame.
     """
@@ -167,7 +167,7 @@ def describe_skipped(terms: dict[str, float], samples: list[str]) -> str:
         values, names = ranks[rank]
         shown = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         lines.append(f"rank {rank}: {shown}, samples {', '.join(names)}")
-    return "; ".join(lines)
+    return "; ".join(lines), bool(guilty)
 
 
 def grouped(loader: Iterable[dict], size: int) -> Iterator[list[dict]]:

@@ -11,6 +11,8 @@ from utils.distributed import Process
 from utils.errors import NumericsError
 from utils.logging import Progress, get_logger
 
+HALVINGS = 16  # from the loss scale that GradScaler starts with, 65,536, to 1
+
 
 class StepFigures:
     """Looks at steps while later ones are under way, counts the skipped ones, and reports the figures of some.
@@ -21,11 +23,19 @@ class StepFigures:
         process: This process.
         recorder: Of the run.
         bar: Of the run.
+        scaled: The loss is scaled for float16, by half as much after each step whose gradients were too large for it.
     """
 
     def __init__(
-        self, state: RunState, schedule: TrainSchedule, process: Process, recorder: Recorder, bar: Progress
+        self,
+        state: RunState,
+        schedule: TrainSchedule,
+        process: Process,
+        recorder: Recorder,
+        bar: Progress,
+        scaled: bool = False,
     ) -> None:
+        self.scaled = scaled
         self.state, self.schedule, self.process, self.recorder, self.bar = state, schedule, process, recorder, bar
         self._unread: deque[StepMetrics] = deque()
         self.log = get_logger()
@@ -59,14 +69,19 @@ class StepFigures:
         state = self.state
         state.skipped_in_epoch += 1
         state.skipped_in_row += 1
-        message = f"step {outcome.step}: loss or gradient not finite ({describe_skipped(terms, outcome.samples)})"
-        if state.skipped_in_row >= self.schedule.options.max_skipped_steps:
+        described, of_the_loss = describe_skipped(terms, outcome.samples)
+        message, most = f"step {outcome.step}: loss or gradient not finite ({described})", 0
+        if self.scaled and not of_the_loss:
+            most = HALVINGS
+            message = f"step {outcome.step}: gradients too large for float16, the loss scale is halved ({described})"
+        if state.skipped_in_row >= self.schedule.options.max_skipped_steps + most:
             raise NumericsError(
                 f"{message}, as in the {state.skipped_in_row} steps up to it (--max_skipped_steps);"
                 " lower --lr, check the labels, or use --amp off"
             )
         if self.process.is_main:
-            self.log.warning(f"{message}; skipped, {state.skipped_in_row} in a row")
+            log = self.log.info if most and state.skipped_in_row <= most else self.log.warning
+            log(f"{message}; skipped, {state.skipped_in_row} in a row")
 
     def report(self, outcome: StepMetrics, terms: dict[str, float]) -> None:
         """Figures of a step, to the bar, the log and TensorBoard."""

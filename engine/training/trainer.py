@@ -65,7 +65,9 @@ class Trainer:
                 " --resume never or another --exp"
             )
         with Progress(None, "training", self.process.is_main, schedule.last_step, state.step) as bar:
-            self.figures = StepFigures(state, schedule, self.process, self.folder.recorder, bar)
+            self.figures = StepFigures(
+                state, schedule, self.process, self.folder.recorder, bar, self.learner.precision.scaler.is_enabled()
+            )
             while not self.is_finished:
                 if not self.train_epoch(stop):
                     self.save()
