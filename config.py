@@ -14,7 +14,7 @@ from engine.training.options import ComputeOptions, RunOptions, ScheduleOptions,
 from loss.options import LossOptions
 from network import check_buildable
 from network.options import ModelOptions
-from optimizer import OPTIMIZERS, OptimizerOptions
+from optimizer import OPTIMIZERS, OptimizerOptions, optimizer_options
 from transforms.options import AugmentOptions
 from utils.errors import OptionError
 from utils.options import OldFlag, Parser, add_old_flags, add_options, collect
@@ -56,6 +56,18 @@ class TrainConfig:
             raise OptionError("--teacher: its maps are augmented by the loader; give --augment cpu")
         if self.schedule.bs_mult == 1 and (self.augment.cutmix or self.augment.classmix):
             raise OptionError("--bs_mult 1: --cutmix and --classmix need another crop in the batch; give 2 or more")
+
+    def idle(self) -> list[str]:
+        """A line for each option that has no effect in this run."""
+        lines, optimizer, run = self.loss.notes(), self.optimizer, self.run
+        relaxes = self.loss.name == "relaxed_boundary" and self.loss.rlx_off_epoch >= 0
+        if optimizer.lr_schedule == "scl-poly" and not relaxes:
+            lines.append("--lr_schedule scl-poly is poly here: it differs where --rlx_off_epoch ends relaxation")
+        if "momentum" not in optimizer_options(optimizer.optimizer) and optimizer.momentum != OptimizerOptions.momentum:
+            lines.append(f"--momentum has no effect: --optimizer {optimizer.optimizer} has none")
+        if run.tb_tag and run.tb_path is None:
+            lines.append("--tb_tag has no effect without --tb_path: events are in the run's own folder")
+        return lines
 
     def for_processes(self, world_size: int) -> "TrainConfig":
         """The same config with the `accumulate` that `--global_batch` asks for on so many processes."""

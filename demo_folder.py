@@ -51,6 +51,9 @@ def draw_all(options: DemoOptions, process: Process) -> None:
     kind = "images and videos" if any(source.is_video for source in sources) else "images"
     if kind != "images":
         note_images_only(options)
+    note_unused(options, ("seconds", "reconnect"), "of a camera or stream only")
+    if kind == "images":
+        note_unused(options, ("mask_video", "max_frames"), "of videos only")
     demo = build_demo(options, process.device)
     folder = make_folder(options.save_dir, "--save_dir")
     results = distributed.gather_objects(demo.run(sources, slice(process.rank, None, process.world_size)))
@@ -80,8 +83,15 @@ def draw_live(options: DemoOptions, process: Process) -> None:
 
 def note_images_only(options: DemoOptions) -> None:
     """Say which options do nothing for a video or stream."""
-    for flag in [name for name in ("label_ids", "confidence") if getattr(options, name)]:
-        get_logger().info(f"--{flag}: of images only; for those of a video extract its frames into a folder first")
+    hint = "of images only; for those of a video extract its frames into a folder first"
+    note_unused(options, ("label_ids", "confidence"), hint)
+
+
+def note_unused(options: DemoOptions, names: Sequence[str], why: str) -> None:
+    """Say which of the options `names` were given, and do nothing."""
+    for name in names:
+        if getattr(options, name) != getattr(DemoOptions, name):
+            get_logger().info(f"--{name}: {why}")
 
 
 if __name__ == "__main__":

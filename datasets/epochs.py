@@ -49,6 +49,7 @@ class TrainingEpochs:
         batch_size: Samples per process and batch.
         centroids: What class-uniform sampling centres crops on; None: nothing, where it is off.
         limit: Batches per epoch at most; None: all.
+        accumulate: Batches of a step; those at an epoch's end that fill none are left out.
         audit_path: Gets a line of JSON at the start of each epoch, about what is drawn; see `audit_epoch`.
 
     Raises:
@@ -63,12 +64,13 @@ class TrainingEpochs:
         batch_size: int,
         centroids: Centroids | None = None,
         limit: int | None = None,
+        accumulate: int = 1,
         audit_path: Path | None = None,
     ) -> None:
         self.dataset, self.options, self.is_main, self.audit_path = dataset, options, process.is_main, audit_path
         self._seen, self._seen_epochs, self.centroids = np.empty(0, np.int64), 0, centroids
         whole = count_batches(dataset.split.epoch_length, process.world_size, batch_size)
-        self.batches = whole if limit is None else min(whole, limit)
+        self.batches = (whole if limit is None else min(whole, limit)) // accumulate * accumulate
         self._samples = self.batches * batch_size * process.world_size
         self._sampler = EpochSampler(process.rank, process.world_size, batch_size)
         self._loader = SafeDataLoader(

@@ -117,12 +117,14 @@ class LossOptions:
         return parse_keywords("--loss_args", self.loss_args, f"--loss {self.name}", loss_options(self.name))
 
     def notes(self) -> list[str]:
-        """A line for each option of another loss than this run's, which has no effect."""
+        """A line for each option that has no effect, as this run's loss is another."""
         used = {self.name} | ({self.hard_name} if self.rlx_off_epoch >= 0 else set())
         places = {flag: set(OLD_OPTIONS[flag]) for flag in OLD_OPTIONS if getattr(self, flag) != _default(flag)}
         if self.rlx_off_epoch >= 0:
             places["rlx_off_epoch"] = {"relaxed_boundary"}
-        return [
+        before = self.name == "relaxed_boundary" and self.ohem and self.rlx_off_epoch < 0
+        idle = ["--ohem has no effect: it follows where relaxation ends, and no --rlx_off_epoch says when"] * before
+        return idle + [
             f"--{flag} has no effect: it is an option of --loss {' and '.join(sorted(losses))}, and this run's loss is"
             f" {self.name}"
             for flag, losses in places.items()

@@ -3,7 +3,7 @@
 from optimizer.averaging import ModelAverage
 from optimizer.build import build_optimizer, match_strides
 from optimizer.options import OptimizerOptions
-from optimizer.registry import OPTIMIZERS, list_optimizers
+from optimizer.registry import OPTIMIZERS, list_optimizers, optimizer_options
 from optimizer.schedule import SCHEDULES, LrSchedule, set_lr
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "build_optimizer",
     "list_optimizers",
     "match_strides",
+    "optimizer_options",
     "set_lr",
 ]

@@ -231,8 +231,8 @@ EVAL_FLAGS = [
     (["--flip"], "flip", True),
     (["--flip", "--no_flip"], "flip", False),
     (["--flip", "--no-flip"], "flip", False),
-    (["--sliding_overlap", "0.5"], "sliding_overlap", 0.5),
-    (["--crop_size", "1024"], "crop_size", 1024),
+    (["--inference_mode", "sliding", "--sliding_overlap", "0.5"], "sliding_overlap", 0.5),
+    (["--inference_mode", "sliding", "--crop_size", "1024"], "crop_size", 1024),
     (["--base_size", "2048"], "base_size", 2048),
     (["--dump_images"], "dump_images", True),
     (["--ckpt_path", "out put"], "save_dir", "out put"),
@@ -356,13 +356,38 @@ def test_the_note_on_sfnet_lite_s_auxiliary_loss_says_that_nothing_used_it():
         (["--ohem", "--ohem_thresh", "0.6"], []),
         (["--img_wt_loss", "--strict_bdr_cls", "1", "--wt_bound", "2"], ["--strict_bdr_cls"]),
         (["--jointwtborder", "--ohem", "--ohem_thresh", "0.6", "--rlx_off_epoch", "3"], []),
-        (["--jointwtborder", "--ohem", "--ohem_thresh", "0.6"], ["--ohem_thresh"]),
+        (["--jointwtborder", "--ohem", "--ohem_thresh", "0.6"], ["--ohem", "--ohem_thresh"]),
         (["--rlx_off_epoch", "3"], ["--rlx_off_epoch"]),
     ],
 )
 def test_options_of_other_losses_are_said_to_have_no_effect(argv, noted):
     notes = config.parse_train(argv).loss.notes()
     assert [note.split()[0] for note in notes] == noted
+
+
+@pytest.mark.parametrize(
+    ("argv", "noted"),
+    [
+        (["--lr_schedule", "scl-poly"], ["--lr_schedule"]),
+        (["--lr_schedule", "scl-poly", "--jointwtborder", "--rlx_off_epoch", "3"], []),
+        (["--adam", "--momentum", "0.5"], ["--momentum"]),
+        (["--momentum", "0.5", "--adamw"], ["--momentum"]),
+        (["--momentum", "0.5"], []),
+        (["--tb_tag", "a"], ["--tb_tag"]),
+        (["--tb_tag", "a", "--tb_path", "b"], []),
+    ],
+)
+def test_options_without_effect_are_said(argv, noted):
+    assert [note.split()[0] for note in config.parse_train(argv).idle()] == noted
+
+
+def test_windows_of_whole_images_are_said_to_have_no_effect():
+    for mode, noted in (
+        ("whole", ["--crop_size, --sliding_overlap: no effect, because --inference_mode is whole"]),
+        ("sliding", []),
+    ):
+        argv = [*EVAL_NEEDED, "--arch", R101, "--inference_mode", mode, "--crop_size", "64", "--sliding_overlap", "0.5"]
+        assert config.parse_eval(argv)[0].notes() == noted
 
 
 def test_old_evaluations_flipped():

@@ -15,6 +15,7 @@ from utils.options import check_choices, numbers, option
 RUNTIMES = {".onnx": "onnx", ".xml": "openvino"}  # by the suffix of --snapshot; everything else is PyTorch's
 RUN_TIME_PRECISIONS = {"onnx": ("auto", "off"), "openvino": ("auto", "off", "bf16")}  # --amp of exported files
 OF_SCORES = ("merge", "sliding_overlap", "window_batch")  # flags that mean nothing where a model gives labels
+OF_WINDOWS = ("crop_size", "sliding_overlap", "window_batch")  # and those where there are no windows
 OF_MODELS = {"arch": None, "inference_mode": "whole", "scales": (1.0,), "flip": False, "base_size": None}
 # what an exported file has fixed, or doesn't give
 OF_MODELS |= {"crop_size": None, "partial": False, "compile": False, "confidence": False}
@@ -103,7 +104,9 @@ class PredictOptions:
     def notes(self) -> list[str]:
         """A line about the flags that were given and have no effect."""
         defaults = {item.name: item.default for item in dataclasses.fields(self)}
-        given = [f"--{name}" for name in OF_SCORES if getattr(self, name) != defaults[name]]
-        if not self.exported or not given:
+        names = OF_SCORES if self.exported else OF_WINDOWS if self.inference_mode == "whole" else ()
+        given = [f"--{name}" for name in names if getattr(self, name) != defaults[name]]
+        if not given:
             return []
-        return [f"{', '.join(given)}: no effect, because {self.snapshot} gives labels of whole images"]
+        why = f"{self.snapshot} gives labels of whole images" if self.exported else "--inference_mode is whole"
+        return [f"{', '.join(given)}: no effect, because {why}"]

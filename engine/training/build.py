@@ -111,7 +111,7 @@ def build_trainer(
     Raises:
         FENetError: Something can't work; nothing in the folder is replaced then.
     """
-    for note in [*config.notes, *config.loss.notes()]:
+    for note in [*config.notes, *config.idle()]:
         get_logger().info(note)
     torch.manual_seed(config.compute.seed)
     torch.use_deterministic_algorithms(config.compute.deterministic)
@@ -228,6 +228,7 @@ def build_epochs(
         batch_size=config.schedule.bs_mult,
         centroids=open_centroids(split, index, data, Path(run.ckpt)),
         limit=TEST_MODE_BATCHES * accumulate if run.test_mode else None,
+        accumulate=accumulate,
         audit_path=run.folder / "sampling.jsonl",
     )
     return epochs, augment

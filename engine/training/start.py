@@ -103,3 +103,6 @@ def log_start(splits: Splits, trainer: Trainer, command: str, precision: RunPrec
         f"command: {command}",
     ):
         get_logger().info(line)
+    ramp, steps = trainer.learner.schedule.options.warmup_steps, schedule.total_steps
+    if ramp >= steps:
+        get_logger().warning(f"--warmup_steps {ramp}: the run has {steps} steps, so its rate never reaches --lr")

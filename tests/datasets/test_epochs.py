@@ -19,12 +19,12 @@ from utils.distributed import Process
 TRANSFORM = TrainTransform(RandomAugment(AugmentOptions(crop_size=16)))
 
 
-def build_epochs(data, out, rank=0, world_size=1, audit_path=None, pct=0.5):
+def build_epochs(data, out, rank=0, world_size=1, audit_path=None, pct=0.5, accumulate=1):
     options = DataOptions(class_uniform_pct=pct, class_uniform_tile=16, max_cu_epoch=1, num_workers=0)
     dataset = TrainingDataset(build_split(data, "train"), TRANSFORM, seed=3)
     process = Process(rank, world_size, torch.device("cpu"))
     centroids = open_centroids(dataset.split, build_index(dataset.split), options, out)
-    return TrainingEpochs(dataset, process, options, 2, centroids, audit_path=audit_path)
+    return TrainingEpochs(dataset, process, options, 2, centroids, accumulate=accumulate, audit_path=audit_path)
 
 
 def test_two_processes_partition_the_epoch(tmp_path, monkeypatch, caplog):
@@ -57,6 +57,11 @@ def test_the_audit_counts_what_is_drawn(tmp_path):
     drawn = {draw.image for epoch in range(3) for draw in epochs.plan(epoch)}
     assert later["images_drawn_so_far"] == len(drawn) / 21
     assert epochs.audit(0) == audit
+
+
+def test_batches_that_fill_no_step_are_neither_loaded_nor_counted(tmp_path):
+    epochs = build_epochs(make_scenes(tmp_path / "data", 21), tmp_path, accumulate=4)
+    assert epochs.batches == len(list(epochs(0, 0))) == 8 and epochs.audit(0)["crops"] == 16
 
 
 @pytest.mark.parametrize("augment", ["cpu", "device"])
