@@ -12,7 +12,7 @@ from utils.errors import OptionError
 from utils.machine import present_revision
 
 CARD = "README.md"
-SCORES = "## Scores"
+SCORES, OURS = "## Scores", "library_name: fenet"
 # of a run's config.json: places on the machine it ran on, or in a list of what changed at its resumes
 LOCAL = ("command", "arguments", "launchers", "host", "data_root", "ckpt", "tb_path", "resumed")
 FENET = """@article{zhi2022boosting,
@@ -38,6 +38,15 @@ def without_places(options: Mapping) -> dict:
 def without_folder(value: object) -> object:
     """The last part of a path; anything else as it is."""
     return Path(value).name if isinstance(value, str) and os.sep in value else value
+
+
+def check_folder(folder: Path, *files: str) -> None:
+    """Raises `OptionError` if `folder` has one of `files` that a handout would replace, and isn't a handout itself."""
+    card = folder / CARD
+    if card.is_file() and OURS in card.read_text(errors="replace"):
+        return
+    if found := next((name for name in (CARD, *files) if (folder / name).exists()), None):
+        raise OptionError(f"--out {folder}: its {found} isn't an export's, and would be lost; name another folder")
 
 
 def check_card(folder: Path, weights: Mapping[str, Tensor], metrics: Mapping | None) -> bool:
@@ -71,7 +80,7 @@ def model_card(snapshot: Mapping, weights: Mapping[str, Tensor], facts: Mapping)
     named = f"license: {_cell(facts['license'])}\n" if facts["license"] else ""
     file = facts["weights"]
     parts = [
-        f"---\nlibrary_name: fenet\npipeline_tag: image-segmentation\n{named}---\n",
+        f"---\n{OURS}\npipeline_tag: image-segmentation\n{named}---\n",
         f"# {config['arch']} on {classes['dataset']}\n",
         "```bash\n"
         f"python eval.py --snapshot {file} --data_root DIR --split val --save_dir OUT\n"

@@ -1,6 +1,7 @@
 """A model that maps images to labels -> files for other runtimes: torch.export, ONNX, OpenVINO."""
 
 import contextlib
+import io
 import json
 import logging
 import warnings
@@ -13,7 +14,8 @@ from torch.export import ExportedProgram
 
 from engine.checkpoint.archive import METADATA_KEY
 from engine.inference.exported import import_runtime, openvino_core
-from utils.files import file_sha256
+from utils.errors import EnvironmentFault, first_line
+from utils.files import disk_faults, file_sha256
 
 SIDES = (64, 16384)  # least and greatest side of an image where the size is left open
 INPUT, AXES = "image", ("batch", "height", "width")
@@ -30,7 +32,10 @@ def check_packages(format: str) -> None:
 
 def write_torch_export(program: ExportedProgram, path: Path, header: dict) -> None:
     """Write a `.pt2` file for `torch.export.load`, with `header` as an extra file of that name."""
-    torch.export.save(program, path, extra_files={METADATA_KEY: json.dumps(header)})
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={METADATA_KEY: json.dumps(header)})
+    with disk_faults(path):  # PyTorch would end the process
+        path.write_bytes(content.getbuffer())
 
 
 def write_onnx(program: ExportedProgram, path: Path, header: dict, half: bool = False) -> None:
@@ -55,8 +60,9 @@ def write_onnx(program: ExportedProgram, path: Path, header: dict, half: bool = 
     for node in result.model.graph.all_nodes():
         node.metadata_props.clear()
     result.model.metadata_props[METADATA_KEY] = json.dumps(header)
-    result.save(path)
-    _finish(path, header["size"] is None, half)
+    with disk_faults(path):
+        result.save(path)
+        _finish(path, header["size"] is None, half)
 
 
 def _finish(path: Path, is_open: bool, half: bool) -> None:
@@ -85,10 +91,13 @@ def write_openvino(onnx_file: Path, path: Path, header: dict, half: bool = False
     """
     openvino = import_runtime("openvino")
     model = openvino_core().read_model(onnx_file)
-    openvino.save_model(model, path, compress_to_fp16=half)
-    header = {**header, "weights_file_sha256": file_sha256(path.with_suffix(".bin"))}
-    model.set_rt_info(json.dumps(header), [METADATA_KEY])
-    openvino.save_model(model, path, compress_to_fp16=half)
+    try:
+        openvino.save_model(model, path, compress_to_fp16=half)
+        header = {**header, "weights_file_sha256": file_sha256(path.with_suffix(".bin"))}
+        model.set_rt_info(json.dumps(header), [METADATA_KEY])
+        openvino.save_model(model, path, compress_to_fp16=half)
+    except RuntimeError as error:  # a full disk's, too
+        raise EnvironmentFault(f"{path}: cannot be written ({first_line(error)}); is the disk full?") from error
 
 
 @contextlib.contextmanager

@@ -19,6 +19,12 @@ OUTPUTS = ("labels", "confidence", "probabilities")
 MIN_AGREEMENT = {"float32": 0.999, "float16": 0.995, "int8": 0.95}  # least share of equal labels
 MAX_LOSS = {"float32": 0.001, "float16": 0.002, "int8": 0.01}  # of mean IoU, as a fraction
 HALVES = ("safetensors", "onnx", "openvino")
+WEB = ("web", "web-int8")
+USERS = {  # of options that not all formats use
+    **{"half": HALVES, "eval": ("safetensors",), "license": ("safetensors",), "onnxruntime_web": WEB},
+    **dict.fromkeys(("size", "dynamic", "outputs", "calibration", "int8_budget", "data_root", "split"), tuple(FILES)),
+    **dict.fromkeys(("num_images", "min_agreement", "max_loss"), tuple(FILES)),
+}
 
 
 def _format(text: str) -> str:
@@ -77,8 +83,9 @@ class ExportOptions:
             raise OptionError("--out is missing: name a folder")
         if self.snapshot is None:
             object.__setattr__(self, "snapshot", str(SMALL_WEIGHTS))
-        if self.half and self.format not in HALVES:
-            raise OptionError(f"--half: is for --format {', '.join(HALVES)}, not {self.format}; leave it out")
+        for name, formats in USERS.items():
+            if self.format not in formats and getattr(self, name) != getattr(type(self), name):
+                raise OptionError(f"--{name}: is for --format {', '.join(formats)}, not {self.format}; leave it out")
         if self.format in FILES:
             self._check_runtime()
 
@@ -97,6 +104,9 @@ class ExportOptions:
         object.__setattr__(self, "outputs", tuple(name for name in OUTPUTS if name in outputs))
         fits = self.size is None or (len(self.size) == 2 and min(self.size) > 0)
         check(fits, "--size", self.size, "give height,width in pixels")
+        least, most = self.min_agreement, self.max_loss
+        check(least is None or 0 <= least <= 1, "--min_agreement", least, "a share of the labels, from 0 to 1")
+        check(most is None or 0 <= most <= 1, "--max_loss", most, "a fraction of mean IoU, from 0 to 1")
         check(self.num_images >= 1, "--num_images", self.num_images, "must be at least 1")
 
     def _check_budget(self) -> None:

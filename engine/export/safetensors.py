@@ -1,5 +1,6 @@
 """Weights to publish: safetensors with a model card, which load back, or a file with the releases' keys."""
 
+import io
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from engine.checkpoint.archive import write_safetensors
 from engine.checkpoint.keys import find_weights
 from engine.checkpoint.loading import METADATA
 from engine.checkpoint.weights import fit_weights
-from engine.export.card import CARD, check_card, model_card, without_folder, without_places
+from engine.export.card import CARD, check_card, check_folder, model_card, without_folder, without_places
 from network import build_model, release_key_map
 from utils.files import make_folder, write_atomically, write_json
 
@@ -43,13 +44,14 @@ def write_handout(
         The safetensors file.
 
     Raises:
-        OptionError: The folder's card has scores of other weights; nothing is written.
+        OptionError: The folder's card has scores of other weights, or the folder is a run's; nothing is written.
         EnvironmentFault: The folder can't be written.
     """
     folder = make_folder(folder, "--out")
     weights = {name: tensor.contiguous() for name, tensor in find_weights(snapshot, source).items()}
     if half:
         weights = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in weights.items()}
+    check_folder(folder, OPTIONS)
     writes_card = check_card(folder, weights, metrics)
     header = {key: snapshot[key] for key in METADATA if snapshot.get(key) is not None}
     if pretrained := snapshot["config"].get("pretrained"):
@@ -59,6 +61,8 @@ def write_handout(
     write_atomically(folder / WEIGHTS, lambda file: write_safetensors(content, file))
     if options is not None:
         write_json(folder / OPTIONS, without_places(options))
+    else:  # those of other weights
+        (folder / OPTIONS).unlink(missing_ok=True)
     if writes_card:
         facts = {"weights": WEIGHTS, "snapshot": source.name, "license": license, "options": options}
         card = model_card(snapshot | header, weights, facts | {"metrics": metrics})
@@ -89,5 +93,7 @@ def write_release(model: nn.Module, path: str | Path) -> list[str]:
     """
     weights, key_map = model.state_dict(), release_key_map(model)
     renamed = {f"module.{theirs}": weights[ours].contiguous() for theirs, ours in key_map.items()}
-    write_atomically(path, lambda file: torch.save({"state_dict": renamed}, file))
+    content = io.BytesIO()
+    torch.save({"state_dict": renamed}, content)  # it would report a full disk as anything
+    write_atomically(path, lambda file: file.write(content.getbuffer()))
     return sorted(weights.keys() - set(key_map.values()))

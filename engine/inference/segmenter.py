@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datasets import class_table
 from datasets.base import ClassTable
 from datasets.reading import read_image, to_rgb
 from engine.inference.build import LoadedModel, load
@@ -75,7 +76,8 @@ class Segmenter:
         snapshot: A snapshot, safetensors, or a file of scripts/export.py; None: the repository's small weights, which
             know drawn street scenes only.
         device: `auto`, `cpu`, `cuda` or `cuda:N`; exported files run on the CPU.
-        options: Further ones of `PredictOptions`, such as `scales=(0.5, 1.0)`, `flip=True` or `amp="bf16"`.
+        options: Further ones of `PredictOptions`, such as `scales=(0.5, 1.0)`, `flip=True` or `amp="bf16"`; for bare
+            weights `arch` and `dataset`.
 
     Raises:
         OptionError: An option that doesn't exist or doesn't fit.
@@ -89,10 +91,11 @@ class Segmenter:
         if snapshot is None:
             get_logger().warning(describe_small_weights())
         try:
-            chosen = PredictOptions(snapshot=str(snapshot or SMALL_WEIGHTS), device=device, **options)
+            chosen = PredictOptions(snapshot=str(snapshot or SMALL_WEIGHTS), device=str(device), **options)
         except TypeError as error:
             raise OptionError(f"{error}; options are those of eval.py's predictions, such as scales, flip") from error
-        self.model: LoadedModel = load(chosen, choose_device(device))
+        classes = class_table(chosen.dataset) if chosen.dataset else None
+        self.model: LoadedModel = load(chosen, choose_device(chosen.device), classes)
 
     @property
     def names(self) -> list[str]:

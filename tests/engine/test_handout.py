@@ -129,6 +129,25 @@ def test_scores_on_a_card_are_not_lost(snapshot, tmp_path):
     assert "0.2500" in (out / "README.md").read_text()
 
 
+def test_what_is_no_handout_is_not_replaced(snapshot, tmp_path):
+    content, run = load_snapshot(snapshot), tmp_path / "run"
+    for name in ("config.json", "README.md"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("mine")
+        with pytest.raises(OptionError, match=f"--out {run}: its {name} isn't an export's"):
+            write_handout(content, snapshot, run, {"lr": 0.1})
+        assert {path.name: path.read_text() for path in run.iterdir()} == {name: "mine"}
+        (run / name).unlink()
+
+
+def test_options_of_other_weights_do_not_stay(snapshot, tmp_path):
+    content, out = load_snapshot(snapshot), tmp_path / "out"
+    write_handout(content, snapshot, out, {"lr": 0.1})
+    assert (out / "config.json").exists()
+    write_handout(content, snapshot, out)
+    assert not (out / "config.json").exists()
+
+
 def test_release_keys_load_back(snapshot, tmp_path):
     source = rebuild_whole(load_snapshot(snapshot), snapshot)
     left_out = write_release(source, tmp_path / "release.pth")

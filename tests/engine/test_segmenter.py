@@ -13,9 +13,10 @@ from PIL import Image
 import demo_folder
 import eval
 import hubconf
+from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.segmenter import Segmenter, as_rgb
 from engine.inference.small_weights import SMALL_WEIGHTS
-from network import list_models
+from network import build_model, list_models
 from tests.conftest import eval_args
 from utils.errors import CheckpointError, DataError, OptionError
 
@@ -40,6 +41,18 @@ def test_labels_are_those_of_eval(trained, tmp_path):
         np.testing.assert_allclose(result.probabilities.sum(0), 1, atol=1e-5)
         np.testing.assert_array_equal(result.probabilities.argmax(0), result.labels)
         np.testing.assert_array_equal(result.confidence, result.probabilities.max(0))
+
+
+def test_bare_weights_and_other_classes(trained, tmp_path):
+    torch.save(load_snapshot(trained.best)["model"], tmp_path / "bare.pth")
+    with pytest.raises(OptionError, match="--arch and --dataset"):
+        Segmenter(tmp_path / "bare.pth", device="cpu")
+    with pytest.raises(CheckpointError):  # 4 classes, not 11
+        Segmenter(tmp_path / "bare.pth", torch.device("cpu"), arch="fenet_tiny", dataset="camvid")
+    with pytest.raises(CheckpointError):
+        Segmenter(trained.best, device="cpu", dataset="camvid")
+    torch.save(build_model("fenet_tiny", 11).state_dict(), tmp_path / "bare.pth")
+    assert Segmenter(tmp_path / "bare.pth", torch.device("cpu"), arch="fenet_tiny", dataset="camvid").names[0] == "Sky"
 
 
 def test_kinds_of_images(small, tmp_path):

@@ -1,4 +1,7 @@
+import errno
 import json
+
+import pytest
 
 import demo_folder
 import eval as evaluation
@@ -28,6 +31,32 @@ def test_from_training_to_a_handout_that_is_evaluated(scenes, tmp_path, capsys):
     assert "another snapshot" in capsys.readouterr().err
     (tmp_path / "eval" / "metrics.json").write_text("{}")  # not eval.py's
     assert export.main(["--snapshot", str(best), "--out", str(out), "--eval", str(tmp_path / "eval")]) == 2
+
+
+@pytest.mark.parametrize(
+    ("argv", "says"),
+    [
+        (["--size", "64,64"], "--size: is for --format onnx, torch-export"),
+        (["--format", "release", "--license", "x"], "--license: is for --format safetensors, not release"),
+        (["--format", "onnx", "--calibration", "x", "--eval", "y"], "--eval: is for --format safetensors, not onnx"),
+        (["--format", "onnx", "--calibration", "x", "--min_agreement", "99"], "--min_agreement 99.0: a share"),
+        (["--format", "onnx", "--calibration", "x", "--max_loss", "-1"], "--max_loss -1.0: a fraction"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(argv, says, tmp_path, capsys):
+    assert export.main(["--out", str(tmp_path / "out"), *argv]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {says}") and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("format", ["release", "safetensors"])
+def test_a_full_disk_names_the_file(format, tmp_path, capsys, monkeypatch):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert export.main(["--format", format, "--out", str(tmp_path / "out")]) == 5
+    assert "cannot be written (No space left on device)" in capsys.readouterr().err
+    assert not list((tmp_path / "out").iterdir())
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):
