@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -25,8 +26,8 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     """Run `body(argv)` and return the exit code; faults are printed as one line `error: ...`.
 
     Exit codes: 0 done, 2 options, 3 data, 4 checkpoint, 5 environment or disk, 6 loss not finite, 7 a peer lost; 1 for
-    any other exception, which is a mistake of ours and is called internal; 130 after Ctrl-C. A traceback is shown only
-    with `--debug` among the arguments.
+    any other exception, which is a mistake of ours and is called internal; 130 after Ctrl-C; 141 where nobody reads
+    what is printed any more (`| head`). A traceback is shown only with `--debug` among the arguments.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     join_tasks()
@@ -35,7 +36,9 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may hold anything
     try:
-        return body(argv) or 0
+        code = body(argv) or 0
+        _flush_output()
+        return code
     except StoppedEarly:
         print(EARLY, flush=True)
         return 0
@@ -44,6 +47,9 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         print("error: interrupted", file=sys.stderr)
         return 130
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _output_is_gone():
+            _flush_output()
+            return 141  # as a shell says it of a program that SIGPIPE ends
         fault = as_fault(error) or FENetError(f"internal: {type(error).__name__}: {error}; --debug shows where")
         close_bars()
         if "--debug" in argv:
@@ -54,6 +60,21 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
             sys.stdout.flush()  # process group sometimes aborts, and the launcher would see SIGABRT as the exit code
             os._exit(fault.exit_code)
         return fault.exit_code
+
+
+def _output_is_gone() -> bool:
+    """True where standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _flush_output() -> None:
+    """Print what is left; where nobody reads it, it goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _follow_quota() -> None:

@@ -40,6 +40,10 @@ class _BesideBars(logging.StreamHandler):
         with tqdm.external_write_mode() if _open_bars else nullcontext():
             super().emit(record)
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exception(), BrokenPipeError):  # nobody reads it any more; the run goes on
+            super().handleError(record)
+
 
 class _LogFile(logging.FileHandler):
     """A file that costs the run nothing where the disk is full: its lines follow when there is room, and it says so."""

@@ -1,6 +1,8 @@
 import argparse
 import errno
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -109,3 +111,18 @@ def test_one_process_needs_no_group(monkeypatch):
     assert distributed.sum_over_ranks(total).item() == 2**53 + 1
     assert distributed.any_rank(True) and not distributed.any_rank(False)
     assert distributed.gather_objects("a") == ["a"] and distributed.node_by_node(lambda: 3) == 3
+
+
+@pytest.mark.parametrize(("body", "code"), [("[print(i) for i in range(100_000)]", 141), ("log()", 0)])
+def test_output_that_nobody_reads_any_more_ends_quietly(body, code):
+    program = (
+        "import sys; from utils.cli import run_main; from utils.logging import setup_logging\n"
+        "def log():\n for i in range(9): setup_logging(True).info(f'step {i}')\n"
+        f"def body(argv):\n sys.stdin.read()\n {body}\n"
+        "sys.exit(run_main(body, []))"
+    )
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+    with subprocess.Popen([sys.executable, "-c", program], **pipes) as child:
+        child.stdout.close()
+        child.stdin.close()
+        assert child.stderr.read() == b"" and child.wait() == code
