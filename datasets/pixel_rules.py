@@ -86,6 +86,12 @@ class PixelRules:
         """The same of float images: 1 or 255."""
         return self._range("float")
 
+    def found_ranges(self) -> Iterator[tuple[str, int]]:
+        """`integers` or `floats`, and the value that becomes 255, of those that an image has asked for so far."""
+        for kind, name in (("integers", "integer_range"), ("floats", "float_range")):
+            if largest := self.__dict__.get(name):
+                yield kind, largest
+
     @property
     def _deciding(self) -> Iterator[PixelRules]:
         if self.split.rules_from is not None:

@@ -19,12 +19,13 @@ INSTALLED = (
     "malgun.ttf",
 )
 NO_CHARACTER = "\uffff"
+_said: set[str] = set()  # letters that the log has named
 
 
 def load_font(size: float, texts: Iterable[str]) -> ImageFont.FreeTypeFont:
     """Pillow's own font for ASCII, else the first installed one that has all letters of `texts`.
 
-    Where none has, boxes stand in their place and the log says so, once.
+    Where none has, the one that has most; boxes stand in the place of others, and the log says so once.
 
     Args:
         size: Height in pixels.
@@ -37,19 +38,19 @@ def load_font(size: float, texts: Iterable[str]) -> ImageFont.FreeTypeFont:
 
 @cache
 def _installed(letters: frozenset[str]) -> str | None:
-    best, most = None, -1
+    best, missing = None, {letter for letter in letters if not letter.isascii()}
     for name in INSTALLED:
         try:
             font = ImageFont.truetype(name, 16)
         except OSError:
             continue
-        missing = _shape(font, NO_CHARACTER)
-        drawn = sum(letter.isspace() or _shape(font, letter) != missing for letter in letters)
-        if drawn == len(letters):
-            return name
-        if drawn > most:
-            best, most = name, drawn
-    get_logger().warning(f"no installed font has all letters of {''.join(sorted(letters))!r}: pictures show boxes")
+        box = _shape(font, NO_CHARACTER)
+        boxes = {letter for letter in letters if not letter.isspace() and _shape(font, letter) == box}
+        if best is None or len(boxes) < len(missing):
+            best, missing = name, boxes
+    if new := sorted(missing - _said):
+        _said.update(new)
+        get_logger().warning(f"no installed font has {''.join(new)!r}: pictures show boxes in their place")
     return best
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from utils.fonts import load_font
+from utils.logging import one_line
 
 GAP, LINE, FONT_SIZE, SWATCH = 8, 20, 14, 14
 INK, PAPER = (30, 30, 30), (255, 255, 255)
@@ -24,8 +25,9 @@ def draw_sheet(
     title: str, panels: Sequence[Panel], columns: int, legend: Sequence[tuple[str, tuple[int, int, int]]]
 ) -> np.ndarray:
     """Panels of one size row by row, the title above and the legend (text, RGB colour) below."""
-    texts = [title, *(panel.caption for panel in panels), *(text for text, _ in legend)]
-    font = load_font(FONT_SIZE, texts)
+    title, legend = one_line(title), [(one_line(text), color) for text, color in legend]
+    panels = [Panel(panel.picture, one_line(panel.caption)) for panel in panels]
+    font = load_font(FONT_SIZE, [title, *(panel.caption for panel in panels), *(text for text, _ in legend)])
     height, width = panels[0].picture.shape[:2]
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from utils.fonts import load_font
+from utils.logging import one_line
 
 LEAST_FONT = 12  # pixels; smaller letters can't be read
 
@@ -24,7 +25,7 @@ def draw_legend(
         colors: RGB, 0 to 255, of each.
         shown: False leaves an entry's place empty, so that the places stay the same from frame to frame.
     """
-    size = max(LEAST_FONT, width // 64)
+    size, names = max(LEAST_FONT, width // 64), [one_line(name) for name in names]
     font = load_font(size, names)
     margin = size // 2
     cell = max((round(font.getlength(name)) for name in names), default=0) + size + 3 * margin
@@ -50,6 +51,7 @@ def stack(picture: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 def add_caption(picture: np.ndarray, text: str) -> np.ndarray:
     """A copy of RGB (H,W,3) uint8 with `text` in its upper left corner, white on black, cut where it is too wide."""
+    text = one_line(text)
     font = load_font(max(LEAST_FONT, picture.shape[0] // 24), [text])
     margin = font.size // 4
     label = Image.new("RGB", (round(font.getlength(text)) + 2 * margin, round(font.size) + 2 * margin))

@@ -19,7 +19,7 @@ from engine.demo.video import draw_video
 from engine.inference.build import LoadedModel
 from utils.drawing import SMOOTH, confidence_levels, save_png, uncertainty_overlay
 from utils.errors import DataError
-from utils.logging import Progress
+from utils.logging import Progress, get_logger
 from utils.threads import BackgroundWriter, read_ahead
 
 
@@ -81,6 +81,8 @@ class Demo:
                     yield _skipped(source, error)
                     continue
                 write_behind(self._write_image, source.name, image, *prediction)
+        for kind, largest in photos.rules.found_ranges():
+            get_logger().info(f"{kind} of more than 8 bits: {largest}, the range of all of them, becomes 255")
 
     def _predict(self, image: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray | None]:
         """Labels (H,W) of an image, and where asked for their probabilities."""
