@@ -148,7 +148,7 @@ def describe_bf16(expected: float, measured: float, agrees: bool) -> str:
 def body(argv: Sequence[str]) -> None:
     """Parse, check, time, write."""
     options = build_parser().parse_args(argv)
-    check_numbers(options, rounds=1, warmup=0, batch=1, steps=2)
+    check_numbers(options, rounds=1, warmup=0, batch=2 if options.what in ("train-step", "scaling") else 1, steps=2)
     device = choose_device("cpu" if options.what in ON_CPU else options.device)
     check_kernels(options.kernels, device)
     torch.backends.cudnn.benchmark = True

@@ -35,6 +35,7 @@ from scripts.receipts.evaluations import (
 from utils.cli import run_main
 from utils.errors import DataError, OptionError
 from utils.files import write_json
+from utils.logging import one_line
 from utils.metrics.bootstrap import LEVEL, SEED, difference_intervals
 from utils.metrics.confusion import compute_metrics
 from utils.options import Parser
@@ -151,7 +152,7 @@ def run(argv: Sequence[str]) -> None:
             raise DataError(f"{folders[0]}: a single image says nothing about others; compare two or more images")
         results.append(compare(first, second, classes, options.bootstrap))
     differences = protocol_differences(folders)
-    print("\n".join([*describe(given, folders, differences), *table(results)]))
+    print("\n".join(map(one_line, [*describe(given, folders, differences), *table(results)])))
     if options.json:
         found = results[0] if len(results) == 1 else {"comparisons": results}
         write_json(options.json, name_sources(folders) | {"protocol_differences": differences} | found)

@@ -25,6 +25,7 @@ if __name__ == "__main__":  # from anywhere, without installation, and before Py
 import argparse
 from collections.abc import Sequence
 
+from engine.evaluation.score_files import archive_previous
 from scripts.label_fault_search.labelme import write_labelme
 from scripts.label_fault_search.page import write_faults_page
 from scripts.label_fault_search.predictions import Judges, load_judges
@@ -39,6 +40,7 @@ from utils.logging import Progress, get_logger, setup_logging
 from utils.options import Parser, check
 
 MOST = 40  # images on the page
+RESULTS = ("faults.json", "score.json", "trial.json", "report.html", "labelme")
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -93,6 +95,8 @@ def run(argv: Sequence[str]) -> None:
     if options.plant:
         trials = Trials.plan(judges, options.plant, options.plant_trials, options.seed)
     found = search(judges, trials)
+    if moved := archive_previous(out, RESULTS):
+        log.info(f"results of an earlier search moved to {moved[0].parent}")
     faults = found.faults()
     effect = effect_on_score(found, faults)
     write_json(out / "faults.json", entries(faults, judges))

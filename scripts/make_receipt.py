@@ -62,7 +62,7 @@ def hash_split(split: Split) -> str:
     """SHA-256 (hex) over the decoded images and labels of a split, in its order."""
     digest = hashlib.sha256()
     for index, name in enumerate(split.names):
-        digest.update(name.encode())
+        digest.update(name.encode("utf-8", "surrogateescape"))
         digest.update(split.load_image(index).tobytes())
         digest.update(split.load_label(index).tobytes())
     return digest.hexdigest()

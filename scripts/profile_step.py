@@ -39,6 +39,7 @@ from optimizer import ModelAverage, build_optimizer
 from scripts.benchmark import check_numbers
 from scripts.benchmarks.step_parts import MARK, mark, mark_parts, share_out, summarise
 from scripts.benchmarks.timing import origin, quiet_profile
+from transforms import AugmentOptions
 from utils.cli import run_main
 from utils.devices import FORMS, choose_device, device_name
 from utils.files import write_json
@@ -98,8 +99,8 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig, torch.d
     config = parse_train(["--arch", options.arch, *(others or ["--ohem", "--lr", "1e-4"])])
     device = choose_device(options.device)
     cuda = device.type == "cuda"
-    side = config.augment.crop_size if others else (1024 if cuda else 256)
-    options.size = options.size or (side, side)
+    side = config.augment.crop_size if config.augment.crop_size != AugmentOptions.crop_size else 1024 if cuda else 256
+    options.size = options.size or ((side, side) if isinstance(side, int) else side)
     options.batch = options.batch or (config.schedule.bs_mult if others else 2)
     options.amp = options.amp or ("bf16" if cuda else "off")
     return options, config, device

@@ -30,7 +30,7 @@ def archive_previous(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
 
     Args:
         folder: May be missing.
-        names: Of the files.
+        names: Of the files and folders.
 
     Returns:
         Where the files are now.
@@ -38,7 +38,7 @@ def archive_previous(folder: Path, names: Sequence[str] = SCORES) -> list[Path]:
     Raises:
         EnvironmentFault: `earlier` can't be written.
     """
-    found = [name for name in names if (folder / name).is_file()]
+    found = [name for name in names if (folder / name).exists()]
     if not found:
         return []
     places = (folder / EARLIER / str(number) for number in itertools.count(1))

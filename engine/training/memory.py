@@ -15,7 +15,7 @@ from network.parts.pyramid_conv import PyramidConv
 from utils.distributed import Process
 
 CONTEXT, USABLE = 2**29, 0.92  # bytes that CUDA takes before the first tensor; the rest is never without gaps
-PROBE_SIDES = (64, 128)
+PROBE_SIDE = 64  # of the smaller probe, unless the model pads it; the larger is twice that
 PROBE_BATCH = 2
 # peak of a step over what it saves; measured, see docs/doctor.md
 TRANSIENT = {"off": 1.3, "bf16": 1.65, "fp16": 1.65}
@@ -46,10 +46,10 @@ class StepMemory:
         copies = 1 + OPTIMIZER_TENSORS.get(options.optimizer, 2) + options.amsgrad
         self.transient = (TRANSIENT_RECOMPUTED if compute.checkpoint_activations else TRANSIENT)[amp]
         self.fixed = 4 * (every + copies * trained + (every if options.ema else 0))
-        first, second = (
-            saved_bytes(model, criterion, num_classes, PROBE_BATCH, side, AUTOCAST[amp]) for side in PROBE_SIDES
-        )
-        pixels = [PROBE_BATCH * side**2 for side in PROBE_SIDES]
+        side = max(PROBE_SIDE, getattr(model, "least", 0))
+        sides = (side, 2 * side)
+        first, second = (saved_bytes(model, criterion, num_classes, PROBE_BATCH, one, AUTOCAST[amp]) for one in sides)
+        pixels = [PROBE_BATCH * one**2 for one in sides]
         self.per_pixel = (second - first) / (pixels[1] - pixels[0])
         self.constant = max(0.0, first - self.per_pixel * pixels[0])
 

@@ -7,6 +7,7 @@ SFNet: Faster and Accurate Semantic Segmentation via Semantic Flow, IJCV 2024, s
 import torch
 from torch import Tensor, nn
 
+from utils.errors import OptionError
 from utils.resizing import resize
 
 BILINEAR, ZEROS = 0, 0  # as `aten.grid_sampler_2d` numbers modes and paddings
@@ -59,11 +60,18 @@ def sample_by_gather(x: Tensor, grid: Tensor) -> Tensor:
     return total.view(n, channels, *grid.shape[1:3])
 
 
+def check_width(channels: int) -> None:
+    """Raises `OptionError` where half of the channels, which the flow is made of, are none."""
+    if channels < 2:
+        raise OptionError(f"--channels {channels}: flow alignment needs at least 2")
+
+
 class FlowAlignment(nn.Module):
     """Warp high (N,C,h,w) to the grid of low (N,C,H,W); result (N,C,H,W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        check_width(channels)
         self.project_high = nn.Conv2d(channels, channels // 2, 1, bias=False)
         self.project_low = nn.Conv2d(channels, channels // 2, 1, bias=False)
         self.flow = nn.Conv2d(channels // 2 * 2, 2, 3, padding=1, bias=False)
@@ -78,6 +86,7 @@ class GatedDualFlowAlignment(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
+        check_width(channels)
         self.project_high = nn.Conv2d(channels, channels // 2, 1, bias=False)
         self.project_low = nn.Conv2d(channels, channels // 2, 1, bias=False)
         self.flow = nn.Conv2d(channels // 2 * 2, 4, 3, padding=1, bias=False)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from datasets.checks.findings import SEVERITIES, Finding, many
 from scripts.doctor_checks.visit import Visit
+from utils.logging import one_line
 
 WIDTH, INDENT = 110, 11
 SHOWN = 5  # files of a finding
@@ -21,7 +22,7 @@ def show(finding: Finding, root: Path) -> None:
     if len(finding.where) > SHOWN:
         print(f"{' ' * (INDENT + 2)}... and {len(finding.where) - SHOWN} more; --json FILE lists them all")
     for line in finding.table:
-        print(f"{' ' * (INDENT + 2)}{line}")
+        print(f"{' ' * (INDENT + 2)}{one_line(line)}")
     if finding.remedy:
         _print(_short(finding.remedy, root), f"{' ' * INDENT}-> ")
 

@@ -4,7 +4,8 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from network.parts.alignment import sample_by_gather, warp
+from network.parts.alignment import FlowAlignment, GatedDualFlowAlignment, sample_by_gather, warp
+from utils.errors import OptionError
 
 sides = st.integers(1, 9)
 
@@ -38,6 +39,13 @@ def test_places_far_outside_are_zero():
     x = torch.ones(1, 1, 4, 4)
     grid = torch.tensor([[[[1e9, 0.0], [-1e9, 1e9], [0.0, 0.0]]]])
     assert sample_by_gather(x, grid).flatten().tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("module", [FlowAlignment, GatedDualFlowAlignment])
+def test_one_channel_is_too_few(module):
+    with pytest.raises(OptionError, match="--channels 1: flow alignment needs at least 2"):
+        module(1)
+    assert module(2)(torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 4, 4)).shape == (1, 2, 8, 8)
 
 
 def test_no_flow_is_plain_upsampling():

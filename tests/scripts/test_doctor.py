@@ -146,6 +146,7 @@ def test_padding(size, crop, scales, expected):
         ("fenet_r18", [], [(96, 3), (256, 2)]),
         ("fenet_tiny", ["--amp", "bf16", "--ohem"], [(96, 2), (160, 2)]),
         ("fenet_tiny", ["--checkpoint_activations"], [(96, 2), (160, 2)]),
+        ("smp_pan", [], [(192, 2)]),  # pads to 128
     ],
 )
 def test_the_memory_formula_gives_what_a_step_saves(arch, more, places):
