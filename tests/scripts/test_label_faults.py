@@ -169,9 +169,13 @@ def test_command_line(tmp_path, capfd, monkeypatch):
     assert "This is no corrected score" in page and found[0]["name"] in page
     capfd.readouterr()
     monkeypatch.setattr(Planter, "make", lambda *_: None)
-    (tmp_path / "trial.json").unlink()
+    corrected = tmp_path / "labelme" / f"{found[0]['name']}.json"
+    corrected.write_text("corrected by hand")
     assert label_faults.main([*argv, "--plant", "0.5"]) == 0 and not (tmp_path / "trial.json").exists()
     assert "--plant: no fault could be planted" in "".join(capfd.readouterr())
+    earlier = tmp_path / "earlier" / "1"
+    assert (earlier / "labelme" / corrected.name).read_text() == "corrected by hand" != corrected.read_text()
+    assert json.loads((earlier / "faults.json").read_text()) == found
     for wrong, word in (
         (["--plant", "0.9"], "--plant"),
         (["--images", "0"], "--images"),
