@@ -54,6 +54,7 @@ def test_a_run_keeps_scale_and_provenance_and_resumes_exactly(scenes, tmp_path, 
     assert train.main(another) == 4 and "backbone was test_resnet" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_evaluation_and_demo_take_the_scale_from_the_snapshot(scenes, tmp_path, weights):
     assert train.main(args(scenes, tmp_path, weights)) == 0
     best = str(tmp_path / "run" / "best.pth")

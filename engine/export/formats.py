@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from engine.checkpoint.archive import METADATA_KEY
 from engine.inference.exported import import_runtime, openvino_core
 from utils.errors import EnvironmentFault, first_line
-from utils.files import disk_faults, file_sha256
+from utils.files import disk_faults, file_sha256, write_atomically
 
 SIDES = (64, 16384)  # least and greatest side of an image where the size is left open
 INPUT, AXES = "image", ("batch", "height", "width")
@@ -32,10 +32,9 @@ def check_packages(format: str) -> None:
 
 def write_torch_export(program: ExportedProgram, path: Path, header: dict) -> None:
     """Write a `.pt2` file for `torch.export.load`, with `header` as an extra file of that name."""
-    content = io.BytesIO()
-    torch.export.save(program, content, extra_files={METADATA_KEY: json.dumps(header)})
-    with disk_faults(path):  # PyTorch would end the process
-        path.write_bytes(content.getbuffer())
+    buffer = io.BytesIO()  # at a full disk PyTorch ends the process
+    torch.export.save(program, buffer, extra_files={METADATA_KEY: json.dumps(header)})
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def write_onnx(program: ExportedProgram, path: Path, header: dict, half: bool = False) -> None:

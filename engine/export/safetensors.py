@@ -93,7 +93,7 @@ def write_release(model: nn.Module, path: str | Path) -> list[str]:
     """
     weights, key_map = model.state_dict(), release_key_map(model)
     renamed = {f"module.{theirs}": weights[ours].contiguous() for theirs, ours in key_map.items()}
-    content = io.BytesIO()
-    torch.save({"state_dict": renamed}, content)  # it would report a full disk as anything
-    write_atomically(path, lambda file: file.write(content.getbuffer()))
+    buffer = io.BytesIO()  # of a full disk PyTorch says anything
+    torch.save({"state_dict": renamed}, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
     return sorted(weights.keys() - set(key_map.values()))

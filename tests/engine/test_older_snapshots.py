@@ -78,6 +78,7 @@ def resume(data, out):
             raise SystemExit(code)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not torch.__version__.startswith(EXPECTED["torch"]), reason="recorded with another PyTorch")
 def test_they_resume_to_the_same_digest(data, tmp_path, monkeypatch):
     for key, value in PORTABLE.items():

@@ -118,6 +118,7 @@ def test_maps_are_the_models_and_made_once(tmp_path, monkeypatch):
     assert np.array_equal(open_teacher(str(SMALL_WEIGHTS), split, process, tmp_path).load(1), maps.load(1))
 
 
+@pytest.mark.slow
 def test_a_run_learns_from_it_and_resumes_exactly(scenes, trained, tmp_path):
     moved = shutil.copy(trained.best, tmp_path / "moved.pth")
     more = ["--cutmix", "0.5", "--num_workers", "0"]

@@ -42,7 +42,7 @@ def test_ours_in_half_precision_have_the_values_of_plain(what, tmp_path):
     assert 1e-6 < json.loads(out.read_text())["max_error"] < 0.02  # rounded once, not other pixels chosen
 
 
-@pytest.mark.parametrize("what", ["infer", "train-step"])
+@pytest.mark.parametrize("what", ["infer", pytest.param("train-step", marks=pytest.mark.slow)])
 def test_a_compiled_arm_that_falls_back_is_left_out_and_said(what, tmp_path, monkeypatch, capsys):
     def fails(*_, **__):
         raise RuntimeError("no compiler")

@@ -247,7 +247,7 @@ def test_work_of_rank_0_that_takes_longer_than_the_timeout(pair):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.slow)])
 def test_a_process_that_is_stopped_or_killed_ends_the_job_with_its_name(pair, number):
     job = pair(1.0)
     job.send(number, rank=1)
