@@ -80,7 +80,7 @@ class TrainConfig:
         schedule = self.schedule
         global_batch = schedule.bs_mult * schedule.accumulate * world_size
         kept |= {"global_batch": global_batch, "processes": world_size}
-        kept |= {"bs_mult": schedule.bs_mult, "accumulate": schedule.accumulate}
+        kept |= {"bs_mult": schedule.bs_mult, "accumulate": schedule.accumulate, "base_size": self.validation.base_size}
         # a snapshot's tuples come back as tuples; JSON's and argparse's spellings are made equal by repr
         return {name: repr(value) for name, value in kept.items()}
 

@@ -11,12 +11,13 @@ from loss.options import OLD_NAMES
 # a change of these makes another model or optimizer, whose state doesn't fit
 MODEL_SETTINGS = ("arch", "backbone", "classes", "channels", "aux", "boundary", "filter_kernel", "fem_d", "fem_s")
 MODEL_SETTINGS += ("norm_groups", "optimizer")
-# of the job that computes the steps: they may change, and the log says so
+# of the job that computes the steps, or scores them: they may change, and the log says so
 JOB_SETTINGS = {
     "processes": "processes",
     "bs_mult": "crops per process",
     "accumulate": "batches per step",
     "norms": "norms",
+    "base_size": "validation, whose scores no longer compare: --base_size",
 }
 
 

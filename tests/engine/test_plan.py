@@ -148,3 +148,9 @@ def test_a_damaged_last_never_replaces_the_good_previous(tmp_path):
     assert previous_path(last).read_bytes() == good and (tmp_path / "replaced_1" / "last.pth").exists()
     prepare_run_folder(tmp_path, last)
     assert last.exists() and not (tmp_path / "replaced_2").exists()
+
+
+def test_another_protocol_of_validation_is_said_and_allowed():
+    now = changes({"base_size": "None"}, {"base_size": "640"})
+    now.check(override=False, same_folder=True)
+    assert now.texts() == ["validation, whose scores no longer compare: --base_size None -> 640"]
