@@ -146,4 +146,6 @@ def check_unique(items: Iterable[FileItem]) -> FileTable:
         return table
     name = next(name for name, count in Counter(table.names).items() if count > 1)
     first, second = [item.image for item in table if item.name == name][:2]
+    if first == second:
+        raise DataError(f"{first}: is listed twice, or in two splits; remove one")
     raise DataError(f"{first} and {second} are both sample {name!r}; names must be unique, rename one")

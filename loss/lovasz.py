@@ -36,7 +36,7 @@ def _jaccard_gradient(errors: Tensor, true: Tensor) -> Tensor:
     step share what they raise it by together, the mean of two orders: the true pixels first, and the others first.
     """
     step = ((1 - errors) * STEPS).long().clamp(0, STEPS) + (STEPS + 1) * true
-    counts = torch.bincount(step, minlength=2 * (STEPS + 1)).view(2, -1)
+    counts = step.new_zeros(2 * (STEPS + 1)).scatter_add_(0, step, torch.ones_like(step)).view(2, -1)
     through = counts.cumsum(1)
     others_before, true_before = (through - counts).to(errors.dtype)
     others_through, true_through = through.to(errors.dtype)

@@ -45,6 +45,8 @@ def body(argv: Sequence[str]) -> None:
     parser = Parser(prog="export.py", description=__doc__.splitlines()[0])
     add_options(parser, ExportOptions)
     options = collect(ExportOptions, parser.parse_args(argv))
+    for note in options.notes():
+        print(note)
     if options.snapshot == str(SMALL_WEIGHTS):
         print(describe_small_weights())
     if options.format in FILES:

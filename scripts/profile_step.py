@@ -39,7 +39,6 @@ from optimizer import ModelAverage, build_optimizer
 from scripts.benchmark import check_numbers
 from scripts.benchmarks.step_parts import MARK, mark, mark_parts, share_out, summarise
 from scripts.benchmarks.timing import origin, quiet_profile
-from transforms import AugmentOptions
 from utils.cli import run_main
 from utils.devices import FORMS, choose_device, device_name
 from utils.files import write_json
@@ -87,7 +86,9 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig, torch.d
     parser.add_argument("--arch", default="fenet_r18", help="model")
     parser.add_argument("--classes", type=int, default=19, help="number of classes")
     parser.add_argument(
-        "--size", type=numbers(int), help="height,width; unset: --crop_size, else 1024,1024 on CUDA, 256,256 on a CPU"
+        "--size",
+        type=numbers(int),
+        help="height,width; unset: 1024,1024 on CUDA, 256,256 on a CPU; with train.py's options its crop",
     )
     parser.add_argument("--batch", type=int, help="crops; unset: --bs_mult, else 2")
     parser.add_argument("--steps", type=int, default=3, help="steps that count")
@@ -99,7 +100,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig, torch.d
     config = parse_train(["--arch", options.arch, *(others or ["--ohem", "--lr", "1e-4"])])
     device = choose_device(options.device)
     cuda = device.type == "cuda"
-    side = config.augment.crop_size if config.augment.crop_size != AugmentOptions.crop_size else 1024 if cuda else 256
+    side = config.augment.crop_size if others else 1024 if cuda else 256
     options.size = options.size or ((side, side) if isinstance(side, int) else side)
     options.batch = options.batch or (config.schedule.bs_mult if others else 2)
     options.amp = options.amp or ("bf16" if cuda else "off")

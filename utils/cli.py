@@ -65,12 +65,17 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
 def _output_is_gone() -> bool:
     """True where standard output is a pipe that nobody reads any more."""
     poll = select.poll()
-    poll.register(sys.stdout.fileno(), 0)
-    return any(event & select.POLLERR for _, event in poll.poll(0))
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (AttributeError, OSError, ValueError):  # it is no file
+        return False
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
 
 
 def _flush_output() -> None:
     """Print what is left; where nobody reads it, it goes nowhere."""
+    if sys.stdout is None:  # it was closed from the start
+        return
     try:
         sys.stdout.flush()
     except BrokenPipeError:

@@ -114,12 +114,19 @@ def launcher() -> str | None:
     """The torchrun that started this process, by machine, process and its start; None: none did."""
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         return None
-    parent = os.getppid()
+    parent, started = os.getppid(), "?"
     try:
-        started = Path(f"/proc/{parent}/stat").read_text().rpartition(")")[2].split()[19]  # clock ticks since boot
+        while b"TORCHELASTIC_RUN_ID=" in Path(f"/proc/{parent}/environ").read_bytes():  # a script between the two
+            parent = int(_stat(parent)[1])
+        started = _stat(parent)[19]  # clock ticks since boot
     except (OSError, IndexError):  # not Linux
-        started = "?"
+        pass
     return f"{socket.gethostname()} {parent} {started}"
+
+
+def _stat(process: int) -> list[str]:
+    """What Linux says of a process: state, parent, ..."""
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
 
 
 def is_requeued() -> bool:

@@ -46,15 +46,17 @@ class _BesideBars(logging.StreamHandler):
 
 
 class _LogFile(logging.FileHandler):
-    """A file that costs the run nothing where the disk is full: its lines follow when there is room, and it says so."""
+    """A file that costs the run nothing where the disk is full; the log says so, once."""
 
     said = False
 
     def handleError(self, record: logging.LogRecord) -> None:
-        if not self.said:
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif not self.said:
             self.said = True
-            error = sys.exception()
-            get_logger().warning(f"{self.baseFilename}: cannot be written ({error}); the run goes on without its log")
+            get_logger().warning(f"{self.baseFilename}: cannot be written ({error}); the run goes on")
 
 
 def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:

@@ -14,7 +14,7 @@ from utils.machine import present_revision
 CARD = "README.md"
 SCORES, OURS = "## Scores", "library_name: fenet"
 # of a run's config.json: places on the machine it ran on, or in a list of what changed at its resumes
-LOCAL = ("command", "arguments", "launchers", "host", "data_root", "ckpt", "tb_path", "resumed")
+LOCAL = ("command", "arguments", "launcher", "launchers", "host", "data_root", "ckpt", "tb_path", "resumed")
 FENET = """@article{zhi2022boosting,
   title={Boosting Semantic Segmentation via Feature Enhancement},
   author={Liu, Zhi and Zhang, Yi and Guo, Xiaojie},

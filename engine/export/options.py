@@ -21,7 +21,7 @@ MAX_LOSS = {"float32": 0.001, "float16": 0.002, "int8": 0.01}  # of mean IoU, as
 HALVES = ("safetensors", "onnx", "openvino")
 WEB = ("web", "web-int8")
 USERS = {  # of options that not all formats use
-    **{"half": HALVES, "eval": ("safetensors",), "license": ("safetensors",), "onnxruntime_web": WEB},
+    **{"eval": ("safetensors",), "license": ("safetensors",), "onnxruntime_web": WEB},
     **dict.fromkeys(("size", "dynamic", "outputs", "calibration", "int8_budget", "data_root", "split"), tuple(FILES)),
     **dict.fromkeys(("num_images", "min_agreement", "max_loss"), tuple(FILES)),
 }
@@ -83,11 +83,18 @@ class ExportOptions:
             raise OptionError("--out is missing: name a folder")
         if self.snapshot is None:
             object.__setattr__(self, "snapshot", str(SMALL_WEIGHTS))
-        for name, formats in USERS.items():
-            if self.format not in formats and getattr(self, name) != getattr(type(self), name):
-                raise OptionError(f"--{name}: is for --format {', '.join(formats)}, not {self.format}; leave it out")
+        if self.half and self.format not in HALVES:
+            raise OptionError(f"--half: is for --format {', '.join(HALVES)}, not {self.format}; leave it out")
         if self.format in FILES:
             self._check_runtime()
+
+    def notes(self) -> list[str]:
+        """A line for each option that was given and has no effect."""
+        return [
+            f"--{name} has no effect: it is for --format {', '.join(formats)}, not {self.format}"
+            for name, formats in USERS.items()
+            if self.format not in formats and getattr(self, name) != getattr(type(self), name)
+        ]
 
     def _check_runtime(self) -> None:
         self._check_budget()

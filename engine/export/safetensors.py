@@ -51,7 +51,7 @@ def write_handout(
     weights = {name: tensor.contiguous() for name, tensor in find_weights(snapshot, source).items()}
     if half:
         weights = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in weights.items()}
-    check_folder(folder, OPTIONS)
+    check_folder(folder, OPTIONS, WEIGHTS)
     writes_card = check_card(folder, weights, metrics)
     header = {key: snapshot[key] for key in METADATA if snapshot.get(key) is not None}
     if pretrained := snapshot["config"].get("pretrained"):
@@ -61,7 +61,7 @@ def write_handout(
     write_atomically(folder / WEIGHTS, lambda file: write_safetensors(content, file))
     if options is not None:
         write_json(folder / OPTIONS, without_places(options))
-    else:  # those of other weights
+    elif writes_card:  # those that are there are of other weights
         (folder / OPTIONS).unlink(missing_ok=True)
     if writes_card:
         facts = {"weights": WEIGHTS, "snapshot": source.name, "license": license, "options": options}

@@ -4,6 +4,7 @@ tensorboardX's own `purge_step` can't: it hides values by their step alone, but 
 that step's `train/` values and not yet the epoch's, and `SummaryWriter.flush` doesn't wait for the writer's queue.
 """
 
+import os
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,8 +33,11 @@ def check_tensorboard(flag: str) -> None:
 
 def check_owner(folder: Path, run: Path) -> None:
     """Raises `OptionError` if the events in `folder` are those of another run than that in `run`."""
-    mark = folder / OWNER
-    owner = Path(mark.read_text().strip()) if mark.is_file() else run
+    mark, owner = folder / OWNER, run.resolve()
+    if mark.is_file():
+        owner = Path(os.fsdecode(mark.read_bytes().rstrip(b"\n")))
+    elif (folder / "config.json").exists():  # a run that keeps its events itself
+        owner = folder.resolve()
     if owner != run.resolve() and (owner / "config.json").exists() and not (run.exists() and owner.samefile(run)):
         raise OptionError(f"--tb_path: {folder} has the events of {owner}; name another --tb_path, --tb_tag or --exp")
 
@@ -41,7 +45,7 @@ def check_owner(folder: Path, run: Path) -> None:
 def mark_owner(folder: Path, run: Path) -> None:
     """Say in `folder`, unless it is `run` itself, whose events it has."""
     if folder.resolve() != run.resolve():
-        write_atomically(folder / OWNER, lambda file: file.write(f"{run.resolve()}\n".encode()))
+        write_atomically(folder / OWNER, lambda file: file.write(os.fsencode(run.resolve()) + b"\n"))
 
 
 class EventWriter:

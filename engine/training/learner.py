@@ -147,8 +147,7 @@ class Learner:
         wanted = [{k: v for k, v in group.items() if k not in kept} for group in self.optimizer.param_groups]
         try:
             self.model.load_state_dict(weights)
-            sizes = [len(group["params"]) for group in self.optimizer.param_groups]
-            if saved and (saved, [len(group["params"]) for group in state["param_groups"]]) != (self._names, sizes):
+            if saved:
                 state = regroup(state, saved, self.optimizer, self._names)
             self.optimizer.load_state_dict(with_options(state, wanted))
             check_optimizer(self.optimizer, path)

@@ -33,8 +33,8 @@ class Recorder:
             _drop_lines(self.path, state)
             try:
                 _drop_events(tensorboard, state)
-                self._writer = EventWriter(tensorboard)
                 mark_owner(tensorboard, folder)
+                self._writer = EventWriter(tensorboard)
             except EnvironmentFault as fault:
                 get_logger().warning(f"{fault}; this run writes none")
 

@@ -19,7 +19,7 @@ from utils.errors import CheckpointError, DataError, EnvironmentFault, OptionErr
 from utils.logging import get_logger
 
 # options that processes of one job may have each their own of
-OWN = frozenset("data_root num_workers ckpt tb_path device debug snapshot pretrained resume arguments launcher".split())
+OWN = frozenset("data_root num_workers ckpt tb_path device debug snapshot pretrained resume arguments".split())
 
 
 class Splits(NamedTuple):

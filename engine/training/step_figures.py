@@ -70,9 +70,8 @@ class StepFigures:
         state.skipped_in_epoch += 1
         state.skipped_in_row += 1
         described, of_the_loss = describe_skipped(terms, outcome.samples)
-        message, most = f"step {outcome.step}: loss or gradient not finite ({described})", 0
+        message, most = f"step {outcome.step}: loss or gradient not finite ({described})", HALVINGS * self.scaled
         if self.scaled and not of_the_loss:
-            most = HALVINGS
             message = f"step {outcome.step}: gradients too large for float16, the loss scale is halved ({described})"
         if state.skipped_in_row >= self.schedule.options.max_skipped_steps + most:
             raise NumericsError(
@@ -80,7 +79,8 @@ class StepFigures:
                 " lower --lr, check the labels, or use --amp off"
             )
         if self.process.is_main:
-            log = self.log.info if most and state.skipped_in_row <= most else self.log.warning
+            searches = self.scaled and not of_the_loss and state.skipped_in_row <= HALVINGS
+            log = self.log.info if searches else self.log.warning
             log(f"{message}; skipped, {state.skipped_in_row} in a row")
 
     def report(self, outcome: StepMetrics, terms: dict[str, float]) -> None:

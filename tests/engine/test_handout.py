@@ -131,7 +131,7 @@ def test_scores_on_a_card_are_not_lost(snapshot, tmp_path):
 
 def test_what_is_no_handout_is_not_replaced(snapshot, tmp_path):
     content, run = load_snapshot(snapshot), tmp_path / "run"
-    for name in ("config.json", "README.md"):
+    for name in ("config.json", "README.md", "model.safetensors"):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("mine")
         with pytest.raises(OptionError, match=f"--out {run}: its {name} isn't an export's"):
@@ -146,6 +146,9 @@ def test_options_of_other_weights_do_not_stay(snapshot, tmp_path):
     assert (out / "config.json").exists()
     write_handout(content, snapshot, out)
     assert not (out / "config.json").exists()
+    write_handout(content, snapshot, out, {"lr": 0.1}, METRICS)
+    write_handout(content, snapshot, out)  # the card stays, and what it is made of
+    assert (out / "config.json").exists()
 
 
 def test_release_keys_load_back(snapshot, tmp_path):

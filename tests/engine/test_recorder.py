@@ -8,10 +8,10 @@ import pytest
 
 import train
 from engine.checkpoint.run_state import RunState
-from engine.training.events import NAMES, OWNER
+from engine.training.events import NAMES, OWNER, check_owner
 from engine.training.recorder import Recorder
 from tests.conftest import make_scenes, train_args
-from utils.errors import EnvironmentFault
+from utils.errors import EnvironmentFault, OptionError
 from utils.logging import setup_logging
 
 
@@ -32,6 +32,9 @@ def test_a_shared_folder_of_events_is_one_runs(tmp_path, capfd):
     assert said.startswith(f"error: --tb_path: {events} has the events of {tmp_path / 'a' / 'run'}; name another")
     assert contents(events) == before and not (tmp_path / "b" / "run").exists()
     assert train.main([*first, "--max_steps", "2"]) == 0  # it goes on
+    check_owner(tmp_path / "a" / "run", tmp_path / "a" / "run")
+    with pytest.raises(OptionError, match="has the events of"):  # a run that keeps its own, without a mark
+        check_owner(tmp_path / "a" / "run", tmp_path / "b" / "run")
     shutil.rmtree(tmp_path / "a")
     last = contents(events)
     assert train.main(second) == 0

@@ -31,6 +31,7 @@ MORE = {  # what the pairs don't hold
     "clipped gradients, rates by depth": "--arch fenet_tiny --amp fp16 --clip_grad 1 --lr_decay_by_depth 0.75",
     "weighted classes": "--arch fenet_tiny --amp bf16 --deterministic --ohem --class_weights "
     + ",".join(map(str, range(CLASSES))),
+    "added losses": "--arch fenet_tiny --amp bf16 --deterministic --add_loss dice:0.5,lovasz:0.5",
     "augmented on the device": "--arch fenet_tiny --augment device --amp bf16 --deterministic",
 }
 

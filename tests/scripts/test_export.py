@@ -36,9 +36,7 @@ def test_from_training_to_a_handout_that_is_evaluated(scenes, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("argv", "says"),
     [
-        (["--size", "64,64"], "--size: is for --format onnx, torch-export"),
-        (["--format", "release", "--license", "x"], "--license: is for --format safetensors, not release"),
-        (["--format", "onnx", "--calibration", "x", "--eval", "y"], "--eval: is for --format safetensors, not onnx"),
+        (["--format", "release", "--half"], "--half: is for --format safetensors, onnx, openvino, not release"),
         (["--format", "onnx", "--calibration", "x", "--min_agreement", "99"], "--min_agreement 99.0: a share"),
         (["--format", "onnx", "--calibration", "x", "--max_loss", "-1"], "--max_loss -1.0: a fraction"),
     ],
@@ -46,6 +44,13 @@ def test_from_training_to_a_handout_that_is_evaluated(scenes, tmp_path, capsys):
 def test_options_that_do_not_fit_are_refused(argv, says, tmp_path, capsys):
     assert export.main(["--out", str(tmp_path / "out"), *argv]) == 2
     assert capsys.readouterr().err.startswith(f"error: {says}") and not (tmp_path / "out").exists()
+
+
+def test_options_without_effect_are_said(tmp_path, capsys):
+    argv = ["--format", "release", "--license", "x", "--size", "64,64", "--dynamic"]
+    assert export.main(["--out", str(tmp_path), *argv]) == 0
+    lines = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "has no effect" in line]
+    assert lines == ["--license", "--size", "--dynamic"]
 
 
 @pytest.mark.parametrize("format", ["release", "safetensors"])

@@ -1,5 +1,6 @@
 import argparse
 import errno
+import io
 import os
 import subprocess
 import sys
@@ -126,3 +127,14 @@ def test_output_that_nobody_reads_any_more_ends_quietly(body, code):
         child.stdout.close()
         child.stdin.close()
         assert child.stderr.read() == b"" and child.wait() == code
+
+
+def test_programs_without_standard_output_end_as_always(monkeypatch):
+    monkeypatch.setattr("sys.stdout", None)
+    assert run_main(lambda argv: None, []) == 0
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+
+    def broken(argv: object) -> None:
+        raise BrokenPipeError("a worker's")
+
+    assert run_main(broken, []) != 141

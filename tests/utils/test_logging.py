@@ -35,4 +35,4 @@ def test_a_full_disk_costs_the_log_file_only_and_is_said_once(capsys):
     setup_logging(True)
     out, err = capsys.readouterr()
     assert not err and [line for line in out.splitlines() if line.startswith("step")] == ["step 0", "step 1", "step 2"]
-    assert out.count("WARNING: /dev/full: cannot be written ([Errno 28] No space left on device)") == 1
+    assert out.count("WARNING: /dev/full: cannot be written ([Errno 28] No space left on device); the run goes on") == 1
