@@ -93,6 +93,7 @@ def test_two_processes_score_what_one_scores(tmp_path):
     assert matrices[0].sum() == 7 * (48 - 4) * 64
 
 
+@pytest.mark.slow
 def test_interrupted_on_two_processes(data, tmp_path):
     def run(name: str, *more: str):
         extra = ("--max_epoch", "1", "--class_uniform_tile", "32", *more)
@@ -148,6 +149,7 @@ def test_the_number_of_processes_may_change(data, tmp_path):
         assert one["train_loss"] == pytest.approx(other["train_loss"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_fault_is_one_line_and_reaches_torchrun(data, tmp_path):
     done = torchrun(["train.py", *train_args(data, tmp_path, "--bs_mult", "50")], processes=2)
     assert done.returncode != 0

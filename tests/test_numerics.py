@@ -228,6 +228,7 @@ def train_with_rank_1_ill(*argv: str) -> int:
     return train.main(argv)
 
 
+@pytest.mark.slow
 def test_all_ranks_decide_alike(scenes, tmp_path):
     done = launch([train_with_rank_1_ill, *train_args(scenes, tmp_path, "--max_steps", "4")], processes=2)
     assert done.returncode == 0, done.stderr

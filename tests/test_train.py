@@ -139,6 +139,7 @@ def test_start_from_a_snapshot_with_its_optimizer(straight, tmp_path, capfd):
     assert digest(out) == expected
 
 
+@pytest.mark.slow
 def test_augmentation_in_the_step_resumes_exactly_and_is_drawn(scenes, tmp_path, capfd):
     extra = ["--augment", "device", "--dump_augmentation_images"]
     whole = digest(run(capfd, *train_args(scenes, tmp_path / "a", *extra)))

@@ -15,6 +15,7 @@ from transforms import AugmentOptions
 RUN = ("--max_iters", "5", "--lr_schedule", "cosine")
 
 
+@pytest.mark.slow
 def test_a_run_of_steps(tmp_path, capfd):
     data = make_scenes(tmp_path / "data", 8)
 

@@ -166,6 +166,7 @@ def test_ranks_that_are_done_are_not_missed(ranks, clock):
     first.close(DONE)
 
 
+@pytest.mark.slow
 def test_after_a_broken_connection_the_silent_one_is_to_blame(ranks, monkeypatch):
     monkeypatch.setattr(heartbeat, "GONE_S", 1.0)
     first, second, third = ranks()
