@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from config import parse_train
-from engine.training.build import build_trainer, check_run, open_splits, score_boundaries
+from engine.training.boundary_scores import score_boundaries
+from engine.training.build import build_trainer, check_run, open_splits
 from engine.training.checks import check_data, data_plan, log_findings
 from engine.training.load import like_checkpoint, like_snapshot
 from engine.training.run_folder import RunFolder

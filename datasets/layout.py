@@ -94,7 +94,7 @@ def list_files(
         name = stem.removesuffix(tail)
         if name in found:
             both = f"{found[name]} and {entry.path}"
-            raise DataError(f"{both} are both sample {name!r}; names must be unique, rename one")
+            raise DataError(f"{both} are both sample {name!r}; names must be unique, remove or rename one")
         found[name] = entry.path
     return dict(sorted(found.items()))
 
@@ -148,4 +148,4 @@ def check_unique(items: Iterable[FileItem]) -> FileTable:
     first, second = [item.image for item in table if item.name == name][:2]
     if first == second:
         raise DataError(f"{first}: is listed twice, or in two splits; remove one")
-    raise DataError(f"{first} and {second} are both sample {name!r}; names must be unique, rename one")
+    raise DataError(f"{first} and {second} are both sample {name!r}; names must be unique, remove or rename one")

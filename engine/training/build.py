@@ -17,8 +17,6 @@ from datasets.epochs import TrainingEpochs, open_centroids
 from datasets.index import SplitIndex
 from datasets.part import limit_images
 from engine.checkpoint.loading import restore_normalization
-from engine.evaluation.build import score_boundaries as boundary_scores
-from engine.evaluation.options import EvalOptions
 from engine.inference.precision import check_processes
 from engine.training.checks import check_batches
 from engine.training.class_counts import weigh_classes
@@ -46,7 +44,7 @@ from transforms import BatchTransform, build_train_transform
 from utils import distributed
 from utils.distributed import Process
 from utils.errors import OptionError
-from utils.files import file_sha256, write_json
+from utils.files import file_sha256
 from utils.kernels import check_kernels
 from utils.logging import get_logger
 
@@ -273,29 +271,3 @@ def build_identity(
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset)}
     data = {part: take_fingerprint(getattr(splits, part), getattr(indexes, part)) for part in Splits._fields}
     return RunIdentity(metadata, settings, default_settings(), data, options)
-
-
-def score_boundaries(config: TrainConfig, process: Process) -> None:
-    """--evaluateF: boundary F-scores of --snapshot on the validation split, in `boundary_f_scores.json`."""
-    if config.weights.snapshot is None:
-        raise OptionError("--evaluateF: name the weights to score with --snapshot")
-    options = EvalOptions(
-        snapshot=config.weights.snapshot,
-        partial=config.weights.partial,
-        arch=config.model.arch,
-        dataset=config.data.dataset,
-        data_root=config.data.data_root,
-        split=config.data.val_split,
-        cv_split=config.data.cv,
-        num_workers=config.data.num_workers,
-        base_size=config.validation.base_size,
-        max_pixels=config.validation.max_pixels,
-        eval_thresholds=config.run.eval_thresholds,
-        amp=config.compute.amp,
-        save_dir=config.run.ckpt,
-    )
-    result = boundary_scores(options, process)
-    for threshold, row in result.items():
-        get_logger().info(f"boundary F-score at {threshold}: {row['mean_f']}")
-    if process.is_main:
-        write_json(config.run.folder / "boundary_f_scores.json", result)

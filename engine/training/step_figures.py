@@ -70,17 +70,18 @@ class StepFigures:
         state.skipped_in_epoch += 1
         state.skipped_in_row += 1
         described, of_the_loss = describe_skipped(terms, outcome.samples)
-        message, most = f"step {outcome.step}: loss or gradient not finite ({described})", HALVINGS * self.scaled
-        if self.scaled and not of_the_loss:
-            message = f"step {outcome.step}: gradients too large for float16, the loss scale is halved ({described})"
-        if state.skipped_in_row >= self.schedule.options.max_skipped_steps + most:
+        too_large = self.scaled and not of_the_loss
+        what = "loss or gradient not finite"
+        if too_large:
+            what = "gradients too large for float16, the loss scale is halved"
+        message = f"step {outcome.step}: {what} ({described})"
+        if state.skipped_in_row >= self.schedule.options.max_skipped_steps + HALVINGS * self.scaled:
             raise NumericsError(
                 f"{message}, as in the {state.skipped_in_row} steps up to it (--max_skipped_steps);"
                 " lower --lr, check the labels, or use --amp off"
             )
         if self.process.is_main:
-            searches = self.scaled and not of_the_loss and state.skipped_in_row <= HALVINGS
-            log = self.log.info if searches else self.log.warning
+            log = self.log.info if too_large and state.skipped_in_row <= HALVINGS else self.log.warning
             log(f"{message}; skipped, {state.skipped_in_row} in a row")
 
     def report(self, outcome: StepMetrics, terms: dict[str, float]) -> None:
