@@ -75,6 +75,7 @@ def test_recomputed_parts_and_compiled_steps_change_no_weight(data, tmp_path):
     assert len(set(last.values())) == 1, last
 
 
+@pytest.mark.slow
 def test_two_processes_score_what_one_scores(tmp_path):
     data = make_scenes(tmp_path / "data", 14, ignore=True)  # 7 images to validate: they don't divide
     last_line(launch(["train.py", *train_args(data, tmp_path, "--max_epoch", "1", "--ema", "0.5")], processes=2))

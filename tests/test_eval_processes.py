@@ -37,7 +37,7 @@ def alone(tmp_path_factory):
     return base
 
 
-@pytest.mark.parametrize(("processes", "workers"), [(2, 1), (3, 0)])
+@pytest.mark.parametrize(("processes", "workers"), [pytest.param(2, 1, marks=pytest.mark.slow), (3, 0)])
 def test_processes_and_workers_change_nothing(alone, processes, workers):
     out = alone / str(processes)
     done = launch([evaluate_sizes, alone / "model.pth", alone / "data", out, workers], processes)

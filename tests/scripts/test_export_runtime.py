@@ -101,6 +101,7 @@ def test_eval_gives_the_scores_of_the_snapshot(place, onnx_file, int8_file, tmp_
     assert prediction.shape == (64, 96) and prediction.max() < 4
 
 
+@pytest.mark.slow
 def test_demo_needs_nothing_but_the_file(place, onnx_file, tmp_path):
     (tmp_path / "in").mkdir()
     for name, size in (("a", (70, 90)), ("b", (129, 64))):
@@ -138,6 +139,7 @@ def test_openvino_computes_in_the_precision_that_is_asked_for(place, int8_file, 
     assert hints == ["bf16", "f32", "f32", "f32" if auto == "off" else auto]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
     [
@@ -157,6 +159,7 @@ def test_what_a_file_of_labels_cannot_do_is_refused(place, onnx_file, tmp_path, 
     assert flags[0] in message and "leave the flag out" in message and message.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_another_runtime_or_data_set_is_refused(place, onnx_file, tmp_path, capsys):
     argv = ["--snapshot", str(onnx_file), "--save_dir", str(tmp_path), "--device", "cpu"]
     data = ["--data_root", str(place / "data")]
@@ -166,6 +169,7 @@ def test_another_runtime_or_data_set_is_refused(place, onnx_file, tmp_path, caps
     assert "was trained on 4 classes" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_odd_descriptions_are_no_models(onnx_file, tmp_path, capsys):
     def refused(path: Path) -> str:
         argv = ["--snapshot", str(path), "--source", str(tmp_path), "--save_dir", str(tmp_path / "out")]
