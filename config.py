@@ -69,6 +69,26 @@ class TrainConfig:
             lines.append("--tb_tag has no effect without --tb_path: events are in the run's own folder")
         return lines
 
+    def evaluation(self) -> EvalOptions:
+        """What --evaluateF scores: --snapshot on the validation split. Raises `OptionError` without a snapshot."""
+        if self.weights.snapshot is None:
+            raise OptionError("--evaluateF: name the weights to score with --snapshot")
+        return EvalOptions(
+            snapshot=self.weights.snapshot,
+            partial=self.weights.partial,
+            arch=self.model.arch,
+            dataset=self.data.dataset,
+            data_root=self.data.data_root,
+            split=self.data.val_split,
+            cv_split=self.data.cv,
+            num_workers=self.data.num_workers,
+            base_size=self.validation.base_size,
+            max_pixels=self.validation.max_pixels,
+            eval_thresholds=self.run.eval_thresholds,
+            amp=self.compute.amp,
+            save_dir=self.run.ckpt,
+        )
+
     def for_processes(self, world_size: int) -> "TrainConfig":
         """The same config with the `accumulate` that `--global_batch` asks for on so many processes."""
         return dataclasses.replace(self, schedule=self.schedule.for_processes(world_size))

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from config import parse_train
-from engine.training.boundary_scores import score_boundaries
+from engine.training.boundary_scores import record_boundary_scores
 from engine.training.build import build_trainer, check_run, open_splits
 from engine.training.checks import check_data, data_plan, log_findings
 from engine.training.load import like_checkpoint, like_snapshot
@@ -39,7 +39,7 @@ def train(argv: Sequence[str]) -> None:
     with StopRequest() as stop, distributed.job(config.compute.device, config.run.timeout, stop) as process:
         setup_logging(process.is_main)
         if config.run.evaluateF:
-            score_boundaries(config, process)
+            record_boundary_scores(config.evaluation(), config.run.folder, process)
             return
         config = like_snapshot(config.for_processes(process.world_size))
         splits = open_splits(config)
