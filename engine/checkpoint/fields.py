@@ -120,6 +120,9 @@ def with_options(state: dict, options: list[dict]) -> dict:
 def regroup(state: dict, saved: list[str], optimizer: torch.optim.Optimizer, names: list[str]) -> dict:
     """An optimizer's state for one that trains other parameters, or in other groups: each keeps its own, by name.
 
+    A group's present rate is the one at which its parameters were trained, so that what is logged before the next
+    step is what it would have been without the break; a group of new parameters has its own.
+
     Args:
         state: As it was saved.
         saved: Names of its parameters, in its order.
@@ -127,7 +130,10 @@ def regroup(state: dict, saved: list[str], optimizer: torch.optim.Optimizer, nam
         names: Of its parameters, in its order; one that wasn't trained starts without a state.
     """
     kept = {name: state["state"][i] for i, name in enumerate(saved) if i in state["state"]}
+    rates = {saved[i]: group["lr"] for group in state["param_groups"] for i in group["params"]}
     groups = optimizer.state_dict()["param_groups"]
+    for group in groups:
+        group["lr"] = next((rates[names[i]] for i in group["params"] if names[i] in rates), group["lr"])
     return {"state": {i: kept[name] for i, name in enumerate(names) if name in kept}, "param_groups": groups}
 
 

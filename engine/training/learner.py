@@ -152,7 +152,7 @@ class Learner:
             self.optimizer.load_state_dict(with_options(state, wanted))
             check_optimizer(self.optimizer, path)
             match_strides(self.optimizer)
-        except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
             reason = str(error).splitlines()[0]
             raise CheckpointError(
                 f"{path}: of another model or optimizer ({reason}); give its options, or --resume never"
