@@ -3,7 +3,7 @@
 Usage: python scripts/compare.py A B [C...] [--json FILE]
 
 A, B, ... are folders that eval.py left, runs in whose folder one lies, or docs/results/ID of receipts; the comparison
-of two receipts is one too and belongs into docs/results/. The 95 % interval is a paired bootstrap: the same images are
+of two receipts is one too and belongs in docs/results/. The 95 % interval is a paired bootstrap: the same images are
 drawn again for both, so that what makes an image hard for both doesn't hide the difference. An interval without 0 is
 marked with *. Where the protocols differ (scales, flip, ...), that is said first.
 """

@@ -3,8 +3,9 @@
 Usage: python scripts/reproduce.py ID [--check SNAPSHOT] [--data_root DIR] [--out_folder DIR]
        python scripts/reproduce.py --list | --table [--verify]
 
-The last line says whether the receipt holds. Exit codes: 0 it holds, 3 the data or what a page says is another, 4 the
-snapshot is another, 6 the scores are further off than the tolerance, else the code of the step that failed.
+The last line says whether the receipt holds. Exit codes: 0 it holds, 2 there is no such receipt or it states no
+tolerance, 3 the data or what a page says is another, 4 the snapshot is another, 6 the scores are further off than the
+tolerance, else the code of the step that failed.
 """
 
 import sys
