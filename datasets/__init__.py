@@ -6,11 +6,12 @@ Such a file also has `CLASSES` where they are fixed, `COARSE_SPLIT` where a spli
 
 import inspect
 from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
-from datasets.base import ClassTable, Split
+from datasets.base import ClassTable, FileSplit, Split
 from datasets.boost import BoostedSplit
 from datasets.layout import OnUnpaired, raise_error
 from utils.errors import OptionError
@@ -55,7 +56,10 @@ def build_split(name: str, root: str | Path, split: str, cv: int = 0, on_unpaire
     """
     build = _module(name).build_split
     more = {"on_unpaired": on_unpaired} if "on_unpaired" in inspect.signature(build).parameters else {}
-    return build(Path(root), split, cv, **more)
+    built = build(Path(root), split, cv, **more)
+    if isinstance(built, FileSplit) and split != "train":
+        built.rules_from = partial(build_split, name, root, "train", cv)
+    return built
 
 
 def published_counts(name: str) -> dict[str, int]:
@@ -76,7 +80,7 @@ def add_coarse(name: str, root: str | Path, split: Split, classes: Sequence[int]
         raise OptionError(
             f"--coarse_boost_classes: data set {name} has no coarse labels, only {offered} has; leave the flag out"
         )
-    return BoostedSplit(split, module.build_split(Path(root), module.COARSE_SPLIT), classes)
+    return BoostedSplit(split, build_split(name, root, module.COARSE_SPLIT), classes)
 
 
 def class_table(name: str) -> ClassTable:

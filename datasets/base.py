@@ -51,7 +51,7 @@ class ClassTable:
     def _id_table(self) -> np.ndarray:
         void = (label_id for label_id, train_id in self.id_to_train.items() if train_id == IGNORE_LABEL)
         free = (label_id for label_id in range(255, -1, -1) if label_id not in self.id_to_train)
-        table = np.full(256, next(itertools.chain(void, free)), np.uint8)
+        table = np.full(256, next(itertools.chain(void, free), IGNORE_LABEL), np.uint8)
         table[: self.num_classes] = self.label_ids
         return table
 
@@ -79,7 +79,7 @@ class ClassTable:
         return cv2.LUT(label_ids, self._train_table)
 
     def to_label_ids(self, train_ids: np.ndarray) -> np.ndarray:
-        """Train ids (H,W) -> original label ids (H,W) uint8; of what is no class, an id that is ignored."""
+        """Train ids (H,W) -> original label ids (H,W) uint8; of what is no class, an ignored id if there is one."""
         return self._id_table[train_ids]
 
     def colorize(self, train_ids: np.ndarray) -> np.ndarray:
@@ -179,6 +179,10 @@ class Split:
         """
         return np.zeros((len(self), 2, 3), np.int64)
 
+    def reading(self) -> tuple:
+        """What, besides its own file, decides how an image is read: plain data, empty where nothing does."""
+        return ()
+
     def describe(self, index: int) -> str:
         """The sample in words, for messages."""
         return f"sample {self.names[index]} of {self.dataset} {self.split}"
@@ -247,6 +251,10 @@ class FileSplit(Split):
 
     def file_stats(self) -> np.ndarray:
         return self.items.stats()
+
+    def reading(self) -> tuple:
+        """Of the whole split, or of the one that decides: a part of it, or a change elsewhere, may change pixels."""
+        return self.rules.integer_range, self.rules.float_range, self.rules.turn_rule.upright
 
     def describe(self, index: int) -> str:
         """Names the files."""

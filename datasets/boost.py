@@ -76,6 +76,9 @@ class BoostedSplit(Split):
     def file_stats(self) -> np.ndarray:
         return np.concatenate([self.fine.file_stats(), self.coarse.file_stats()])
 
+    def reading(self) -> tuple:
+        return self.fine.reading(), self.coarse.reading()
+
     def describe(self, index: int) -> str:
         part, index = self._locate(index)
         return part.describe(index)

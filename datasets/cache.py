@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -47,10 +48,11 @@ def open_cache(split: Split, where: str, folder: Path) -> PixelFile | None:
 
 
 def cache_key(split: Split) -> str:
-    """SHA-256 (hex) of what the pixels depend on: the split, its class table, its files' times, and `VERSION`."""
+    """SHA-256 (hex) of what the pixels depend on: split, classes, files' times, how they are read, and `VERSION`."""
     times = split.file_stats()[:, :, 1].ravel().tolist()
     table = sorted(split.classes.id_to_train.items())
-    return hashlib.sha256(json.dumps([VERSION, split.fingerprint(), table, times]).encode()).hexdigest()
+    what = [VERSION, split.fingerprint(), table, times, split.reading()]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 
 def _fill_memory(split: Split, key: str) -> str:
@@ -98,15 +100,16 @@ def _remove_leftovers(folder: Path) -> None:
     import fcntl
 
     for path in folder.glob(f".*{SUFFIX}.*.tmp"):
-        with open(path, "rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
+        # another run finishes it meanwhile, or is writing it
+        with suppress(FileNotFoundError, BlockingIOError), open(path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
-    others = sorted(folder.glob(f"*{SUFFIX}"))
+    others = {}
+    for path in folder.glob(f"*{SUFFIX}"):
+        with suppress(FileNotFoundError):  # deleted meanwhile
+            others[path] = path.stat().st_size / GIB
     if others:
-        used = sum(path.stat().st_size for path in others) / GIB
+        used = sum(others.values())
         get_logger().info(f"cache: {folder} holds {len(others)} of other data ({used:.1f} GiB), which may be deleted")
 
 

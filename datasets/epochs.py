@@ -48,12 +48,12 @@ class TrainingEpochs:
         options: Class-uniform sampling and workers.
         batch_size: Samples per process and batch.
         centroids: What class-uniform sampling centres crops on; None: nothing, where it is off.
-        limit: Batches per epoch at most; None: all.
+        limit: Batches per epoch at most, a multiple of `accumulate`; None: all.
         accumulate: Batches of a step; those at an epoch's end that fill none are left out.
         audit_path: Gets a line of JSON at the start of each epoch, about what is drawn; see `audit_epoch`.
 
     Raises:
-        OptionError: An epoch that doesn't fill one batch.
+        OptionError: An epoch that doesn't fill one step.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class TrainingEpochs:
     ) -> None:
         self.dataset, self.options, self.is_main, self.audit_path = dataset, options, process.is_main, audit_path
         self._seen, self._seen_epochs, self.centroids = np.empty(0, np.int64), 0, centroids
-        whole = count_batches(dataset.split.epoch_length, process.world_size, batch_size)
-        self.batches = (whole if limit is None else min(whole, limit)) // accumulate * accumulate
+        whole = count_batches(dataset.split.epoch_length, process.world_size, batch_size, accumulate)
+        self.batches = whole if limit is None else min(whole, limit)
         self._samples = self.batches * batch_size * process.world_size
         self._sampler = EpochSampler(process.rank, process.world_size, batch_size)
         self._loader = SafeDataLoader(

@@ -4,7 +4,6 @@ Example of `classes.json`; DATASETs.md shows all keys:
     {"classes": [{"name": "road", "id": 0, "color": [128, 64, 128]}, {"name": "car", "id": 1}], "ignore": [255]}
 """
 
-from functools import partial
 from pathlib import Path
 
 from datasets.base import FileSplit
@@ -52,8 +51,6 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
     else:
         built = FileSplit("folder", split, settings.classes, items)
     built.notes = tuple(files.notes)
-    if split != "train":
-        built.rules_from = partial(build_split, root, "train")
     return built
 
 

@@ -84,7 +84,8 @@ def list_files(
     Hidden files are left out. With `tail` only files whose name ends with it before the suffix, by what comes before.
 
     Raises:
-        DataError: Two files share a name, the folder can't be listed, or a link leads nowhere or back.
+        DataError: Two files share a name, one has none before the tail, the folder can't be listed, or a link leads
+            nowhere or back.
     """
     found: dict[str, str] = {}
     for place, entry in _entries(folder, nested):
@@ -92,6 +93,8 @@ def list_files(
         if suffix.lower() not in suffixes or not stem.endswith(tail) or not entry.is_file():
             continue
         name = stem.removesuffix(tail)
+        if not os.path.basename(name):
+            raise DataError(f"{entry.path}: has no name before {tail!r}; rename or remove it")
         if name in found:
             both = f"{found[name]} and {entry.path}"
             raise DataError(f"{both} are both sample {name!r}; names must be unique, remove or rename one")

@@ -42,6 +42,9 @@ class SubsetSplit(Split):
     def file_stats(self) -> np.ndarray:
         return self.whole.file_stats()[self.indices]
 
+    def reading(self) -> tuple:
+        return self.whole.reading()
+
     def describe(self, index: int) -> str:
         return self.whole.describe(self.indices[index])
 

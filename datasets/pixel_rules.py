@@ -13,7 +13,7 @@ from datasets.decoding import UPRIGHT, Header, read_header
 from datasets.deep import file_range
 from datasets.orientation import is_clear, labels_are_upright, upright_fit
 from datasets.reading import read_image
-from utils.errors import DataError
+from utils.errors import DataError, OptionError
 
 if TYPE_CHECKING:
     from datasets.base import FileItem, FileSplit
@@ -97,7 +97,7 @@ class PixelRules:
         if self.split.rules_from is not None:
             try:
                 yield self.split.rules_from().rules
-            except DataError:  # the other split isn't there
+            except (DataError, OptionError):  # the other split isn't there
                 pass
         yield self
 

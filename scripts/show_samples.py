@@ -145,6 +145,7 @@ def build_legend(split: Split, labels: list[np.ndarray]) -> list[tuple[str, tupl
 
 def draw_samples(config: TrainConfig, epoch: int, count: int) -> tuple[Split, list[Panel], list[np.ndarray]]:
     """What train.py would draw of, a panel of each of an epoch's first samples, and their labels (H,W) uint8."""
+    config = config.for_processes(1)
     config = replace(config, data=replace(config.data, cache="off"))  # not worth filling for a few samples
     split = open_splits(config).train
     index = open_index(split, Path(config.run.ckpt), progress=True)

@@ -49,14 +49,23 @@ class EpochSampler(Sampler[list[CropSample]]):
             yield list(self.samples[first : first + self.batch_size])
 
 
-def count_batches(samples: int, world_size: int, batch_size: int) -> int:
-    """Batches that each process makes of an epoch's samples. Raises `OptionError` if they do not fill a single one."""
+def count_batches(samples: int, world_size: int, batch_size: int, accumulate: int = 1) -> int:
+    """Batches that each process makes of an epoch's samples, without those at the end that don't fill a step.
+
+    Raises:
+        OptionError: They don't fill a single batch, or step.
+    """
     if samples < batch_size * world_size:
         most, fewer = samples // world_size, " or use fewer processes" if world_size > 1 else ""
         remedy = f"lower --bs_mult to {most}{fewer}" if most else "use fewer processes"
         where = f" on each of {world_size} processes" if world_size > 1 else ""
         raise OptionError(f"--bs_mult {batch_size}: an epoch of {samples} samples fills no batch{where}; {remedy}")
-    return samples // (batch_size * world_size)
+    batches = samples // (batch_size * world_size)
+    if batches < accumulate:
+        raise OptionError(
+            f"--accumulate {accumulate}: an epoch has {batches} batches; lower it, --global_batch or --bs_mult"
+        )
+    return batches // accumulate * accumulate
 
 
 def evaluation_indices(n: int, rank: int, world_size: int) -> list[int]:

@@ -15,6 +15,7 @@ from datasets.cache import open_cache
 from datasets.dataset import TrainingDataset
 from datasets.epochs import TrainingEpochs, open_centroids
 from datasets.index import SplitIndex
+from datasets.options import DataOptions
 from datasets.part import limit_images
 from engine.checkpoint.loading import restore_normalization
 from engine.inference.precision import check_processes
@@ -52,7 +53,7 @@ TEST_MODE_EPOCHS, TEST_MODE_BATCHES, TEST_MODE_IMAGES = 2, 4, 8
 
 
 def open_splits(config: TrainConfig) -> Splits:
-    """The splits that the options name, the training one with coarse images where classes are boosted.
+    """The splits that the options name.
 
     Raises:
         DataError: They are not there, or not what they should be.
@@ -61,10 +62,20 @@ def open_splits(config: TrainConfig) -> Splits:
     train, val = (
         datasets.build_split(data.dataset, data.root, name, data.cv) for name in (data.train_split, data.val_split)
     )
+    return Splits(trained_part(train, data), val)
+
+
+def trained_part(train: Split, data: DataOptions) -> Split:
+    """The part of a training split that the options ask for, with coarse images where classes are boosted.
+
+    Raises:
+        OptionError: There are fewer images, or no coarse ones.
+        DataError: The coarse images aren't there.
+    """
     train = limit_images(train, data.limit_images)
     if data.coarse_boost_classes:
         train = datasets.add_coarse(data.dataset, data.root, train, data.coarse_boost_classes)
-    return Splits(train, val)
+    return train
 
 
 def check_run(config: TrainConfig, splits: Splits, process: Process) -> None:

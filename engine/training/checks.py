@@ -87,11 +87,7 @@ def check_batches(images: int, schedule: ScheduleOptions, norm: str, processes: 
             "--bs_mult 1: with plain norms a batch of 1 leaves one value per channel in the pyramid pooling;"
             " use --bs_mult 2 or more, --norm group, --fix_bn, or several processes with --syncbn"
         )
-    batches = count_batches(images, processes, batch)
-    if batches < schedule.accumulate:
-        raise OptionError(
-            f"--accumulate {schedule.accumulate}: an epoch has {batches} batches; lower it, --global_batch or --bs_mult"
-        )
+    count_batches(images, processes, batch, schedule.accumulate)
 
 
 def _too_few(images: int, norm: str, processes: int) -> str:

@@ -12,7 +12,7 @@ from datasets.checks.run import CHECKS, run_check
 from datasets.checks.sizes import check_images, image_sizes
 from datasets.checks.splits import check_count, check_overlap, check_pairs
 from datasets.index import SplitIndex, build_index, open_index
-from engine.training.build import norm_of
+from engine.training.build import norm_of, trained_part
 from engine.training.checks import check_batches
 from scripts.doctor_checks.visit import Visit
 from utils.devices import choose_device
@@ -131,6 +131,11 @@ def check_crops(visit: Visit) -> Iterator[Finding]:
     if split is None:
         return
     norm = norm_of(config, Process(0, 1, choose_device(config.compute.device)))
+    try:
+        split = trained_part(split, config.data)
+    except (OptionError, DataError) as error:
+        yield Finding("error", str(error), exit_code=error.exit_code)
+        return
     try:
         check_batches(split.epoch_length, config.schedule.for_processes(1), norm, 1)
     except OptionError as error:

@@ -43,7 +43,8 @@ class Visit:
     def plan(self) -> Plan:
         """What the run would do with the data."""
         config, train = self.config, self.splits.get(self.config.data.train_split)
-        images, schedule = 0 if train is None else train.epoch_length, config.schedule
+        images = 0 if train is None else min(train.epoch_length, config.data.limit_images or train.epoch_length)
+        schedule = config.schedule
         with suppress(OptionError):  # a global batch that takes several processes
             schedule = schedule.for_processes(1)
         return data_plan(config.data, config.augment, schedule, config.validation, images)

@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import torch
 
+import datasets
 from datasets import camvid
 from datasets.cache import cache_key, open_cache
 from datasets.dataset import TrainingDataset
+from datasets.part import SubsetSplit
 from datasets.pixel_file import PixelFile
 from datasets.sampling.class_uniform import extract_centroids, sample_epoch
 from datasets.synthetic.split import SyntheticSplit
@@ -86,6 +88,26 @@ def test_a_file_is_used_again_until_the_data_change(split, tmp_path, caplog):
     assert len(list((tmp_path / "c").iterdir())) == 2
 
 
+def test_a_part_is_read_anew_where_the_rest_changes_how(tmp_path):
+    def deep(name: str, top: int) -> None:
+        values = np.linspace(0, top, 24 * 32).reshape(24, 32)
+        trees.save(tmp_path / "data" / "train" / name, values.astype(np.uint16))
+        trees.save(tmp_path / "data" / "trainannot" / name, trees.gray(0, 24, 32))
+
+    for number in range(4):
+        deep(f"{number}.png", 4000)
+    key, mean = (open_part(tmp_path / "data", tmp_path / "c") for _ in range(2))
+    assert key == mean  # the same files, the same pixels
+    deep("3.png", 60000)  # isn't in the part
+    assert open_part(tmp_path / "data", tmp_path / "c")[1] < mean[1] / 8
+
+
+def open_part(root: Path, cache: Path) -> tuple[str, float]:
+    """The key of the first image's cache, and the mean of its pixels."""
+    part = SubsetSplit(datasets.build_split("camvid", root, "train"), [0])
+    return cache_key(part), float(open_cache(part, "disk", cache).load(0)[0].mean())
+
+
 @pytest.mark.parametrize("damage", ["short", "long", "header", "magic", "empty", "json"])
 def test_a_damaged_file_is_made_anew(split, tmp_path, damage):
     open_cache(split, "disk", tmp_path)
@@ -114,10 +136,12 @@ def test_a_bad_sample_leaves_no_file(split, tmp_path):
     assert not list((tmp_path / "c").iterdir())
 
 
-def test_leftovers_of_a_killed_run_are_removed(split, tmp_path):
+def test_leftovers_of_a_killed_run_are_removed(split, tmp_path, monkeypatch):
     leftover = tmp_path / "c" / ".camvid_train_0.pixels.999.tmp"
     leftover.parent.mkdir()
     leftover.write_bytes(b"x")
+    gone = leftover.with_name(".camvid_val_0.pixels.998.tmp")  # listed, and finished by its owner meanwhile
+    monkeypatch.setattr(Path, "glob", lambda folder, pattern, found=Path.glob: [gone, *found(folder, pattern)])
     open_cache(split, "disk", tmp_path / "c")
     assert not leftover.exists()
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+import datasets
 from datasets import folder
 from tests.datasets import trees
 from utils.errors import DataError
@@ -52,7 +53,9 @@ def test_names_that_begin_anew_in_each_split_are_told_apart(tmp_path):
 def test_all_splits_are_read_by_the_rules_of_train(tmp_path):
     for part in ("train", "val"):
         trees.make_folder(tmp_path, ["0"], part=part)
-    rules = {split: folder.build_split(tmp_path, split).rules_from for split in ("train", "val", "trainval")}
+    rules = {
+        split: datasets.build_split("folder", tmp_path, split).rules_from for split in ("train", "val", "trainval")
+    }
     assert rules.pop("train") is None and all(make().split == "train" for make in rules.values())
 
 

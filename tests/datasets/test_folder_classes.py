@@ -104,6 +104,10 @@ def test_what_is_said_of_masks_in_colours_speaks_of_colours(tmp_path):
 def test_what_is_none_of_the_classes_is_written_as_an_id_that_no_class_has():
     table = ClassTable(("a", "b"), ((0, 0, 0), (1, 1, 1)), (0, 255), {0: 0, 255: 1})
     assert table.to_label_ids(np.array([[0, 1, 255]], np.uint8)).tolist() == [[0, 255, 254]]
+    table = ClassTable(
+        ("a", "b"), ((0, 0, 0), (1, 1, 1)), (0, 128), {label_id: label_id // 128 for label_id in range(256)}
+    )
+    assert table.to_label_ids(np.array([[0, 1]], np.uint8)).tolist() == [[0, 128]]  # there is nothing else to write
 
 
 def test_colours_that_are_chosen_are_nobodys(tmp_path):

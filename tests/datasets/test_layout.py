@@ -82,6 +82,12 @@ def test_a_tail_is_no_part_of_the_name(tmp_path):
     assert list(list_files(tmp_path, nested=True, tail="_left")) == ["deep/y", "x"]
 
 
+def test_a_name_that_is_nothing_but_a_tail_is_named(tmp_path):
+    trees.save(tmp_path / "deep" / "_left.png", trees.rgb(0))
+    with pytest.raises(DataError, match="deep/_left.png: has no name before '_left'; rename or remove it"):
+        list_files(tmp_path, nested=True, tail="_left")
+
+
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
     def refuse(path):
         raise PermissionError(13, "Permission denied")

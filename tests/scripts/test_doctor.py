@@ -203,6 +203,19 @@ def test_a_global_batch_that_one_process_can_not_make_is_warned_of(tmp_path, sce
     assert code == 0 and any("a run on one process is refused: --accumulate 100" in what for what in said)
 
 
+@pytest.mark.parametrize(
+    "flags,said",
+    [
+        (("--limit_images", "3", "--bs_mult", "4"), "an epoch of 3 samples fills no batch"),
+        (("--limit_images", "100"), "--limit_images 100: folder train has"),
+        (("--coarse_boost_classes", "1"), "data set folder has no coarse labels"),
+    ],
+)
+def test_a_choice_of_images_that_train_py_refuses_is_an_error(tmp_path, scenes, flags, said):
+    code, report = visit(tmp_path, "folder", scenes, *flags)
+    assert code == 2 and [said in finding["what"] for finding in found(report, "error")] == [True]
+
+
 @pytest.mark.slow
 def test_reflected_padding_is_rehearsed_on_maps_that_it_fits(tmp_path):
     scenes = make_scenes(tmp_path / "data", 6, 320, 320)

@@ -13,6 +13,7 @@ from datasets.synthetic.split import SyntheticSplit
 from scripts import show_samples
 from tests.conftest import make_scenes
 from transforms import AugmentOptions, RandomAugment, TrainTransform
+from utils.errors import OptionError
 from utils.sheet import Panel, draw_sheet
 
 
@@ -63,6 +64,19 @@ def test_mixed_crops_are_shown_as_train_py_mixes_them(tmp_path):
             source = shown["plain"][crops[place - 1]]
             assert index == 3 or (mixed[pasted] == source[pasted]).all()
     assert sum((mixed != own).any() for mixed, own in zip(*shown.values(), strict=True)) >= 3
+
+
+def test_a_global_batch_is_accumulated_as_train_py_does(tmp_path):
+    data = make_scenes(tmp_path / "data", 12)
+    argv = ["--dataset", "folder", "--data_root", str(data), "--ckpt", str(tmp_path), "--crop_size", "64"]
+    argv += ["--class_uniform_pct", "0", "--bs_mult", "2", "--cutmix", "1", "--arch", "fenet_tiny"]
+    asked, written = (
+        show_samples.draw_samples(parse_train([*argv, *more]), 1, 2)[2]
+        for more in (["--global_batch", "6"], ["--accumulate", "3"])
+    )
+    assert all(np.array_equal(one, other) for one, other in zip(asked, written, strict=True))
+    with pytest.raises(OptionError, match="--accumulate 7: an epoch has 6 batches; lower it"):
+        show_samples.draw_samples(parse_train([*argv, "--accumulate", "7"]), 0, 2)
 
 
 @pytest.mark.parametrize("argv", [["--count", "0"], ["--columns", "0"], ["--epoch", "-1"], ["--dataset", "pascal"]])
