@@ -41,7 +41,8 @@ def train(argv: Sequence[str]) -> None:
         if config.run.evaluateF:
             record_boundary_scores(config.evaluation(), config.run.folder, process)
             return
-        config = like_snapshot(config.for_processes(process.world_size))
+        asked = config.for_processes(process.world_size)
+        config = like_snapshot(asked)
         splits = open_splits(config)
         check_run(config, splits, process)
         indexes = open_indexes(splits, Path(config.run.ckpt))
@@ -51,7 +52,7 @@ def train(argv: Sequence[str]) -> None:
         with RunFolder(config.run, process) as folder:  # nothing is written before
             setup_logging(process.is_main, folder.log)
             checkpoint = folder.find_checkpoint(config.weights.snapshot if config.weights.restore_optimizer else None)
-            config = like_checkpoint(config, checkpoint, process.device)
+            config = like_checkpoint(config, asked.model, checkpoint, process.device)
             trainer = build_trainer(config, splits, indexes, process, folder, checkpoint)
             if process.is_main:
                 log_findings(findings)

@@ -16,7 +16,7 @@ LABEL_SUFFIXES = (".png",)
 def check_split(dataset: str, split: str, allowed: Sequence[str]) -> None:
     """Raises `OptionError` naming the allowed splits unless `split` is one of them."""
     if split not in allowed:
-        raise OptionError(f"data set {dataset} has no split {split!r}; --split is one of {', '.join(allowed)}")
+        raise OptionError(f"data set {dataset} has no split {split!r}; choose one of {', '.join(allowed)}")
 
 
 def check_single_cv(dataset: str, cv: int) -> None:

@@ -209,9 +209,11 @@ def test_a_loss_scale_that_is_being_found_is_no_fault(capsys):
     assert [line[:13] for line in capsys.readouterr().out.splitlines() if "WARNING" in line] == ["WARNING: step"] * 2
     with pytest.raises(NumericsError, match="step 19: gradients too large for float16"):
         figures.skip(Mock(step=19, samples=["a"]), {"total": 1.0})
-    figures.state.skipped_in_row = 8
+    figures.state.skipped_in_row = 1
     figures.skip(Mock(step=9, samples=["a"]), {"total": float("nan")})
-    assert capsys.readouterr().out.endswith("skipped, 9 in a row\n")
+    assert capsys.readouterr().out.endswith("skipped, 2 in a row\n")
+    with pytest.raises(NumericsError, match="as in the 3 steps up to it"):  # no scale mends a loss that isn't finite
+        figures.skip(Mock(step=10, samples=["a"]), {"total": float("nan")})
 
 
 def test_the_count_survives_a_resume(scenes, tmp_path, faults):

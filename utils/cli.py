@@ -7,6 +7,7 @@ import select
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import torch
 import torch.distributed as dist
@@ -44,7 +45,7 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         return 0
     except KeyboardInterrupt:
         close_bars()
-        print("error: interrupted", file=sys.stderr)
+        _complain("error: interrupted")
         return 130
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _output_is_gone():
@@ -55,11 +56,20 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         if "--debug" in argv:
             traceback.print_exc()
         if not _is_said(error):
-            print(f"error: {_shorten(one_line(' '.join(str(fault).split())))}", file=sys.stderr, flush=True)
+            _complain(f"error: {_shorten(one_line(' '.join(str(fault).split())))}")
         if dist.is_initialized():  # one of several processes: while the interpreter ends, what is left of the
-            sys.stdout.flush()  # process group sometimes aborts, and the launcher would see SIGABRT as the exit code
+            with suppress(
+                OSError
+            ):  # process group sometimes aborts, and the launcher would see SIGABRT as the exit code
+                sys.stdout.flush()
             os._exit(fault.exit_code)
         return fault.exit_code
+
+
+def _complain(line: str) -> None:
+    """To standard error; where it can't be written, the exit code says it alone."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _output_is_gone() -> bool:

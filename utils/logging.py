@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from tqdm import tqdm
@@ -41,22 +41,25 @@ class _BesideBars(logging.StreamHandler):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        if not isinstance(sys.exception(), BrokenPipeError):  # nobody reads it any more; the run goes on
-            super().handleError(record)
+        error = sys.exception()
+        if isinstance(error, BrokenPipeError):  # nobody reads it any more
+            return
+        _survive(self, "standard output", error) or super().handleError(record)
 
 
 class _LogFile(logging.FileHandler):
-    """A file that costs the run nothing where the disk is full; the log says so, once."""
-
-    said = False
+    """A file that costs the run nothing where the disk is full."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exception()
-        if not isinstance(error, OSError):
-            super().handleError(record)
-        elif not self.said:
-            self.said = True
-            get_logger().warning(f"{self.baseFilename}: cannot be written ({error}); the run goes on")
+        _survive(self, self.baseFilename, sys.exception()) or super().handleError(record)
+
+
+def _survive(handler: logging.Handler, what: str, error: BaseException | None) -> bool:
+    """True for an error of the disk, which costs the run nothing; the other handlers say so, once."""
+    if isinstance(error, OSError) and not hasattr(handler, "has_failed"):
+        handler.has_failed = True
+        get_logger().warning(f"{what}: cannot be written ({error}); the run goes on")
+    return isinstance(error, OSError)
 
 
 def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
@@ -79,15 +82,22 @@ def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
 
 
 class _Lines:
-    """A file for a bar that no terminal shows: whole lines, so that what is printed next starts on one of its own."""
+    """Standard error for a bar that no terminal shows: whole lines, so that what is printed next starts on its own.
+
+    What can't be written, to a reader that is gone or to a full disk, costs the run nothing.
+    """
 
     def write(self, text: str) -> None:
         """Write what the bar shows now, without what moves a terminal's cursor."""
-        if shown := text.replace("\x1b[A", "").strip():
-            sys.stderr.write(f"{shown}\n")
+        shown = text.replace("\x1b[A", "").strip()
+        if shown and sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.write(f"{shown}\n")
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        if sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.flush()
 
 
 _open_bars: set[tqdm] = set()
@@ -113,7 +123,7 @@ class Progress:
     def __init__(
         self, iterable: Iterable | None, title: str, shown: bool, total: int | None = None, initial: int = 0
     ) -> None:
-        terminal = sys.stderr.isatty()
+        terminal = sys.stderr is not None and sys.stderr.isatty()
         self._bar = tqdm(
             iterable,
             total=total,

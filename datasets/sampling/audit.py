@@ -66,7 +66,7 @@ def describe_audit(audit: dict) -> str:
 
 def write_audit(path: Path, audit: dict) -> None:
     """Add the epoch's line to a file of JSON lines; lines of this and later epochs, of an earlier run, are dropped."""
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     kept = [line for line in lines if _epoch_of(line) < audit["epoch"]]
     text = "".join(line + "\n" for line in [*kept, json.dumps(audit, allow_nan=False)])
     write_atomically(path, lambda file: file.write(text.encode()))

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field, replace
 
+from utils.distributed import Process
+
 
 @dataclass
 class RunState:
@@ -15,9 +17,18 @@ class RunState:
     seconds_in_epoch: float = 0.0
     waited_in_epoch: float = 0.0  # for data
     loss_sums: dict[str, float] = field(default_factory=dict)
+    loss_processes: int = 1  # that the sums are over
     skipped_in_epoch: int = 0  # steps without an update, because loss or gradient was not finite
     skipped_in_row: int = 0
     validations_without_gain: int = 0  # in a row
+
+    def loss_sums_of(self, process: Process) -> dict[str, float]:
+        """What a process starts its sums from: the first of as many as before from all, others from 0, so that a run
+        that resumes adds to the same digits; where their number has changed, each from its share.
+        """
+        if self.loss_processes == process.world_size:
+            return self.loss_sums if process.is_main else dict.fromkeys(self.loss_sums, 0.0)
+        return {name: value / self.loss_processes for name, value in self.loss_sums.items()}
 
     def rescaled(self, before: int, now: int) -> "RunState":
         """The same place in an epoch of `now` steps instead of `before`, rounded down to a whole step.

@@ -84,7 +84,7 @@ def _replace_by_link(source: Path, target: Path) -> None:
     link.unlink(missing_ok=True)
     try:
         try:
-            os.link(source, link)
+            os.link(os.path.realpath(source), link)  # not a link's own name
         except OSError:  # a file system without hard links
             shutil.copyfile(source, link)
         os.replace(link, target)

@@ -16,6 +16,7 @@ from engine.checkpoint.finetune import loads_little, snapshot_config, start_from
 from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, check_source, find_deep_stems
 from engine.training.precision import precision_to_resume
 from engine.training.resume import Checkpoint, check_resume
+from network.options import ModelOptions
 from utils import distributed
 from utils.logging import get_logger
 
@@ -32,14 +33,27 @@ def like_snapshot(config: TrainConfig) -> TrainConfig:
     return config if saved is None else replace(config, model=config.model.like(saved["arch"], saved["options"]))
 
 
-def like_checkpoint(config: TrainConfig, checkpoint: Checkpoint | None, device: torch.device) -> TrainConfig:
-    """The config whose precision is that of the snapshot that the run resumes from, where `--amp` leaves it open.
+def like_checkpoint(
+    config: TrainConfig, asked: ModelOptions, checkpoint: Checkpoint | None, device: torch.device
+) -> TrainConfig:
+    """The config whose model and precision are those of the snapshot that the run resumes from, where they are open.
+
+    Args:
+        config: By `like_snapshot`.
+        asked: Its model before that: the file of `--snapshot` may be gone, or another one by now.
+        checkpoint: That the run resumes from; None: it begins.
+        device: Of the run.
 
     Raises:
         OptionError: This machine has no instructions for it, and `--resume_override` doesn't allow another.
         CheckpointError: The snapshot holds weights only.
     """
-    if checkpoint is None or config.compute.amp != "auto":
+    if checkpoint is None:
+        return config
+    saved = checkpoint.content.get("config") if config.weights.snapshot else None
+    if saved:
+        config = replace(config, model=asked.like(saved["arch"], saved["options"]))
+    if config.compute.amp != "auto":
         return config
     return replace(config, resumed_amp=precision_to_resume(checkpoint, device, config.run.resume_override))
 
@@ -48,20 +62,20 @@ def check_start(config: TrainConfig) -> None:
     """Refuse weights that aren't there before all files of the data are looked at.
 
     Raises:
-        OptionError: `--pretrained` names nothing.
-        CheckpointError: `--resume` names no file; nor do `--teacher` and `--snapshot`, which a run that
-            resumes may have lost.
+        OptionError: `--pretrained` names nothing, which a run that resumes may have lost.
+        CheckpointError: `--resume` or `--teacher` names no file; nor does `--snapshot`, which it may have lost as well.
     """
     weights, run = config.weights, config.run
     has_last = (run.folder / "last.pth").exists()
     if not has_last:  # else a job that is started again may resume that
         check_resume(run.resume)
-    if weights.pretrained:
-        check_source(weights.pretrained)
     if config.loss.teacher:
         check_file(Path(config.loss.teacher), "--teacher")
-    if weights.snapshot and (run.resume == "never" or not has_last):
-        check_file(Path(weights.snapshot))
+    if run.resume == "never" or not has_last:
+        if weights.pretrained:
+            check_source(weights.pretrained)
+        if weights.snapshot:
+            check_file(Path(weights.snapshot))
 
 
 def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> None:

@@ -85,7 +85,7 @@ def _drop_events(folder: Path, state: RunState) -> None:
 
 
 def _drop_lines(path: Path, state: RunState) -> None:
-    lines = path.read_text().splitlines() if path.exists() else []
+    lines = path.read_text(errors="replace").splitlines() if path.exists() else []
     kept = [line for line in lines if (epoch := _epoch_of(line)) is not None and epoch < state.epoch]
     write_atomically(path, lambda file: file.write("".join(line + "\n" for line in kept).encode()))
 

@@ -74,8 +74,10 @@ def _began_here(folder: Path) -> bool:
     """True if this job is started again after it began this run, as far as this process can tell."""
     try:
         began = json.loads((folder / "config.json").read_text())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
+        return False
+    if not isinstance(began, dict):
         return False
     requeued = distributed.is_requeued() and began.get("job") == distributed.job_id()
     # by torchrun itself: its ids may be those of other launches, and it doesn't count starts for machines that join
-    return requeued or distributed.launcher() in began.get("launchers", ())
+    return requeued or distributed.launcher() in (began.get("launchers") or ())

@@ -75,7 +75,7 @@ class StepFigures:
         if too_large:
             what = "gradients too large for float16, the loss scale is halved"
         message = f"step {outcome.step}: {what} ({described})"
-        if state.skipped_in_row >= self.schedule.options.max_skipped_steps + HALVINGS * self.scaled:
+        if state.skipped_in_row >= self.schedule.options.max_skipped_steps + HALVINGS * too_large:
             raise NumericsError(
                 f"{message}, as in the {state.skipped_in_row} steps up to it (--max_skipped_steps);"
                 " lower --lr, check the labels, or use --amp off"

@@ -93,7 +93,7 @@ class Trainer:
         state, schedule = self.state, self.schedule
         note(f"the start of epoch {state.epoch}")
         self.learner.start_epoch(state.epoch)
-        self.meter = LossMeter(state.loss_sums, state.step_in_epoch - state.skipped_in_epoch)
+        self.meter = LossMeter(state.loss_sums_of(self.process), state.step_in_epoch - state.skipped_in_epoch)
         accumulate = schedule.options.accumulate
         loader = self.data(state.epoch, state.step_in_epoch * accumulate)
         waiting = DataTimer(state.waited_in_epoch)
@@ -197,9 +197,8 @@ class Trainer:
             NumericsError: The loss was not finite since the last snapshot; nothing is written then.
         """
         totals = self.meter.totals(f"up to step {self.state.step}")
-        sums = {name: total / self.process.world_size for name, total in totals.items()}
         broadcast_buffers(self.learner.model)
-        state = vars(self.state) | {"loss_sums": sums}  # of a mean rank: their number may change
+        state = vars(self.state) | {"loss_sums": totals, "loss_processes": self.process.world_size}
         training = {"state": state, "settings": self.identity.settings, "data": self.identity.data}
         training["schedule"] = {name: getattr(self.schedule, name) for name in ("max_epoch", "steps_per_epoch")}
         if self.schedule.options.max_iters is not None:

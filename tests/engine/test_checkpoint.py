@@ -12,7 +12,7 @@ import train
 from engine.checkpoint.archive import write_archive
 from engine.checkpoint.digests import seal, weights_sha256
 from engine.checkpoint.loading import load_model, load_weights
-from engine.checkpoint.snapshot import load_snapshot, newest_snapshot, previous_path, save_snapshot
+from engine.checkpoint.snapshot import adopt, load_snapshot, newest_snapshot, previous_path, save_snapshot
 from tests.conftest import THREE_CLASSES
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 
@@ -249,6 +249,16 @@ def test_falls_back_to_the_previous_snapshot(tmp_path):
     with pytest.raises(CheckpointError, match="--resume never"):
         newest_snapshot(tmp_path, warnings.append)
     assert newest_snapshot(tmp_path / "nothing", warnings.append) is None
+
+
+def test_a_link_is_adopted_as_the_file_it_leads_to(tmp_path):
+    (tmp_path / "run").mkdir()
+    save_snapshot(tmp_path / "run" / "last.pth", {"model": {"w": torch.tensor(1)}})
+    (tmp_path / "latest.pth").symlink_to("run/last.pth")
+    (tmp_path / "other").mkdir()
+    adopt(tmp_path / "latest.pth", tmp_path / "other" / "last.pth")
+    assert not (tmp_path / "other" / "last.pth").is_symlink()
+    assert load_snapshot(tmp_path / "other" / "last.pth")["model"]["w"] == 1
 
 
 def full_disk(*_):

@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,21 @@ def test_options_that_are_given_win(trained, scenes, tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     (warning,) = [line for line in said if "tensors loaded" in line]
     assert "mismatched" in warning
+
+
+def test_a_run_resumes_without_the_file_that_it_started_from(trained, scenes, tmp_path):
+    for name in ("base.pth", "weights.pth"):
+        shutil.copy(trained.best, tmp_path / name)
+    argv = train_args(scenes, tmp_path / "out")
+    for flag in ("--arch", "--channels"):
+        at = argv.index(flag)
+        del argv[at : at + 2]
+    argv += ["--snapshot", str(tmp_path / "base.pth"), "--pretrained", str(tmp_path / "weights.pth")]
+    assert train.main([*argv, "--max_steps", "1"]) == 0
+    (tmp_path / "base.pth").unlink()
+    (tmp_path / "weights.pth").unlink()
+    assert train.main([*argv, "--max_steps", "2"]) == 0
+    assert load_snapshot(tmp_path / "out" / "run" / "last.pth")["training"]["state"]["step"] == 2
 
 
 def test_the_encoder_alone(trained, scenes, tmp_path):

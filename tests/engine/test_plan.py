@@ -1,4 +1,5 @@
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -86,6 +87,16 @@ def test_odd_settings_of_a_snapshot(settings):
 def test_a_snapshot_that_is_not_there(tmp_path):
     with pytest.raises(CheckpointError, match="--resume nevr: no such file; give auto, never, or a snapshot"):
         find_checkpoint(tmp_path, "nevr")
+
+
+def test_loss_sums_go_on_from_the_same_digits():
+    state, process = RunState(loss_sums={"main": 4.260913362105687 * 7}, loss_processes=6), Mock(world_size=6)
+    assert state.loss_sums_of(Mock(world_size=6, is_main=True)) == state.loss_sums
+    assert state.loss_sums_of(Mock(world_size=6, is_main=False)) == {"main": 0.0}
+    process.world_size = 3
+    assert state.loss_sums_of(process)["main"] * 6 == pytest.approx(state.loss_sums["main"])
+    older = RunState(loss_sums={"main": 2.0})  # of a mean rank, as versions before kept them
+    assert older.loss_sums_of(process) == {"main": 2.0}
 
 
 def test_means_and_rates_stay_in_an_epoch_of_another_length():

@@ -10,6 +10,7 @@ import train
 from engine.checkpoint.run_state import RunState
 from engine.training.events import NAMES, OWNER, check_owner
 from engine.training.recorder import Recorder
+from engine.training.resume import _began_here
 from tests.conftest import make_scenes, train_args
 from utils.errors import EnvironmentFault, OptionError
 from utils.logging import setup_logging
@@ -51,6 +52,15 @@ def test_a_disk_that_takes_no_events_costs_the_run_these_only(tmp_path, capsys):
     recorder.close()
     assert capsys.readouterr().out.count(f"WARNING: {tmp_path / 'events'}: no more TensorBoard events") == 1
     assert (tmp_path / "metrics.jsonl").read_text().count("mean_iou") == 1
+
+
+def test_damaged_files_of_an_earlier_start_do_no_harm(tmp_path):
+    (tmp_path / "metrics.jsonl").write_bytes(b'\xff\xfe\n{"epoch": 0}\n[]\n{"epoch": 5}\n')
+    Recorder(tmp_path, tmp_path / "events", True, RunState(epoch=1, step=4)).close()
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 0}\n'
+    for text in ("[]", '{"launchers": null}', '{"job": 3'):
+        (tmp_path / "config.json").write_text(text)
+        assert not _began_here(tmp_path)
 
 
 def test_figures_that_cannot_be_written_name_their_file(tmp_path):

@@ -3,6 +3,8 @@
 import io
 from pathlib import Path
 
+import pytest
+
 from utils.logging import Progress, get_logger, setup_logging
 
 
@@ -36,3 +38,20 @@ def test_a_full_disk_costs_the_log_file_only_and_is_said_once(capsys):
     out, err = capsys.readouterr()
     assert not err and [line for line in out.splitlines() if line.startswith("step")] == ["step 0", "step 1", "step 2"]
     assert out.count("WARNING: /dev/full: cannot be written ([Errno 28] No space left on device); the run goes on") == 1
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), BrokenPipeError(32, "Broken pipe"), None])
+def test_a_bar_and_a_log_that_cannot_be_written_cost_the_run_nothing(monkeypatch, tmp_path, error):
+    class Broken(io.StringIO):
+        def write(self, text: str) -> int:
+            raise error
+
+    gone = Broken() if error else None  # closed before the program started
+    monkeypatch.setattr("sys.stdout", gone)
+    monkeypatch.setattr("sys.stderr", gone)
+    setup_logging(True, tmp_path / "log.txt")
+    for step in Progress(range(3), "training", True):
+        get_logger().info(f"step {step}")
+    said = (tmp_path / "log.txt").read_text()
+    assert [line[-6:] for line in said.splitlines() if "step" in line] == ["step 0", "step 1", "step 2"]
+    assert said.count("standard output: cannot be written ([Errno 28]") == (getattr(error, "errno", 0) == 28)
