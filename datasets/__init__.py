@@ -83,18 +83,9 @@ def add_coarse(name: str, root: str | Path, split: Split, classes: Sequence[int]
     return BoostedSplit(split, build_split(name, root, module.COARSE_SPLIT), classes)
 
 
-def class_table(name: str) -> ClassTable:
-    """The classes of a data set, without its data.
-
-    Raises:
-        OptionError: Unknown data set, or one whose classes are known from its data only.
-    """
-    module = _module(name)
-    if not hasattr(module, "CLASSES"):
-        raise OptionError(
-            f"--dataset {name}: its classes are those of your data; use a snapshot of ours, which holds them"
-        )
-    return module.CLASSES
+def class_table(name: str) -> ClassTable | None:
+    """The classes of a data set, without its data; None where they come with it. Raises `OptionError` if unknown."""
+    return getattr(_module(name), "CLASSES", None)
 
 
 def _module(name: str) -> ModuleType:

@@ -62,7 +62,7 @@ def parse(argv: Sequence[str]) -> tuple[Path, EvalOptions, list[str]]:
     options = collect(EvalOptions, found)
     if options.exported:
         raise OptionError(f"{options.snapshot}: gives labels without probabilities; calibrate its snapshot")
-    return Path(options.save_dir), options, found.notes
+    return Path(options.save_dir), options, found.notes + options.notes()
 
 
 def run(argv: Sequence[str]) -> None:

@@ -73,6 +73,10 @@ def check(options: argparse.Namespace) -> None:
         )
     if options.dataset is None and (gpus is None or hours is not None):
         raise OptionError("--dataset: name the data set (folder: your own), or --gpus N --memory GIB for a recipe")
+    if options.dataset is None and options.data_root is not None:
+        raise OptionError(f"--data_root {options.data_root}: name its --dataset, too")
+    if gpus is not None and hours is None and options.device != "auto":
+        raise OptionError(f"--device {options.device}: nothing is timed for --gpus without --hours; leave it out")
     if options.arch is not None:
         resolve_arch(options.arch)
     if Path(options.out).is_dir():
@@ -99,11 +103,11 @@ def body(argv: Sequence[str]) -> None:
 
 def write_plan(options: argparse.Namespace) -> None:
     """The 8-GPU recipe on the GPUs of the command line, for the data that is named."""
-    own, data = data_options(options), {}
+    own, data, arch = data_options(options), {}, options.arch or DEFAULT_ARCH
     if own:
-        own, data["num_classes"] = fit_to_data(own, options.recipe)
+        own, data["num_classes"] = fit_to_data(own, options.recipe, arch)
     make_folder(Path(options.out).parent, "--out")
-    found = plan_recipe(options.recipe, options.arch or DEFAULT_ARCH, options.gpus, options.memory, own, **data)
+    found = plan_recipe(options.recipe, arch, options.gpus, options.memory, own, **data)
     print("\n".join(found.lines))
     write(options.out, found.options, {"notes": found.lines})
     print(found.command(options.out))

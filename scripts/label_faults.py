@@ -49,6 +49,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("snapshots", metavar="SNAPSHOT", type=Path, nargs="+", help="weights, of the same classes")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--dataset", help="data set; unset: as the first snapshot says")
+    parser.add_argument("--arch", help="model of bare weights, which need --dataset, too")
     parser.add_argument("--data_root", help="its folder; unset: as in eval.py")
     parser.add_argument("--split", default="val", help="split whose labels are searched")
     parser.add_argument("--cv_split", type=int, default=0, help="cross-validation split")

@@ -108,7 +108,7 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
     if not snapshot.is_file() or metrics["snapshot_sha256"] != file_sha256(snapshot):
         raise DataError(f"{folder / 'metrics.json'}: scores other weights than {snapshot}; evaluate these")
     root = find_root(options.dataset, options.data_root)
-    split = datasets.build_split(options.dataset, root, metrics["split"])
+    split = datasets.build_split(options.dataset, root, metrics["split"], command.evaluation.cv_split)
     check_scores(metrics, command, split, folder)
     again = recount(folder)
     backbone = f" on {config['backbone']}" if config["backbone"] else ""
@@ -173,6 +173,10 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if not 0 <= options.tolerance <= 1:
         raise OptionError(f"--tolerance {options.tolerance}: must be from 0 to 1")
+    if options.budget_seconds is not None and options.budget_seconds <= 0:
+        raise OptionError(f"--budget_seconds {options.budget_seconds:g}: must be more than 0")
+    if options.out is not None and options.out.suffix != ".json":
+        raise OptionError(f"--out {options.out}: name a file that ends in .json; a folder goes beside it")
     options.revision = options.revision or present_revision()
     if options.revision is None:
         raise OptionError("--revision: this is no git checkout that could tell; name the commit that was trained")

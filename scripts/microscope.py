@@ -66,7 +66,7 @@ def run(argv: Sequence[str]) -> None:
     """Parse, look, write."""
     own, options = parse(argv)
     setup_logging(True)
-    for note in own.notes:
+    for note in own.notes + options.notes():
         get_logger().info(note)
     microscope = open_microscope(options, choose_device(options.device), own.band)
     make_folder(options.folder, "--out")

@@ -39,9 +39,9 @@ class NotReproduced(NumericsError):
     """The scores are further off than the tolerance."""
 
 
-def check_data(receipt: dict, root: Path) -> None:
-    """Raise `DataError` unless the scored split in `root` is the receipt's, pixel by pixel."""
-    found = hash_split(datasets.build_split(receipt["dataset"], root, receipt["split"]))
+def check_data(receipt: dict, root: Path, cv: int) -> None:
+    """Raise `DataError` unless the scored split in `root`, of a cross-validation split, is the receipt's pixels."""
+    found = hash_split(datasets.build_split(receipt["dataset"], root, receipt["split"], cv))
     if found != receipt["data_sha256"]:
         raise DataError(
             f"{root}: {receipt['split']} isn't the receipt's (SHA-256 of its decoded images and labels {found[:12]},"
@@ -84,7 +84,7 @@ def reproduce(options: argparse.Namespace) -> None:
     require_empty(out)
     if options.check is not None:
         check_snapshot(receipt, options.check)
-    check_data(receipt, root)
+    check_data(receipt, root, command.evaluation.cv_split)
     metrics = run(command, {"OUT": out.absolute(), "DATA": root.absolute()}, options.check)
     print(judge(receipt, metrics, stated["mean_iou"] if options.check is None else SAME_WEIGHTS))
 

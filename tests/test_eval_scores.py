@@ -310,6 +310,14 @@ def test_void_labels(given, tmp_path, capfd):
     assert not list((tmp_path / "all").iterdir())
 
 
+def test_boundary_scores_of_void_labels_are_none(given, tmp_path, capfd):
+    snapshot, data = given[0], shutil.copytree(given[1], tmp_path / "data")
+    for path in (data / "masks" / "val").iterdir():
+        Image.new("L", Image.open(path).size, 255).save(path)
+    argv = train_args(data, tmp_path, "--evaluateF", "--snapshot", str(snapshot))
+    fails(capfd, 3, train.main, argv, "--split val", "void", "nothing to score")
+
+
 def test_boundary_scores_of_train_need_no_arch(given, tmp_path):
     snapshot, data = given
     argv = train_args(data, tmp_path, "--evaluateF", "--snapshot", str(snapshot), "--eval_thresholds", "0.01,0.03")

@@ -70,11 +70,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def read_json(path: Path) -> dict:
-    """The content of a JSON file that a run or an evaluation left. Raises `DataError` if it is missing or damaged."""
+    """The object in a JSON file that a run or an evaluation left. Raises `DataError` if it is missing or damaged."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        content = json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: cannot be read ({error}); train or evaluate again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: holds no JSON object; train or evaluate again")
+    return content
 
 
 def write_json(path: str | Path, value: Any) -> None:

@@ -38,7 +38,7 @@ def with_options_file(argv: Sequence[str], names: Iterable[str]) -> list[str]:
 def _arguments(path: str, names: set[str]) -> list[str]:
     try:
         options = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise OptionError(
             f"{FLAG} {path}: cannot be read as JSON ({error}); make it with scripts/configure.py"
         ) from error

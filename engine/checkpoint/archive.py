@@ -92,6 +92,15 @@ def _read_safetensors(path: Path) -> dict:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error}); take another file") from error
 
 
+def is_own_safetensors(path: Path) -> bool:
+    """True for a file that `write_safetensors` left with plain data."""
+    try:
+        with safe_open(path, "pt") as file:
+            return METADATA_KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def _read_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():

@@ -79,7 +79,8 @@ def load_model(
     known = is_snapshot(content) and "config" in content
     metadata = {key: content[key] for key in METADATA if known and key in content}
     if not metadata and (arch is None or classes is None):
-        raise OptionError(f"--snapshot {path}: holds bare weights; name --arch and --dataset as well")
+        missing = "--arch and --dataset" if arch is None else "a --dataset whose classes are fixed"
+        raise OptionError(f"--snapshot {path}: holds bare weights; name {missing} as well")
     if metadata and classes is not None:
         check_classes(metadata, classes, path)
     weights = find_weights(content, path)

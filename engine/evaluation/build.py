@@ -92,12 +92,13 @@ def score_boundaries(options: EvalOptions, process: Process) -> dict[str, dict]:
 
     Raises:
         OptionError: The split has no labels.
-        DataError: The data is missing or wrong.
+        DataError: The data is missing or wrong, or all labels are void.
         CheckpointError: The snapshot is missing, damaged, or of other classes.
     """
     model, split = load_with_split(options, process)
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
+    check_labelled(split, range(len(split)))
     metric = BoundaryFScore(split.classes.num_classes, options.eval_thresholds)
     loader = shared_loader(EvaluationDataset(split, model.transform), range(len(split)), options, process)
     evaluation = evaluate(model.predict, loader, split.classes.num_classes, metrics=[metric], progress=process.is_main)

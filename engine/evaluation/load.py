@@ -67,10 +67,8 @@ def read_classes(options: EvalOptions) -> dict:
 
 def known_classes(dataset: str) -> tuple[str, ...]:
     """Names of a data set's classes; none where they come with the data."""
-    try:
-        return datasets.class_table(dataset).names
-    except OptionError:
-        return ()
+    table = datasets.class_table(dataset)
+    return table.names if table else ()
 
 
 def build_split(options: EvalOptions, dataset: str) -> Split:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from engine.checkpoint.archive import is_own_safetensors
 from engine.checkpoint.digests import weights_sha256
 from utils.errors import OptionError
 from utils.machine import present_revision
@@ -40,12 +41,15 @@ def without_folder(value: object) -> object:
     return Path(value).name if isinstance(value, str) and os.sep in value else value
 
 
-def check_folder(folder: Path, *files: str) -> None:
-    """Raises `OptionError` if `folder` has one of `files` that a handout would replace, and isn't a handout itself."""
+def check_folder(folder: Path, weights: str, options: str) -> None:
+    """Raises `OptionError` if `folder` has a file that a handout would replace, and isn't a handout itself.
+
+    One whose card is missing is: it is written last, and the weights say whose they are.
+    """
     card = folder / CARD
-    if card.is_file() and OURS in card.read_text(errors="replace"):
+    if OURS in card.read_text(errors="replace") if card.is_file() else is_own_safetensors(folder / weights):
         return
-    if found := next((name for name in (CARD, *files) if (folder / name).exists()), None):
+    if found := next((name for name in (CARD, options, weights) if (folder / name).exists()), None):
         raise OptionError(f"--out {folder}: its {found} isn't an export's, and would be lost; name another folder")
 
 
@@ -77,7 +81,7 @@ def model_card(snapshot: Mapping, weights: Mapping[str, Tensor], facts: Mapping)
             `metrics` (what eval.py left in `metrics.json`); the last three may be None.
     """
     config, classes, options = snapshot["config"], snapshot["classes"], facts["options"] or {}
-    named = f"license: {_cell(facts['license'])}\n" if facts["license"] else ""
+    named = f"license: {json.dumps(facts['license'])}\n" if facts["license"] else ""
     file = facts["weights"]
     parts = [
         f"---\n{OURS}\npipeline_tag: image-segmentation\n{named}---\n",

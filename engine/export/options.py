@@ -23,7 +23,7 @@ WEB = ("web", "web-int8")
 USERS = {  # of options that not all formats use
     **{"eval": ("safetensors",), "license": ("safetensors",), "onnxruntime_web": WEB},
     **dict.fromkeys(("size", "dynamic", "outputs", "calibration", "int8_budget", "data_root", "split"), tuple(FILES)),
-    **dict.fromkeys(("num_images", "min_agreement", "max_loss"), tuple(FILES)),
+    **dict.fromkeys(("num_images", "min_agreement", "max_loss", "arch", "dataset"), tuple(FILES)),
 }
 
 

@@ -51,13 +51,15 @@ def write_handout(
     weights = {name: tensor.contiguous() for name, tensor in find_weights(snapshot, source).items()}
     if half:
         weights = {name: tensor.half() if tensor.ndim > 1 else tensor for name, tensor in weights.items()}
-    check_folder(folder, OPTIONS, WEIGHTS)
+    check_folder(folder, WEIGHTS, OPTIONS)
     writes_card = check_card(folder, weights, metrics)
     header = {key: snapshot[key] for key in METADATA if snapshot.get(key) is not None}
     if pretrained := snapshot["config"].get("pretrained"):
         pretrained = {key: without_folder(value) for key, value in pretrained.items()}
         header["config"] = snapshot["config"] | {"pretrained": pretrained}
     content = {**header, "format": snapshot["format"], "model": weights}
+    if writes_card:  # whatever breaks off here, no card describes other weights
+        (folder / CARD).unlink(missing_ok=True)
     write_atomically(folder / WEIGHTS, lambda file: write_safetensors(content, file))
     if options is not None:
         write_json(folder / OPTIONS, without_places(options))

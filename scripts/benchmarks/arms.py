@@ -20,6 +20,7 @@ from engine.training.step import train_step
 from loss import LossOptions, OhemCrossEntropy, SegmentationLoss, build_loss
 from network.fusing import fuse_for_inference
 from network.parts.enhancement import FeatureFilter
+from network.registry import model_options, resolve_arch
 from optimizer import OptimizerOptions, build_optimizer
 from reference.inference import predict_plain
 from reference.loss import PlainOhemCrossEntropy
@@ -161,13 +162,19 @@ def build_eval_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     return {"plain": lambda: predict_plain(reference, image, crop, EVAL_SCALES, flip=True).argmax(1), "ours": ours}
 
 
+def build_without_dropout(arch: str, num_classes: int) -> torch.nn.Module:
+    """A model whose steps are the same each time."""
+    has_dropout = "dropout" in model_options(resolve_arch(arch)[0])
+    return network.build_model(arch, num_classes, **({"dropout": 0.0} if has_dropout else {}))
+
+
 def build_train_arms(options: argparse.Namespace, device: torch.device) -> Arms:
     """One optimizer step with OHEM on all heads; what is compared is the loss of the first one."""
     batch = {"image": torch.randn(options.batch, 3, *options.size)}
     batch["label"] = torch.randint(0, 19, (options.batch, *options.size))
     if device.type == "cuda":  # as the loader gives them
         batch = {name: values.pin_memory() for name, values in batch.items()}
-    model = network.build_model(options.arch, 19, dropout=0.0)
+    model = build_without_dropout(options.arch, 19)
     reference = make_plain(copy.deepcopy(model)).to(device).train()
     model = model.to(device, memory_format=LAST)
     plain_optimizer = torch.optim.SGD(reference.parameters(), 1e-4, 0.9, weight_decay=1e-4)

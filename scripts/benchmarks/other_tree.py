@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from utils.errors import FENetError, OptionError
+from utils.errors import OptionError, ProgramFailed
 from utils.machine import ROOT
 
 STEP = re.compile(r"step \d+/\d+ loss (\S+)")
@@ -68,7 +68,12 @@ class TrainingProcess:
             )
 
     def advance(self, steps: int) -> None:
-        """Let it work until it has said the losses of so many steps. Raises `FENetError` if it ends before."""
+        """Let it work until it has said the losses of so many steps.
+
+        Raises:
+            OptionError: It is done before.
+            ProgramFailed: It ends with an error.
+        """
         if self._process is None:  # not before: until it has said something it couldn't be stopped at a known place
             self._process = self._start()
         os.killpg(self._process.pid, signal.SIGCONT)
@@ -81,8 +86,11 @@ class TrainingProcess:
                     os.killpg(self._process.pid, signal.SIGSTOP)
                     self.seconds.append([later - earlier for earlier, later in zip(said, said[1:], strict=False)])
                     return
+        made, status = len(self.losses), self._process.wait()
+        if status == 0:
+            raise OptionError(f"--steps: train.py is done after {made} steps by these options; give {made} or fewer")
         told = " ".join(self._errors.read_text().split())[-500:]
-        raise FENetError(f"train.py ended after {len(self.losses)} steps with status {self._process.wait()}: {told}")
+        raise ProgramFailed(f"train.py ended after {made} steps with status {status}: {told}", status)
 
     def end(self) -> None:
         """Kill it and what it started."""

@@ -115,7 +115,7 @@ def add_shares(arms: dict[str, dict], given: list[str], amps: dict[str, str]) ->
     classes = datasets.build_split(config.data.dataset, config.data.root, config.data.train_split).classes
     model = make_plain(create_model(config, classes.num_classes)).train()
     side = config.augment.crop_size
-    images = torch.zeros(config.schedule.bs_mult, 3, side, side)
+    images = torch.zeros(config.schedule.bs_mult, 3, *(side if isinstance(side, tuple) else (side, side)))
 
     def step() -> None:
         outputs = model(images).values()

@@ -26,6 +26,7 @@ from engine.training.parallel import wrap_parallel
 from engine.training.step import train_step
 from loss import OhemCrossEntropy, SegmentationLoss
 from optimizer import OptimizerOptions, build_optimizer, set_lr
+from scripts.benchmarks.arms import build_without_dropout
 from scripts.benchmarks.shares import RATES, Roofline, Work, count_operations
 from scripts.benchmarks.timing import spread
 from utils.distributed import Process, gather_objects, sum_over_ranks
@@ -86,7 +87,7 @@ def _process(rank: int, options: argparse.Namespace, store: Path, results: Path)
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=PROCESSES)
     torch.manual_seed(0)
-    model = network.build_model(options.arch, NUM_CLASSES, dropout=0.0).to(memory_format=torch.channels_last)
+    model = build_without_dropout(options.arch, NUM_CLASSES).to(memory_format=torch.channels_last)
     own = copy.deepcopy(model)
     parallel = wrap_parallel(model, Process(rank, PROCESSES, CPU), static_graph=True)
     torch.manual_seed(1 + rank)

@@ -17,7 +17,7 @@ from engine.training.build import open_splits
 from engine.training.memory import CONTEXT, StepMemory, build_step_memory, usable_memory
 from scripts.configuring.gpu_plan import GIB, Plan, best_plan
 from scripts.configuring.sizes import STEP
-from utils.errors import OptionError
+from utils.errors import DataError, OptionError
 from utils.options import Parser
 from utils.options_file import as_arguments
 
@@ -113,13 +113,18 @@ def check_gpus(gpus: int, memory: float) -> None:
         )
 
 
-def fit_to_data(own: dict, name: str) -> tuple[dict, int]:
+def fit_to_data(own: dict, name: str, arch: str) -> tuple[dict, int]:
     """Of other data, named by `own`, what replaces options of the recipe `name`, and the number of classes.
 
     Raises:
-        DataError: The data isn't there.
+        DataError: The data isn't there, or doesn't fill a step of the recipe.
     """
     split, recipe = open_splits(_config(own)).train, read_recipe(name)
+    if split.epoch_length < (crops := GPUS * recipe_batch(arch)):
+        raise DataError(
+            f"{own['data_root']}: {split.split} has {split.epoch_length} images, and a step of the recipe takes {crops}"
+            " crops; add images, or configure with --hours instead of --gpus"
+        )
     short = int(np.median([min(split.image_size(index)) for index in choose_samples(split, SIZES, 0)]))
     side = min(recipe["crop_size"], max(STEP, short // STEP * STEP))
     sizes = {"crop_size": side, "class_uniform_tile": min(recipe["class_uniform_tile"], side)}

@@ -71,7 +71,7 @@ def longest(speed: Speed, steps_per_epoch: int, val_images: int, budget: float) 
     A tenth of the time goes to validations, of which there are at least one and at most ten. Where there are few
     epochs, steps of one more fill the time.
     """
-    each, limit = speed.validation + val_images * speed.image, AIM * budget
+    each, limit = max(speed.validation + val_images * speed.image, 1e-9), AIM * budget
     wanted = max(1, min(MOST_VALIDATIONS, int(VALIDATING * budget / each)))
 
     def run(steps: int, epochs: int) -> Length:

@@ -66,20 +66,21 @@ class Judges:
 
 
 def load_judges(options: argparse.Namespace) -> Judges:
-    """Models and split of `snapshots`, `dataset`, `data_root`, `split`, `cv_split`, `device` and `base_size`.
+    """Models and split of `snapshots`, `arch`, `dataset`, `data_root`, `split`, `cv_split`, `device` and `base_size`.
 
     Raises:
         OptionError: A file gives labels only, or the split has no labels.
         DataError: The data is missing or wrong.
         CheckpointError: A snapshot is missing, damaged, or of other classes.
     """
-    device = choose_device(options.device)
-    models = []
+    device, models = choose_device(options.device), []
+    table = datasets.class_table(options.dataset) if options.dataset else None
+    common = {"arch": options.arch, "device": options.device, "base_size": options.base_size}
     for path in options.snapshots:
-        settings = PredictOptions(snapshot=str(path), device=options.device, base_size=options.base_size)
+        settings = PredictOptions(snapshot=str(path), **common)
         if settings.exported:
             raise OptionError(f"{path}: an exported file gives labels without probabilities; take the snapshot")
-        models.append(load(settings, device))
+        models.append(load(settings, device, table))
     dataset = datasets.resolve_name(options.dataset or models[0].header["classes"]["dataset"])
     root = find_root(dataset, options.data_root)
     split = datasets.build_split(dataset, root, options.split, options.cv_split)
@@ -88,7 +89,8 @@ def load_judges(options: argparse.Namespace) -> Judges:
     if not len(split):
         raise DataError(f"--split {options.split}: {root} holds no image of it")
     for model, path in zip(models, options.snapshots, strict=True):
-        check_classes(model.header, split.classes.names, path)
+        if model.header:
+            check_classes(model.header, split.classes.names, path)
     return Judges(models, [_trained_on(path, dataset, root, split) for path in options.snapshots], split)
 
 
@@ -100,7 +102,10 @@ def _trained_on(snapshot: Path, dataset: str, root: Path, split: Split) -> froze
         return frozenset(split.names if split.split == "train" else ())
     if settings.get("dataset") != dataset:
         return frozenset()
-    trained = datasets.build_split(dataset, root, settings.get("train_split", "train"), settings.get("cv", 0))
+    try:
+        trained = datasets.build_split(dataset, root, settings.get("train_split", "train"), settings.get("cv", 0))
+    except DataError:  # what was trained on isn't there: the images that are came later
+        return frozenset()
     paths = frozenset(trained.image_paths())
     if not paths:  # drawn, not read
         return frozenset(trained.names) & frozenset(split.names)

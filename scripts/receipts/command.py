@@ -10,21 +10,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from config import EvalOptions, parse_eval
-from utils.errors import DataError, FENetError
+from utils.errors import DataError, ProgramFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 PLACES = ("OUT", "DATA")  # an empty folder for what the command leaves, and the folder of the data set
 ENTRY_POINTS = ("train.py", "eval.py")
 _PLAIN = re.compile(r"[\w./:=,@%+ -]*")
 _PLACE = re.compile(rf"\$({'|'.join(PLACES)})\b")
-
-
-class StepFailed(FENetError):
-    """A part of the command ended with an error, whose exit code this one has."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code if code > 0 else 1  # a signal is negative
 
 
 @dataclass(frozen=True)
@@ -53,13 +45,13 @@ class Step:
         return replace(self, arguments=(*self.arguments, "--amp", training if trains else evaluation))
 
     def run(self) -> None:
-        """Run it in the repository's root, its output on the terminal. Raises `StepFailed`."""
+        """Run it in the repository's root, its output on the terminal. Raises `ProgramFailed`."""
         argv = [sys.executable if self.program == "python" else "sh", self.script, *self.arguments]
         print("+", shlex.join([*(f"{name}={value}" for name, value in self.variables.items()), *argv]), flush=True)
         environment = os.environ | {"PYTHON": sys.executable} | self.variables
         code = subprocess.run(argv, cwd=ROOT, env=environment, check=False).returncode
         if code:
-            raise StepFailed(f"{self.script}: ended with exit code {code}; its last lines say why", code)
+            raise ProgramFailed(f"{self.script}: ended with exit code {code}; its last lines say why", code)
 
 
 @dataclass(frozen=True)
@@ -78,12 +70,12 @@ class Command:
         return Command(tuple(step.in_precision(training, evaluation) for step in self.steps))
 
     def run(self, places: Mapping[str, Path]) -> None:
-        """Run all steps. Raises `StepFailed`."""
+        """Run all steps. Raises `ProgramFailed`."""
         for step in self.steps:
             step.filled(places).run()
 
     def evaluate(self, places: Mapping[str, Path], snapshot: Path) -> None:
-        """Run only the last step, on another snapshot. Raises `StepFailed`."""
+        """Run only the last step, on another snapshot. Raises `ProgramFailed`."""
         last = self.steps[-1].filled(places)
         replace(last, arguments=(*last.arguments, "--snapshot", str(snapshot))).run()
 

@@ -39,7 +39,7 @@ class TrainedRun:
         content = read_json(path)
         try:
             config = _parsed(tuple(content.get("arguments") or shlex.split(content["command"])[2:]))
-            options = plain_options(config)
+            options, _ = plain_options(config), content["amp"]
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{path}: not what train.py writes ({error!r}); name the folder of a run") from error
         except OptionError as error:
@@ -121,9 +121,12 @@ def _read_curve(path: Path) -> list[dict]:
     if not path.exists():
         return []
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
-    except ValueError as error:
-        raise DataError(f"{path}: a line is damaged ({error}); train again") from error
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        if not all(row["images_per_second"] > 0 < row["step"] for row in rows):
+            raise ValueError("a step or a speed that isn't positive")
+    except (ValueError, TypeError, LookupError) as error:
+        raise DataError(f"{path}: a line is damaged ({error!r}); train again") from error
+    return rows
 
 
 def _training_seconds(rows: Sequence[dict], images: int) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from utils.errors import FENetError
+from utils.errors import ProgramFailed
 from utils.signals import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -21,14 +21,6 @@ POLL = 0.2  # seconds
 
 class OutOfTime(Exception):
     """The study stops here: its time is over, or it was asked to."""
-
-
-class ProgramFailed(FENetError):
-    """train.py or eval.py ended with an error, whose exit code this one has."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.exit_code = code if code > 0 else 1  # a signal is negative
 
 
 @dataclass

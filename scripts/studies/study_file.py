@@ -13,7 +13,19 @@ from utils.errors import OptionError
 from utils.options_file import as_arguments
 
 FORM = '{"base": {option: value}, "variants": {name: {option: value}}, "seeds": [1, 2, 3]}'
-OWN = ("seed", "exp", "ckpt", "tb_path", "tb_tag", "resume", "resume_override", "options_from", "evaluateF", "debug")
+OWN = (
+    "seed",
+    "exp",
+    "ckpt",
+    "tb_path",
+    "tb_tag",
+    "resume",
+    "resume_override",
+    "options_from",
+    "evaluateF",
+    "debug",
+    "help",
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +78,7 @@ def read_study(path: Path) -> Study:
     base, variants = text.get("base", {}), text.get("variants")
     if not isinstance(variants, dict) or not variants:
         raise OptionError(f"{path}: variants names none; write {FORM}, the reference first")
-    for name, options in {"base": base, **variants}.items():
+    for name, options in (("base", base), *variants.items()):
         if not isinstance(options, dict):
             raise OptionError(f"{path}: {name} is no object of options and values; write {FORM}")
     seeds = _seeds(path, text.get("seeds"))

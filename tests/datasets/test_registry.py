@@ -82,5 +82,4 @@ def test_classes_are_those_of_cityscapesscripts(name):
 
 @pytest.mark.parametrize("name", OF_THE_DATA)
 def test_classes_that_come_with_the_data_are_not_there_without(name):
-    with pytest.raises(OptionError, match=f"--dataset {name}.*snapshot"):
-        datasets.class_table(name)
+    assert datasets.class_table(name) is None

@@ -98,7 +98,7 @@ def test_the_card_has_what_a_reader_asks_for_and_no_folder_of_ours(snapshot, tmp
     options |= {"command": "python train.py --ckpt /home/me", "revision": "abc123"}
     file = write_handout(content, snapshot, tmp_path / "out", options, METRICS, license="cc-by-4.0")
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "license: cc-by-4.0\n---" in card and "The weights: cc-by-4.0. The code: MIT." in card
+    assert 'license: "cc-by-4.0"\n---' in card and "The weights: cc-by-4.0. The code: MIT." in card
     assert (
         "| revision that trained it | abc123 |" in card
         and "| epoch that they are from, the first being 0 | 7 |" in card
@@ -127,6 +127,26 @@ def test_scores_on_a_card_are_not_lost(snapshot, tmp_path):
     assert ((out / "README.md").read_text(), (out / "model.safetensors").read_bytes()) == (card, weights)
     write_handout(content, snapshot, out, None, METRICS | {"mean_iou": 0.25})
     assert "0.2500" in (out / "README.md").read_text()
+
+
+def test_an_export_that_broke_off_is_made_anew(snapshot, tmp_path, monkeypatch):
+    content, out = load_snapshot(snapshot), tmp_path / "out"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    write_handout(content, snapshot, out, {"lr": 0.1}, METRICS)
+    content["average"] = {name: value + 1 for name, value in content["model"].items()}
+    with monkeypatch.context() as patched:
+        patched.setattr("engine.export.safetensors.model_card", full)
+        with pytest.raises(OSError, match="No space"):
+            write_handout(content, snapshot, out, {"lr": 0.1}, METRICS | {"mean_iou": 0.25})
+    assert sorted(path.name for path in out.iterdir()) == ["config.json", "model.safetensors"]  # no card of others
+    write_handout(content, snapshot, out, {"lr": 0.1}, METRICS | {"mean_iou": 0.25})
+    assert "0.2500" in (out / "README.md").read_text()
+    (out / "README.md").write_text("mine")
+    with pytest.raises(OptionError, match="its README.md isn't an export's"):
+        write_handout(content, snapshot, out, {"lr": 0.1})
 
 
 def test_what_is_no_handout_is_not_replaced(snapshot, tmp_path):

@@ -51,6 +51,7 @@ def test_bare_weights_and_other_classes(trained, tmp_path):
         Segmenter(tmp_path / "bare.pth", torch.device("cpu"), arch="fenet_tiny", dataset="camvid")
     with pytest.raises(CheckpointError):
         Segmenter(trained.best, device="cpu", dataset="camvid")
+    assert Segmenter(trained.best, device="cpu", dataset="folder").names[0] == "sky"  # the snapshot's
     torch.save(build_model("fenet_tiny", 11).state_dict(), tmp_path / "bare.pth")
     assert Segmenter(tmp_path / "bare.pth", torch.device("cpu"), arch="fenet_tiny", dataset="camvid").names[0] == "Sky"
 

@@ -21,6 +21,7 @@ from scripts.configuring.machine import Machine
 from scripts.configuring.rules import choose_loading
 from tests.conftest import make_scenes
 from tests.entry_points import ROOT
+from tests.test_bad_input import fails
 from utils.errors import OptionError
 
 GIB = 2**30
@@ -247,9 +248,15 @@ def test_plan_and_configure_are_one(tmp_path, capsys):
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
 
 
-def test_the_recipe_for_other_data(scenes, tmp_path, capsys):
+def test_the_recipe_for_other_data(scenes, tmp_path, capfd):
     out = tmp_path / "o.json"
     data = ["--dataset", "folder", "--data_root", str(scenes)]
+    argv = ["--gpus", "4", "--memory", "24", "--arch", "fenet_tiny", "--out", str(out)]
+    fails(capfd, 3, configure.main, [*argv, *data], "train has 4 images, and a step of the recipe takes 8 crops")
+    fails(capfd, 2, configure.main, [*argv, *data[2:]], "--data_root", "name its --dataset, too")
+    fails(capfd, 2, configure.main, [*argv, *data, "--device", "cpu"], "--device cpu: nothing is timed")
+    scenes = make_scenes(tmp_path / "more", 8, 32, 48)
+    data[-1] = str(scenes)
     assert configure.main(["--gpus", "4", "--memory", "24", "--arch", "fenet_tiny", *data, "--out", str(out)]) == 0
     options = json.loads(out.read_text())
     assert (options["dataset"], options["data_root"]) == ("folder", str(scenes))

@@ -7,9 +7,11 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import datasets
 from datasets.synthetic.split import SyntheticSplit
+from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.small_weights import SMALL_WEIGHTS
 from scripts import label_faults
 from scripts.label_fault_search.alignment import align
@@ -211,7 +213,8 @@ def test_folds_judge_what_they_were_not_trained_on(tmp_path):
         config = {"dataset": "synthetic", "train_split": split, "cv": 0}
         (tmp_path / fold / "config.json").write_text(json.dumps(config))
     snapshots = [tmp_path / fold / "best.safetensors" for fold in ("a", "b")]
-    options = {"dataset": None, "data_root": None, "cv_split": 0, "device": "cpu", "base_size": None, "split": "val"}
+    options = {"arch": None, "dataset": None, "data_root": None, "split": "val", "cv_split": 0}
+    options |= {"device": "cpu", "base_size": None}
     judges = load_judges(argparse.Namespace(snapshots=snapshots, **options))
     assert judges.chosen(0) == [judges.models[0]] and not judges.seen(0)
     alone = load_judges(argparse.Namespace(snapshots=snapshots[1:], **options))
@@ -225,3 +228,15 @@ def test_names_that_begin_anew_in_each_split_are_other_images(tmp_path):
     for part, known in (("train", {"0", "1"}), ("val", set())):
         split = datasets.build_split("folder", tmp_path, part)
         assert _trained_on(tmp_path / "best.pth", "folder", tmp_path, split) == known
+    shutil.rmtree(tmp_path / "images" / "train")  # photos that came later, alone
+    assert _trained_on(tmp_path / "best.pth", "folder", tmp_path, split) == set()
+
+
+def test_bare_weights_judge_too(tmp_path, capfd):
+    torch.save(load_snapshot(SMALL_WEIGHTS)["model"], tmp_path / "bare.pth")
+    common = {"snapshots": [tmp_path / "bare.pth"], "split": "val", "cv_split": 0, "device": "cpu", "base_size": None}
+    options = argparse.Namespace(**common, arch="fenet_tiny", dataset="synthetic", data_root=None)
+    assert load_judges(options).split.dataset == "synthetic"
+    argv = [str(tmp_path / "bare.pth"), "--device", "cpu", "--out", str(tmp_path / "out")]
+    fails(capfd, 2, label_faults.main, argv, "name --arch and --dataset as well")
+    fails(capfd, 2, label_faults.main, [*argv, "--arch", "fenet_tiny"], "name a --dataset whose classes are fixed")

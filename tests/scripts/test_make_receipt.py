@@ -88,6 +88,15 @@ def test_execute_wants_an_empty_folder(write, capfd):
     assert "--out_folder" in capfd.readouterr().err
 
 
+def test_options_that_can_not_work(write, capfd):
+    assert write("--budget_seconds", "0") == 2 and "--budget_seconds 0" in capfd.readouterr().err
+    assert write(name="a") == 0 and write("--budget_seconds", "3600", name="b") == 0
+    assert load_results(write.results)[0]["b"]["budget_seconds"] == 3600
+    argv = ["a", "--out_folder", "x", "--dataset", "folder", "--command", EVAL, "--title", "t", "--variant", "v"]
+    argv += ["--tolerance", "0.1", "--covers", "nothing", "--out", str(write.results / "a")]
+    assert make_receipt.main(argv) == 2 and "name a file that ends in .json" in capfd.readouterr().err
+
+
 def test_the_revision_is_asked_for_where_nothing_tells_it(write, capfd, monkeypatch):
     monkeypatch.setattr(make_receipt, "present_revision", lambda: None)
     assert write() == 2 and "--revision: " in capfd.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 from scripts import benchmark
 from scripts.benchmarks import revisions
 from scripts.benchmarks.other_tree import TrainingProcess, write_revision
-from utils.errors import FENetError, OptionError
+from utils.errors import OptionError, ProgramFailed
 from utils.machine import ROOT
 
 TRAIN = """
@@ -19,23 +19,40 @@ for step in range(1, 5):
     open("steps", "w").write(str(step))
     print(f"epoch 0 step {step}/4 loss {step + float(sys.argv[1]):.6f} lr 1", flush=True)
 time.sleep(0.3)  # a process that ended can't be stopped
-sys.exit("no more")
+print("no more", file=sys.stderr)
+sys.exit(int(sys.argv[2]))
 """
 
 
 def test_a_process_works_in_its_turns_only(tmp_path):
     (tmp_path / "train.py").write_text(TRAIN)
-    run = TrainingProcess(tmp_path, ["0.5"], tmp_path / "errors")
+    run = TrainingProcess(tmp_path, ["0.5", "3"], tmp_path / "errors")
     try:
         run.advance(2)
         time.sleep(0.2)
         assert int((tmp_path / "steps").read_text()) < 4
         run.advance(2)
         assert run.losses == [1.5, 2.5, 3.5, 4.5] and [len(turn) for turn in run.seconds] == [1, 1]
-        with pytest.raises(FENetError, match="ended after 4 steps with status 1: no more"):
+        with pytest.raises(ProgramFailed, match="ended after 4 steps with status 3: no more") as failed:
             run.advance(1)
+        assert failed.value.exit_code == 3
     finally:
         run.end()
+
+
+def test_a_run_that_is_over_before_asks_for_fewer_steps(tmp_path):
+    (tmp_path / "train.py").write_text(TRAIN)
+    run = TrainingProcess(tmp_path, ["0.5", "0"], tmp_path / "errors")
+    with pytest.raises(OptionError, match="--steps: train.py is done after 4 steps by these options; give 4 or fewer"):
+        run.advance(9)
+    run.end()
+
+
+def test_a_share_of_the_roofline_takes_crops_of_two_sides():
+    argv = ["--arch", "fenet_tiny", "--dataset", "synthetic", "--crop_size", "64,96", "--bs_mult", "2"]
+    arms = {"now": {"median": 1.0}}
+    revisions.add_shares(arms, argv, {"now": "off"})
+    assert 0 < arms["now"]["roofline_share"] < 1
 
 
 def test_curves_are_compared_by_step_and_at_their_end():

@@ -182,6 +182,7 @@ def test_runs_of_train_py_come_onto_a_page(trained, tmp_path, monkeypatch, capfd
         ({"a": {}, "b": {"lr": -1}}, [1, 2], ["variant b", "--lr -1"]),
         ({"a": {"lr": {"x": 1}}}, [1, 2], ["variant a: lr: a text, number"]),
         ({"a": {"exp": "x"}}, [1, 2], ["exp: the study sets it itself"]),
+        ({"a": {"help": True}}, [1, 2], ["help: the study sets it itself"]),
         ({"a": {}, "b": {"channels": 16}}, [1, 2], ["variants a and b have the same options"]),
         ({}, [1, 2], ["variants names none"]),
         ({"a": {}}, [1], ["seeds [1]: there is no interval"]),
@@ -199,7 +200,9 @@ def test_a_study_that_can_not_work_is_refused_before_it_runs(tmp_path, capfd, st
 
 def test_options_and_files_that_can_not_work(tmp_path, capfd):
     odd = tmp_path / "s.json"
-    for text in ("[", "[]", '{"variants": {"a": {}}, "seed": [1]}', '{"base": {"lr": 1, "lr": 2}}'):
+    hidden = '{"base": [1], "variants": {"base": {}}, "seeds": [1, 2]}'
+    twice = '{"base": {"lr": 1, "lr": 2}}'
+    for text in (hidden, "[", "[]", '{"variants": {"a": {}}, "seed": [1]}', twice):
         odd.write_text(text)
         fails(capfd, 2, study.main, [odd, "--out", tmp_path], "s.json", "write {")
     fails(capfd, 2, study.main, [odd], "--out: name the folder")
