@@ -26,6 +26,8 @@ def check_fields(snapshot: Mapping, path: object) -> None:
             _check_classes(snapshot["classes"])
             _check_config(snapshot["config"], len(snapshot["classes"]["names"]))
         _need(_is_names(snapshot.get("score", {})), "score", "figures by name")
+        if "trained_on" in snapshot:
+            _check_trained_on(snapshot["trained_on"])
         temperature = snapshot.get("temperature", 1.0)
         _need(type(temperature) is float and 0 < temperature < math.inf, "temperature", "a positive number")
         if "training" in snapshot:
@@ -58,6 +60,12 @@ def _check_classes(classes: Any) -> None:
     table = classes.get("id_to_train")
     numbers = _is_names(table) and all(key.isdecimal() and _is_byte(int(key[:4])) for key in table)
     _need(numbers and all(map(_is_byte, table.values())), "classes/id_to_train", "train ids by label id")
+
+
+def _check_trained_on(data: Any) -> None:
+    _need(_is_names(data), "trained_on", "a dict")
+    named = all(isinstance(data.get(name), str) for name in ("dataset", "split"))
+    _need(named and _is_whole(data.get("cv"), 0), "trained_on", "with dataset, split and cv")
 
 
 def _check_training(training: Any) -> None:

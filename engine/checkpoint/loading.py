@@ -14,7 +14,7 @@ from network import build_model, resolve_arch
 from utils.errors import CheckpointError, EnvironmentFault, OptionError
 
 # of a snapshot: what stands beside its weights for whoever uses them
-METADATA = ("config", "classes", "score", "temperature")
+METADATA = ("config", "classes", "trained_on", "score", "temperature")
 
 
 def load_weights(model: nn.Module, path: str | Path, partial: bool = False) -> LoadReport:

@@ -11,6 +11,7 @@ from engine.checkpoint.loading import check_classes
 from engine.checkpoint.snapshot import read_snapshot_file
 from engine.evaluation.class_map import FLAG, ClassMap, check_names
 from engine.evaluation.options import EvalOptions
+from engine.evaluation.seen import warn_of_seen
 from engine.inference.build import LoadedModel, load
 from engine.inference.exported import load_exported
 from engine.inference.precision import check_processes
@@ -21,8 +22,15 @@ from utils.logging import get_logger
 
 def load_with_split(options: EvalOptions, process: Process) -> tuple[LoadedModel, Split]:
     """The model and the split, which is of the data set that is named, or else of the snapshot's."""
-    if options.class_map is not None:
-        return load_mapped(options, process)
+    model, split = (load_same if options.class_map is None else load_mapped)(options, process)
+    if process.is_main:
+        root = find_root(split.dataset, options.data_root)
+        warn_of_seen(model.header.get("trained_on"), split.dataset, root, split, options.cv_split)
+    return model, split
+
+
+def load_same(options: EvalOptions, process: Process) -> tuple[LoadedModel, Split]:
+    """`load_with_split` for data whose classes are the model's."""
     split = build_split(options, options.dataset) if options.dataset else None
     model = load(options, process.device, split.classes if split else None, options.partial)
     check_processes(model.precision)

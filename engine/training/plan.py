@@ -111,7 +111,7 @@ class RunIdentity:
     """What a run is, as plain data.
 
     Attributes:
-        metadata: `config` and `classes` of its snapshots.
+        metadata: `config`, `classes` and `trained_on` of its snapshots.
         settings: What decides the result; a run that resumes has to share it.
         defaults: Those of `settings` as they are without options, which older versions may not know.
         data: Fingerprints of the split to train on (`train`) and of the one to validate on (`val`).

@@ -12,6 +12,7 @@ from datasets.base import Split
 from datasets.dataset import load_pair
 from datasets.options import find_root
 from engine.checkpoint.loading import check_classes
+from engine.evaluation.seen import seen_images
 from engine.inference.build import LoadedModel, load
 from engine.inference.options import PredictOptions
 from utils.devices import choose_device
@@ -88,25 +89,24 @@ def load_judges(options: argparse.Namespace) -> Judges:
         raise OptionError(f"--split {options.split}: this split of {dataset} has no labels")
     if not len(split):
         raise DataError(f"--split {options.split}: {root} holds no image of it")
-    for model, path in zip(models, options.snapshots, strict=True):
+    judges = list(zip(models, options.snapshots, strict=True))
+    for model, path in judges:
         if model.header:
             check_classes(model.header, split.classes.names, path)
-    return Judges(models, [_trained_on(path, dataset, root, split) for path in options.snapshots], split)
+    known = (model.header.get("trained_on") or _trained_on(path) for model, path in judges)
+    return Judges(models, [_seen(trained_on, dataset, root, split) for trained_on in known], split)
 
 
-def _trained_on(snapshot: Path, dataset: str, root: Path, split: Split) -> frozenset[str]:
-    """Names of the split that a run trained on; without its config.json, all of `train` and nothing else."""
+def _trained_on(snapshot: Path) -> dict | None:
+    """What the snapshots of today say themselves: of an older one by its run's config.json, where it is beside it."""
     config = snapshot.parent / "config.json"
     settings = read_json(config) if config.is_file() else {}
-    if not settings:
+    names = {"split": settings.get("train_split", "train"), "cv": settings.get("cv", 0)}
+    return {"dataset": settings["dataset"], **names} if "dataset" in settings else None
+
+
+def _seen(trained_on: dict | None, dataset: str, root: Path, split: Split) -> frozenset[str]:
+    """Names of the images that were trained on; where nothing tells, all of `train` and nothing else."""
+    if trained_on is None:
         return frozenset(split.names if split.split == "train" else ())
-    if settings.get("dataset") != dataset:
-        return frozenset()
-    try:
-        trained = datasets.build_split(dataset, root, settings.get("train_split", "train"), settings.get("cv", 0))
-    except DataError:  # what was trained on isn't there: the images that are came later
-        return frozenset()
-    paths = frozenset(trained.image_paths())
-    if not paths:  # drawn, not read
-        return frozenset(trained.names) & frozenset(split.names)
-    return frozenset(name for i, name in enumerate(split.names) if str(split.files(i)[0]) in paths)  # names may recur
+    return seen_images(trained_on, dataset, root, split)

@@ -17,11 +17,10 @@ from scripts import label_faults
 from scripts.label_fault_search.alignment import align
 from scripts.label_fault_search.evidence import LEVELS, PRIOR, Confusions, Counts
 from scripts.label_fault_search.planting import Planted, Planter
-from scripts.label_fault_search.predictions import _trained_on, load_judges
+from scripts.label_fault_search.predictions import load_judges
 from scripts.label_fault_search.regions import TINY, find_regions
 from scripts.label_fault_search.search import Search
 from scripts.label_fault_search.trial import PLANTED, rate, score_trials
-from tests.datasets import trees
 from tests.test_bad_input import fails
 from utils.constants import IGNORE_LABEL
 
@@ -219,17 +218,6 @@ def test_folds_judge_what_they_were_not_trained_on(tmp_path):
     assert judges.chosen(0) == [judges.models[0]] and not judges.seen(0)
     alone = load_judges(argparse.Namespace(snapshots=snapshots[1:], **options))
     assert alone.seen(0) and "40 images were trained on" in alone.describe()
-
-
-def test_names_that_begin_anew_in_each_split_are_other_images(tmp_path):
-    for part in ("train", "val"):
-        trees.make_folder(tmp_path, ["0", "1"], part=part)
-    (tmp_path / "config.json").write_text(json.dumps({"dataset": "folder", "train_split": "train"}))
-    for part, known in (("train", {"0", "1"}), ("val", set())):
-        split = datasets.build_split("folder", tmp_path, part)
-        assert _trained_on(tmp_path / "best.pth", "folder", tmp_path, split) == known
-    shutil.rmtree(tmp_path / "images" / "train")  # photos that came later, alone
-    assert _trained_on(tmp_path / "best.pth", "folder", tmp_path, split) == set()
 
 
 def test_bare_weights_judge_too(tmp_path, capfd):
