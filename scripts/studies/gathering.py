@@ -50,7 +50,7 @@ def by_variant(study: Study, paths: Sequence[Path], records: Sequence[RunRecord]
     found: dict[str, list[RunRecord]] = {name: [] for name in study.variants}
     asked = {name: run.options for name, run in study.variants.items()}
     for path, record in zip(paths, records, strict=True):
-        rows = {name: differences(options, record.options) for name, options in asked.items()}
+        rows = {name: differences(_settled(options, record), _options(record)) for name, options in asked.items()}
         name = min(rows, key=lambda one: len(rows[one]))
         if rows[name]:
             other = "; ".join(rows[name][:3])
@@ -82,6 +82,11 @@ def by_options(records: Sequence[RunRecord]) -> dict[str, list[RunRecord]]:
 def _options(record: RunRecord) -> dict:
     """Those that it was trained with, the precision as it was."""
     return record.options | {"amp": record.precision}
+
+
+def _settled(options: Mapping, record: RunRecord) -> dict:
+    """Options of a study, whose `auto` is what a run took it for."""
+    return {**options, "amp": record.precision} if options["amp"] == "auto" else dict(options)
 
 
 def _title(names: Sequence[str], options: Mapping) -> str:

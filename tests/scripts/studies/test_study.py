@@ -5,6 +5,7 @@ import shlex
 import shutil
 import signal
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from config import parse_eval, parse_train
 from engine.training.lock import RunLock
 from scripts import study
 from scripts.studies import leavings, programs, runs
+from scripts.studies.gathering import by_variant
 from scripts.studies.keys import plain_options
 from scripts.studies.page.tables import latex
 from scripts.studies.programs import Clock, Ended, OutOfTime, ProgramFailed, run_program
@@ -25,6 +27,7 @@ from tests.conftest import make_scenes
 from tests.processes import ROOT, Job, launch
 from tests.scripts.test_compare import leave, make_matrices
 from tests.test_bad_input import fails
+from utils.errors import OptionError
 from utils.files import file_sha256, write_json
 
 SMALL = {"arch": "fenet_tiny", "channels": 16, "dataset": "folder", "crop_size": 32, "bs_mult": 2, "max_epoch": 1}
@@ -144,6 +147,14 @@ def test_a_study_runs_what_is_missing_and_shares_what_is_there(data, tmp_path, s
         (folder / "best.pth").unlink()
     assert study.main([str(first), "--out", str(tmp_path / "again"), *place]) == 0
     assert json.loads((tmp_path / "again" / "study.json").read_text()) == result and len(started) == 12
+
+
+@pytest.mark.parametrize(("asked", "fits"), [("off", True), ("auto", True), ("bf16", False)])
+def test_a_run_s_precision_is_what_auto_came_to(tmp_path, asked, fits):
+    path = write(tmp_path / "s.json", {"dataset": "camvid", "amp": asked}, {"whole": {}})
+    records = [make_record(seed, amp="auto") for seed in (1, 2)]  # in float32
+    with nullcontext() if fits else pytest.raises(OptionError, match='amp "bf16", there "off"'):
+        assert by_variant(read_study(path), [path] * 2, records) == {"whole": records}
 
 
 @pytest.mark.slow
