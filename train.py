@@ -17,7 +17,7 @@ from config import parse_train
 from engine.training.boundary_scores import record_boundary_scores
 from engine.training.build import build_trainer, check_run, open_splits
 from engine.training.checks import check_data, data_plan, log_findings
-from engine.training.load import like_checkpoint, like_snapshot
+from engine.training.load import like_checkpoint, like_start
 from engine.training.run_folder import RunFolder
 from engine.training.start import open_indexes
 from utils import distributed
@@ -41,8 +41,7 @@ def train(argv: Sequence[str]) -> None:
         if config.run.evaluateF:
             record_boundary_scores(config.evaluation(), config.run.folder, process)
             return
-        asked = config.for_processes(process.world_size)
-        config = like_snapshot(asked)
+        config = like_start(config.for_processes(process.world_size))
         splits = open_splits(config)
         check_run(config, splits, process)
         indexes = open_indexes(splits, Path(config.run.ckpt))
@@ -52,7 +51,7 @@ def train(argv: Sequence[str]) -> None:
         with RunFolder(config.run, process) as folder:  # nothing is written before
             setup_logging(process.is_main, folder.log)
             checkpoint = folder.find_checkpoint(config.weights.snapshot if config.weights.restore_optimizer else None)
-            config = like_checkpoint(config, asked.model, checkpoint, process.device)
+            config = like_checkpoint(config, checkpoint, process.device)
             trainer = build_trainer(config, splits, indexes, process, folder, checkpoint)
             if process.is_main:
                 log_findings(findings)

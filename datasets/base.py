@@ -254,7 +254,7 @@ class FileSplit(Split):
 
     def reading(self) -> tuple:
         """Of the whole split, or of the one that decides: a part of it, or a change elsewhere, may change pixels."""
-        return self.rules.integer_range, self.rules.float_range, self.rules.turn_rule.upright
+        return self.rules.found
 
     def describe(self, index: int) -> str:
         """Names the files."""

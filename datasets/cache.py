@@ -51,7 +51,7 @@ def cache_key(split: Split) -> str:
     """SHA-256 (hex) of what the pixels depend on: split, classes, files' times, how they are read, and `VERSION`."""
     times = split.file_stats()[:, :, 1].ravel().tolist()
     table = sorted(split.classes.id_to_train.items())
-    what = [VERSION, split.fingerprint(), table, times, split.reading()]
+    what = [VERSION, split.fingerprint(), table, times, *split.reading()]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()
 
 

@@ -93,13 +93,20 @@ class PixelRules:
                 yield kind, largest
 
     @property
-    def _deciding(self) -> Iterator[PixelRules]:
-        if self.split.rules_from is not None:
-            try:
-                yield self.split.rules_from().rules
-            except (DataError, OptionError):  # the other split isn't there
-                pass
-        yield self
+    def found(self) -> tuple:
+        """All rules, as plain data; empty where all images are stored upright, with 8 bits."""
+        if all(header.orientation == UPRIGHT and not _kind(header) for _, header in self._headers.values()):
+            return ()
+        return self.integer_range, self.float_range, self.turn_rule.upright
+
+    @cached_property
+    def _deciding(self) -> list[PixelRules]:
+        if self.split.rules_from is None:
+            return [self]
+        try:
+            return [self.split.rules_from().rules, self]
+        except (DataError, OptionError):  # the other split isn't there
+            return [self]
 
     def _range(self, kind: str) -> int | None:
         for rules in self._deciding:

@@ -315,7 +315,7 @@ def test_boundary_scores_of_void_labels_are_none(given, tmp_path, capfd):
     for path in (data / "masks" / "val").iterdir():
         Image.new("L", Image.open(path).size, 255).save(path)
     argv = train_args(data, tmp_path, "--evaluateF", "--snapshot", str(snapshot))
-    fails(capfd, 3, train.main, argv, "--split val", "void", "nothing to score")
+    fails(capfd, 3, train.main, argv, "--val_split val", "void", "nothing to score")
 
 
 def test_boundary_scores_of_train_need_no_arch(given, tmp_path):

@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from utils.errors import MORE_MEMORY, EnvironmentFault, FENetError, OptionError, PeerLostError
 from utils.heartbeat import is_lost_peer
-from utils.logging import close_bars, one_line
+from utils.logging import close_bars, is_output_lost, one_line
 from utils.machine import keep_freed_memory, usable_cores
 from utils.signals import EARLY, StoppedEarly
 from utils.slurm import join_tasks
@@ -41,7 +41,8 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         _flush_output()
         return code
     except StoppedEarly:
-        print(EARLY, flush=True)
+        with suppress(OSError):
+            print(EARLY, flush=True)
         return 0
     except KeyboardInterrupt:
         close_bars()
@@ -57,11 +58,11 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
             traceback.print_exc()
         if not _is_said(error):
             _complain(f"error: {_shorten(one_line(' '.join(str(fault).split())))}")
-        if dist.is_initialized():  # one of several processes: while the interpreter ends, what is left of the
-            with suppress(
-                OSError
-            ):  # process group sometimes aborts, and the launcher would see SIGABRT as the exit code
-                sys.stdout.flush()
+        if dist.is_initialized():
+            # one of several processes: while the interpreter ends, what is left of the process group sometimes aborts,
+            # and the launcher would see SIGABRT as the exit code
+            with suppress(OSError):
+                _flush_output()
             os._exit(fault.exit_code)
         return fault.exit_code
 
@@ -83,13 +84,16 @@ def _output_is_gone() -> bool:
 
 
 def _flush_output() -> None:
-    """Print what is left; where nobody reads it, it goes nowhere."""
+    """Print what is left; where nobody reads it, or the log has said that it can't be written, it goes nowhere."""
     if sys.stdout is None:  # it was closed from the start
         return
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        with suppress(AttributeError, OSError, ValueError):  # it is no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError) and not is_output_lost():
+            raise
 
 
 def _follow_quota() -> None:

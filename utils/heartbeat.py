@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import torch.distributed as dist
@@ -236,7 +236,8 @@ class Heartbeat:
             time.sleep(INTERVAL_S / 5)
             self._listen()
         if self.rank == 0:
-            print(EARLY, flush=True)
+            with suppress(OSError):
+                print(EARLY, flush=True)
         os._exit(0)  # the main thread may be inside an operation that never returns
 
     def _lost(self, patience_s: float, failed_s: float) -> str | None:
@@ -270,9 +271,10 @@ class Heartbeat:
     def _abort(self, message: str, alone: bool = False) -> None:
         if not self._reporting.acquire(blocking=False):
             return
-        if alone or not self._is_said(LOST + message):
-            print(f"error: {message}", file=sys.stderr, flush=True)
         try:
+            if alone or not self._is_said(LOST + message):
+                with suppress(OSError):  # nobody reads it, or the disk is full
+                    print(f"error: {message}", file=sys.stderr, flush=True)
             self._beat(ended=LOST + message)
         finally:
             os._exit(PeerLostError.exit_code)  # the main thread may be inside an operation that never returns

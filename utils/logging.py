@@ -54,12 +54,20 @@ class _LogFile(logging.FileHandler):
         _survive(self, self.baseFilename, sys.exception()) or super().handleError(record)
 
 
+_failed: set[logging.Handler] = set()
+
+
 def _survive(handler: logging.Handler, what: str, error: BaseException | None) -> bool:
     """True for an error of the disk, which costs the run nothing; the other handlers say so, once."""
-    if isinstance(error, OSError) and not hasattr(handler, "has_failed"):
-        handler.has_failed = True
+    if isinstance(error, OSError) and handler not in _failed:
+        _failed.add(handler)
         get_logger().warning(f"{what}: cannot be written ({error}); the run goes on")
     return isinstance(error, OSError)
+
+
+def is_output_lost() -> bool:
+    """True if the log has said that standard output can't be written, which is no fault of the run."""
+    return any(isinstance(handler, _BesideBars) for handler in _failed)
 
 
 def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:
@@ -133,7 +141,7 @@ class Progress:
             smoothing=0.3 if iterable is not None else 0,  # 0: the mean of all, so that validations count
             mininterval=0.2 if terminal else 30.0,
             leave=False,
-            file=sys.stderr if terminal else _Lines(),
+            file=sys.stderr if terminal else _Lines(),  # a terminal that is gone tqdm survives by itself
         )
 
     def __iter__(self) -> Iterator:

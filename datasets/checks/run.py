@@ -80,9 +80,3 @@ def run_check(check: Check, split: Split, index: SplitIndex, plan: Plan) -> Iter
     needed = plan.trains(split) or plan.validates(split)
     for finding in check(split, index, plan):
         yield finding if needed or finding.severity != "error" else replace(finding, severity="warning")
-
-
-def check_split(split: Split, index: SplitIndex, plan: Plan) -> Iterator[Finding]:
-    """All of `CHECKS`."""
-    for check in CHECKS.values():
-        yield from run_check(check, split, index, plan)

@@ -27,7 +27,7 @@ def check_fields(snapshot: Mapping, path: object) -> None:
             _check_config(snapshot["config"], len(snapshot["classes"]["names"]))
         _need(_is_names(snapshot.get("score", {})), "score", "figures by name")
         if "trained_on" in snapshot:
-            _check_trained_on(snapshot["trained_on"])
+            check_trained_on(snapshot["trained_on"])
         temperature = snapshot.get("temperature", 1.0)
         _need(type(temperature) is float and 0 < temperature < math.inf, "temperature", "a positive number")
         if "training" in snapshot:
@@ -62,10 +62,13 @@ def _check_classes(classes: Any) -> None:
     _need(numbers and all(map(_is_byte, table.values())), "classes/id_to_train", "train ids by label id")
 
 
-def _check_trained_on(data: Any) -> None:
+def check_trained_on(data: Any) -> None:
+    """Raise `ValueError` unless it is what `engine.evaluation.seen.describe_training` gives."""
     _need(_is_names(data), "trained_on", "a dict")
     named = all(isinstance(data.get(name), str) for name in ("dataset", "split"))
     _need(named and _is_whole(data.get("cv"), 0), "trained_on", "with dataset, split and cv")
+    limit = data.get("limit_images")
+    _need(limit is None or _is_whole(limit, 1), "trained_on/limit_images", "a positive number, or None")
 
 
 def _check_training(training: Any) -> None:
@@ -110,7 +113,8 @@ def _check_state(state: Any) -> None:
         if isinstance(default, dict):
             _need(_is_names(value) and all(map(_is_number, value.values())), place, "numbers by name")
         elif isinstance(default, int):
-            _need(_is_whole(value, min(default, 0)), place, f"a whole number from {min(default, 0)}")
+            least = 1 if name == "loss_processes" else min(default, 0)
+            _need(_is_whole(value, least), place, f"a whole number from {least}")
         else:
             _need(_is_number(value), place, "a finite number")
 

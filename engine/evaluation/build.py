@@ -98,7 +98,7 @@ def score_boundaries(options: EvalOptions, process: Process) -> dict[str, dict]:
     model, split = load_with_split(options, process)
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
-    check_labelled(split, range(len(split)))
+    check_labelled(split, range(len(split)), "--val_split")
     metric = BoundaryFScore(split.classes.num_classes, options.eval_thresholds)
     loader = shared_loader(EvaluationDataset(split, model.transform), range(len(split)), options, process)
     evaluation = evaluate(model.predict, loader, split.classes.num_classes, metrics=[metric], progress=process.is_main)

@@ -118,15 +118,17 @@ def evaluate(
     return Evaluation(sorted(everything, key=lambda image: image.index), num_classes)
 
 
-def check_labelled(split: Split, indices: Sequence[int]) -> None:
+def check_labelled(split: Split, indices: Sequence[int], flag: str = "--split") -> None:
     """Make sure that there is something to score; looks at labels until one has a pixel that counts.
+
+    `flag` names the split in the message.
 
     Raises:
         DataError: Every label of `indices` is void.
     """
     if not any((split.load_label(index) != IGNORE_LABEL).any() for index in indices):
         raise DataError(
-            f"--split {split.split}: every pixel of the {len(indices)} labels of {split.dataset} is void, as in the"
+            f"{flag} {split.split}: every pixel of the {len(indices)} labels of {split.dataset} is void, as in the"
             " test labels that Cityscapes publishes, so there is nothing to score; choose a labelled split"
         )
 

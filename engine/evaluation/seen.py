@@ -1,19 +1,36 @@
 """Which images of a split a snapshot was trained on: a score of these says little about new ones."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import datasets
 from datasets.base import Split
+from datasets.boost import BoostedSplit
+from datasets.options import DataOptions
+from datasets.part import limit_images
 from utils.errors import DataError, OptionError
 from utils.logging import get_logger
 
 
+def describe_training(data: DataOptions, split: Split) -> dict:
+    """`trained_on` of a snapshot: what its run trained on, as far as `seen_images` needs it."""
+    fine = split.fine if isinstance(split, BoostedSplit) else split  # the coarse images are in no other split
+    named = {"dataset": data.dataset, "split": data.train_split, "cv": data.cv, "limit_images": data.limit_images}
+    return named | {"images": images_sha256(fine)}
+
+
+def images_sha256(split: Split) -> str:
+    """SHA-256 (hex) of the images' names and sizes in bytes: labels may be mended."""
+    text = "\n".join([*split.names, *map(str, split.file_stats()[:, 0, 0].tolist())])
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
 def seen_images(trained_on: Mapping, dataset: str, root: Path, split: Split) -> frozenset[str]:
-    """Names of a split's images that were trained on.
+    """Names of a split's images that were trained on; none where other images lie there now.
 
     Args:
-        trained_on: `dataset`, `split` and `cv` of a snapshot.
+        trained_on: What `describe_training` gave, perhaps without `images` and `limit_images`.
         dataset: Of `split`.
         root: Its folder.
         split: Any of its splits.
@@ -22,7 +39,10 @@ def seen_images(trained_on: Mapping, dataset: str, root: Path, split: Split) -> 
         return frozenset()
     try:
         trained = datasets.build_split(dataset, root, trained_on["split"], trained_on["cv"])
+        trained = limit_images(trained, trained_on.get("limit_images"))
     except (DataError, OptionError):  # what was trained on isn't there: the images that are came later
+        return frozenset()
+    if trained_on.get("images") not in (None, images_sha256(trained)):
         return frozenset()
     paths = frozenset(trained.image_paths())
     if not paths:  # drawn, not read
@@ -31,7 +51,7 @@ def seen_images(trained_on: Mapping, dataset: str, root: Path, split: Split) -> 
 
 
 def warn_of_seen(trained_on: Mapping | None, dataset: str, root: Path, split: Split, cv: int) -> None:
-    """Say in the log how many of the images that are scored were trained on; a data set's own `val` and `test` aren't.
+    """Say in the log how many of the images that are scored were trained on; a published `val` or `test` isn't.
 
     Args:
         trained_on: As above; None: the file doesn't say.
@@ -39,7 +59,7 @@ def warn_of_seen(trained_on: Mapping | None, dataset: str, root: Path, split: Sp
         cv: Cross-validation split that `split` is of.
     """
     own = trained_on is not None and trained_on["cv"] == cv and split.split.startswith(("val", "test"))
-    if trained_on is None or (own and trained_on["split"] == "train"):
+    if trained_on is None or (own and trained_on["split"] == "train" and dataset != "folder"):  # its lists may overlap
         return
     if seen := len(seen_images(trained_on, dataset, root, split)):
         remedy = f"; the run's own is --cv_split {trained_on['cv']}" if trained_on["cv"] != cv else ""

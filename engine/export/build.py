@@ -60,6 +60,8 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
     budget = _budget(options, samples)
     temperature = snapshot.get("temperature", 1.0)  # of its logits; labels don't depend on it
     metadata = model_metadata(model, classes, options.size, options.outputs) | {"temperature": temperature}
+    if "trained_on" in snapshot:
+        metadata["trained_on"] = snapshot["trained_on"]
     metadata |= {"snapshot_sha256": file_sha256(options.snapshot), "precision": options.precision}
     photos = calibration_images(options, classes) if options.precision == "int8" else None
     asked = PredictOptions(options.snapshot, merge="logit", amp="off")

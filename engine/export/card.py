@@ -10,12 +10,13 @@ from torch import Tensor
 from engine.checkpoint.archive import is_own_safetensors
 from engine.checkpoint.digests import weights_sha256
 from utils.errors import OptionError
+from utils.files import read_json
 from utils.machine import present_revision
 
 CARD = "README.md"
 SCORES, OURS = "## Scores", "library_name: fenet"
 # of a run's config.json: places on the machine it ran on, or in a list of what changed at its resumes
-LOCAL = ("command", "arguments", "launcher", "launchers", "host", "data_root", "ckpt", "tb_path", "resumed")
+LOCAL = {"command", "arguments", "launcher", "launchers", "host", "data_root", "ckpt", "tb_path", "resumed"}
 FENET = """@article{zhi2022boosting,
   title={Boosting Semantic Segmentation via Feature Enhancement},
   author={Liu, Zhi and Zhang, Yi and Guo, Xiaojie},
@@ -44,13 +45,18 @@ def without_folder(value: object) -> object:
 def check_folder(folder: Path, weights: str, options: str) -> None:
     """Raises `OptionError` if `folder` has a file that a handout would replace, and isn't a handout itself.
 
-    One whose card is missing is: it is written last, and the weights say whose they are.
+    One whose card is missing is: it is written last. The weights say whose they are, options that they're no run's.
     """
     card = folder / CARD
-    if OURS in card.read_text(errors="replace") if card.is_file() else is_own_safetensors(folder / weights):
+    if OURS in card.read_text(errors="replace") if card.is_file() else _lacks_card_only(folder, weights, options):
         return
     if found := next((name for name in (CARD, options, weights) if (folder / name).exists()), None):
         raise OptionError(f"--out {folder}: its {found} isn't an export's, and would be lost; name another folder")
+
+
+def _lacks_card_only(folder: Path, weights: str, options: str) -> bool:
+    path = folder / options
+    return is_own_safetensors(folder / weights) and not (path.exists() and LOCAL & read_json(path).keys())
 
 
 def check_card(folder: Path, weights: Mapping[str, Tensor], metrics: Mapping | None) -> bool:

@@ -58,9 +58,9 @@ def write_handout(
         pretrained = {key: without_folder(value) for key, value in pretrained.items()}
         header["config"] = snapshot["config"] | {"pretrained": pretrained}
     content = {**header, "format": snapshot["format"], "model": weights}
-    if writes_card:  # whatever breaks off here, no card describes other weights
-        (folder / CARD).unlink(missing_ok=True)
     write_atomically(folder / WEIGHTS, lambda file: write_safetensors(content, file))
+    if writes_card:  # the old one is of other weights
+        (folder / CARD).unlink(missing_ok=True)
     if options is not None:
         write_json(folder / OPTIONS, without_places(options))
     elif writes_card:  # those that are there are of other weights

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from datasets.base import ClassTable
 from engine.checkpoint.archive import METADATA_KEY
+from engine.checkpoint.fields import check_trained_on
 from engine.inference.precision import Choice, settle_precision
 from utils.errors import CheckpointError, DataError, EnvironmentFault
 from utils.files import file_sha256
@@ -117,6 +118,8 @@ def _is_description(header: object) -> bool:
     try:
         ClassTable.from_dict(header["classes"])
         pixels, size = [*header["mean"], *header["std"]], header["size"]
+        if "trained_on" in header:
+            check_trained_on(header["trained_on"])
         described = isinstance(header["config"], dict) and len(pixels) == 6 and all(map(math.isfinite, pixels))
         return described and (size is None or [int(side) for side in size] == size and len(size) == 2)
     except (TypeError, ValueError, LookupError, AttributeError):

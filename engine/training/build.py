@@ -18,6 +18,7 @@ from datasets.index import SplitIndex
 from datasets.options import DataOptions
 from datasets.part import limit_images
 from engine.checkpoint.loading import restore_normalization
+from engine.evaluation.seen import describe_training
 from engine.inference.precision import check_processes
 from engine.training.checks import check_batches
 from engine.training.class_counts import weigh_classes
@@ -279,7 +280,7 @@ def build_identity(
     settings |= {"classes": list(classes.names), "norms": norm, "amp": repr(amp)}
     if config.loss.teacher:  # wherever it lies
         settings |= {"teacher": file_sha256(config.loss.teacher)}
-    trained_on = {"dataset": config.data.dataset, "split": config.data.train_split, "cv": config.data.cv}
+    trained_on = describe_training(config.data, splits.train)
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset), "trained_on": trained_on}
     data = {part: take_fingerprint(getattr(splits, part), getattr(indexes, part)) for part in Splits._fields}
     return RunIdentity(metadata, settings, default_settings(), data, options)

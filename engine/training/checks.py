@@ -1,8 +1,10 @@
 """What is checked of data and batches before anything of a run is built."""
 
+from collections.abc import Iterable
+
 from datasets.checks.crops import Crop
 from datasets.checks.findings import Finding, many
-from datasets.checks.run import Plan, check_split
+from datasets.checks.run import CHECKS, Plan, run_check
 from datasets.options import DataOptions
 from datasets.sampling.sampler import count_batches
 from engine.training.options import ScheduleOptions, ValidationOptions
@@ -32,19 +34,20 @@ def data_plan(
     return Plan(data, crop, validation.bs_mult_val, whole)
 
 
-def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
+def check_data(splits: Splits, indexes: Indexes, plan: Plan, checks: Iterable[str] = CHECKS) -> list[Finding]:
     """What rank 0 finds in the data that is worth saying; the same on all ranks, whatever else differs there.
 
     Args:
         splits: What is trained and validated on.
         indexes: What its files hold.
         plan: What is done with it.
+        checks: Some of `CHECKS`.
 
     Raises:
         DataError: The data can't be trained on.
         OptionError: It can't with these options.
     """
-    findings = distributed.from_first_rank(lambda: _look(splits, indexes, plan))
+    findings = distributed.from_first_rank(lambda: _look(splits, indexes, plan, checks))
     errors = [finding for finding in findings if finding.severity == "error"]
     if errors:
         unusable = [finding for finding in errors if finding.exit_code == DataError.exit_code]
@@ -54,9 +57,14 @@ def check_data(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
     return findings
 
 
-def _look(splits: Splits, indexes: Indexes, plan: Plan) -> list[Finding]:
+def _look(splits: Splits, indexes: Indexes, plan: Plan, checks: Iterable[str]) -> list[Finding]:
     parts = dict(zip((split.split for split in splits), zip(splits, indexes, strict=True), strict=False))
-    found = [finding for split, index in parts.values() for finding in check_split(split, index, plan)]
+    found = [
+        finding
+        for split, index in parts.values()
+        for title in checks
+        for finding in run_check(CHECKS[title], split, index, plan)
+    ]
     return [finding for finding in dict.fromkeys(found) if finding.severity != "ok"]
 
 

@@ -1,7 +1,7 @@
 """What a run starts from: the model and weights of a snapshot, an encoder's weights, or random ones."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,7 @@ from engine.checkpoint.archive import check_file
 from engine.checkpoint.finetune import loads_little, snapshot_config, start_from
 from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, check_source, find_deep_stems
 from engine.training.precision import precision_to_resume
-from engine.training.resume import Checkpoint, check_resume
-from network.options import ModelOptions
+from engine.training.resume import Checkpoint, check_resume, read_newest
 from utils import distributed
 from utils.logging import get_logger
 
@@ -29,31 +28,34 @@ def like_snapshot(config: TrainConfig) -> TrainConfig:
         OptionError: Its model doesn't take an option that was given.
     """
     path = config.weights.snapshot
-    saved = snapshot_config(path) if path and os.path.exists(path) else None  # a run that resumes may have lost it
+    return _like(config, snapshot_config(path) if path and os.path.exists(path) else None)  # `check_start` refuses
+
+
+def like_start(config: TrainConfig) -> TrainConfig:
+    """`like_snapshot` of a run that begins. One that resumes has the model of what it resumes from: the file of
+    `--snapshot` may be gone, or another one by now.
+
+    Raises:
+        CheckpointError, OptionError: As `like_snapshot`.
+    """
+    run = config.run
+    found = read_newest(run.folder, run.resume, lambda _: None) if config.weights.snapshot else None
+    saved = found[1].get("config") if found else None
+    return _like(config, saved) if saved else like_snapshot(config)
+
+
+def _like(config: TrainConfig, saved: Mapping | None) -> TrainConfig:
     return config if saved is None else replace(config, model=config.model.like(saved["arch"], saved["options"]))
 
 
-def like_checkpoint(
-    config: TrainConfig, asked: ModelOptions, checkpoint: Checkpoint | None, device: torch.device
-) -> TrainConfig:
-    """The config whose model and precision are those of the snapshot that the run resumes from, where they are open.
-
-    Args:
-        config: By `like_snapshot`.
-        asked: Its model before that: the file of `--snapshot` may be gone, or another one by now.
-        checkpoint: That the run resumes from; None: it begins.
-        device: Of the run.
+def like_checkpoint(config: TrainConfig, checkpoint: Checkpoint | None, device: torch.device) -> TrainConfig:
+    """The config whose precision is that of the snapshot that the run resumes from, where `--amp` leaves it open.
 
     Raises:
         OptionError: This machine has no instructions for it, and `--resume_override` doesn't allow another.
         CheckpointError: The snapshot holds weights only.
     """
-    if checkpoint is None:
-        return config
-    saved = checkpoint.content.get("config") if config.weights.snapshot else None
-    if saved:
-        config = replace(config, model=asked.like(saved["arch"], saved["options"]))
-    if config.compute.amp != "auto":
+    if checkpoint is None or config.compute.amp != "auto":
         return config
     return replace(config, resumed_amp=precision_to_resume(checkpoint, device, config.run.resume_override))
 
@@ -71,7 +73,7 @@ def check_start(config: TrainConfig) -> None:
         check_resume(run.resume)
     if config.loss.teacher:
         check_file(Path(config.loss.teacher), "--teacher")
-    if run.resume == "never" or not has_last:
+    if run.resume == "never" or (run.resume == "auto" and not has_last):
         if weights.pretrained:
             check_source(weights.pretrained)
         if weights.snapshot:

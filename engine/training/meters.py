@@ -74,7 +74,7 @@ class LossMeter:
     """Running sums of the loss terms of an epoch, kept on the device so that steps don't wait.
 
     Args:
-        sums: Sums of the steps before an interruption, of a mean rank.
+        sums: This rank's part of the sums of the steps before an interruption.
         steps: Their number.
     """
 

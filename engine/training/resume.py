@@ -1,6 +1,7 @@
 """What a run may resume from."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,12 +43,8 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     Raises:
         CheckpointError: A snapshot is missing or damaged, or the ranks find different ones.
     """
-    found, log, began = None, get_logger(), any(distributed.gather_objects(_began_here(folder)))
-    if resume == "auto" or began:
-        found = newest_snapshot(folder, log.warning)
-    if found is None and resume not in ("auto", "never"):
-        check_resume(resume)
-        found = Path(resume), load_snapshot(resume)
+    log = get_logger()
+    found = read_newest(folder, resume, log.warning)
     if found is None and otherwise is not None:
         found = Path(otherwise), load_snapshot(otherwise)
     checkpoint = None if found is None else Checkpoint(*found)
@@ -59,6 +56,17 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
         log.info(f"resuming at step {state.get('step')} from {checkpoint.path}")
         note_temperature(checkpoint.content, checkpoint.path)
     return checkpoint
+
+
+def read_newest(folder: Path, resume: str, warn: Callable[[str], None]) -> tuple[Path, dict] | None:
+    """The file to resume from and its content, without `otherwise`; see `find_checkpoint`. All ranks call it."""
+    began, found = any(distributed.gather_objects(_began_here(folder))), None
+    if resume == "auto" or began:
+        found = newest_snapshot(folder, warn)
+    if found is None and resume not in ("auto", "never"):
+        check_resume(resume)
+        found = Path(resume), load_snapshot(resume)
+    return found
 
 
 def check_resume(resume: str) -> None:

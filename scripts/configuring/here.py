@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from config import TrainConfig, parse_train
-from datasets.checks.run import check_crops
 from engine.training.build import check_run, open_splits
 from engine.training.checks import check_data, data_plan, log_findings
 from engine.training.load import like_snapshot
@@ -126,9 +125,7 @@ def look_at(config: TrainConfig, splits: Splits, folder: Path) -> Data:
     indexes = open_indexes(splits, folder)
     images = splits.train.epoch_length
     plan = data_plan(config.data, config.augment, config.schedule, config.validation, images)
-    findings = check_data(splits, indexes, plan)
-    crops = [found for split, index in zip(splits, indexes, strict=True) for found in check_crops(split, index, plan)]
-    log_findings([found for found in findings if found not in crops])  # the crop isn't chosen yet
+    log_findings(check_data(splits, indexes, plan, ("Files", "Labels")))  # the crop isn't chosen yet
     return Data(splits, indexes, time.perf_counter() - start)
 
 

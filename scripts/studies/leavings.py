@@ -28,6 +28,7 @@ class TrainedRun:
     folder: Path
     config: TrainConfig
     options: dict
+    precision: str
     content: Mapping  # of config.json
 
     @classmethod
@@ -39,12 +40,12 @@ class TrainedRun:
         content = read_json(path)
         try:
             config = _parsed(tuple(content.get("arguments") or shlex.split(content["command"])[2:]))
-            options, _ = plain_options(config), content["amp"]
+            options, precision = plain_options(config), str(content["amp"])
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             raise DataError(f"{path}: not what train.py writes ({error!r}); name the folder of a run") from error
         except OptionError as error:
             raise OptionError(f"{path}: {error}") from error
-        return cls(folder, config, options, content)
+        return cls(folder, config, options, precision, content)
 
     @property
     def snapshot(self) -> Path:
@@ -86,7 +87,7 @@ class TrainedRun:
         return RunRecord(
             options=self.options,
             data=dict(data),
-            precision=self.content["amp"],
+            precision=self.precision,
             dataset=metrics["dataset"],
             split=metrics["split"],
             protocol=metrics["protocol"],

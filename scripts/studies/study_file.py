@@ -13,19 +13,7 @@ from utils.errors import OptionError
 from utils.options_file import as_arguments
 
 FORM = '{"base": {option: value}, "variants": {name: {option: value}}, "seeds": [1, 2, 3]}'
-OWN = (
-    "seed",
-    "exp",
-    "ckpt",
-    "tb_path",
-    "tb_tag",
-    "resume",
-    "resume_override",
-    "options_from",
-    "evaluateF",
-    "debug",
-    "help",
-)
+OWN = ("seed", "exp", "ckpt", "tb_path", "tb_tag", "resume", "resume_override", "options_from", "evaluateF", "debug")
 
 
 @dataclass(frozen=True)
@@ -133,4 +121,4 @@ def _planned(path: Path, name: str, options: Mapping, seed: int) -> PlannedRun:
 
 def _spellings() -> Iterator[str]:
     for action in train_parser()._actions:
-        yield from (flag.lstrip("-") for flag in action.option_strings if flag.startswith("--"))
+        yield from (flag.lstrip("-") for flag in action.option_strings if flag.startswith("--") and flag != "--help")

@@ -147,6 +147,10 @@ def test_an_export_that_broke_off_is_made_anew(snapshot, tmp_path, monkeypatch):
     (out / "README.md").write_text("mine")
     with pytest.raises(OptionError, match="its README.md isn't an export's"):
         write_handout(content, snapshot, out, {"lr": 0.1})
+    (out / "README.md").unlink()
+    (out / "config.json").write_text('{"arguments": []}')  # a run's
+    with pytest.raises(OptionError, match="its config.json isn't an export's"):
+        write_handout(content, snapshot, out, {"lr": 0.1})
 
 
 def test_what_is_no_handout_is_not_replaced(snapshot, tmp_path):

@@ -4,8 +4,10 @@ import shutil
 
 import datasets
 import eval as evaluation
+from datasets.options import DataOptions
+from datasets.part import limit_images
 from engine.checkpoint.snapshot import load_snapshot
-from engine.evaluation.seen import seen_images, warn_of_seen
+from engine.evaluation.seen import describe_training, seen_images, warn_of_seen
 from tests.conftest import eval_args
 from tests.datasets import trees
 from utils.logging import setup_logging
@@ -19,6 +21,14 @@ def test_names_that_begin_anew_in_each_split_are_other_images(tmp_path):
         split = datasets.build_split("folder", tmp_path, part)
         assert seen_images(trained_on, "folder", tmp_path, split) == known
     assert not seen_images(trained_on, "camvid", tmp_path, split)
+    split, data = datasets.build_split("folder", tmp_path, "train"), DataOptions(dataset="folder", limit_images=1)
+    known = describe_training(data, limit_images(split, 1))
+    assert len(seen_images(known, "folder", tmp_path, split)) == 1
+    trees.save(tmp_path / "masks" / "train" / "0.png", trees.gray(0, 8, 8))  # labels may be mended
+    assert len(seen_images(known, "folder", tmp_path, datasets.build_split("folder", tmp_path, "train"))) == 1
+    for name in split.names:  # as a folder of other photos
+        trees.save(tmp_path / "images" / "train" / f"{name}.png", trees.noise(90, 90))
+    assert not seen_images(known, "folder", tmp_path, datasets.build_split("folder", tmp_path, "train"))
     shutil.rmtree(tmp_path / "images" / "train")  # photos that came later, alone
     assert not seen_images(trained_on, "folder", tmp_path, datasets.build_split("folder", tmp_path, "val"))
 
@@ -27,17 +37,18 @@ def test_another_fold_s_score_is_warned_of(tmp_path, capsys):
     setup_logging(True)
     trees.make_kitti(tmp_path, 20)
     trained_on = {"dataset": "kitti", "split": "train", "cv": 1}
-    for cv in (0, 1):
+    for cv in (1, 0):
         split = datasets.build_split("kitti", tmp_path, "val", cv)
         warn_of_seen(trained_on, "kitti", tmp_path, split, cv)
     said = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in said] == ["WARNING"]
-    assert f"of the {len(split)} images of val were trained on, in train:" in said[0]
+    assert f"{len(split)} of the {len(split)} images of val were trained on, in train:" in said[0]
     assert said[0].endswith("; the run's own is --cv_split 1")
 
 
 def test_eval_says_what_a_snapshot_was_trained_on(trained, tmp_path, capsys):
-    assert load_snapshot(trained.best)["trained_on"] == {"dataset": "folder", "split": "train", "cv": 0}
+    trained_on = load_snapshot(trained.best)["trained_on"]
+    assert (trained_on["dataset"], trained_on["split"], trained_on["cv"]) == ("folder", "train", 0)
     for split, warned in (("val", False), ("trainval", True)):
         assert evaluation.main(eval_args(trained.best, trained.data, tmp_path / split, "--split", split)) == 0
         assert ("trained on, in train: the score says little" in capsys.readouterr().out) == warned

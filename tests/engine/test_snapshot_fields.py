@@ -33,6 +33,7 @@ def snapshot(monkeypatch):
     classes = {"dataset": "folder", "names": ["a", "b"], "palette": [[0, 0, 0], [1, 2, 3]], "label_ids": [0, 7]}
     classes["id_to_train"] = {"0": 0, "7": 1, "255": 255}
     header = {"config": model.config, "classes": classes, "score": {"mean_iou": 0.5}}
+    header["trained_on"] = {"dataset": "folder", "split": "a", "cv": 0, "limit_images": None, "images": "0"}
     return {**header, "model": model.state_dict(), "average": None, "training": training}
 
 
@@ -95,6 +96,9 @@ def test_a_release_is_whole_or_not_written(snapshot, tmp_path, capsys):
         ("classes/label_ids", [REMOVED, [0], [0, -1], [0, 256], ["0", "1"]]),
         ("classes/id_to_train", [REMOVED, [], {"a": 0}, {"-1": 0}, {"256": 0}, {"9" * 5000: 0}, {"0": "0"}]),
         ("score", [None, [], 0.5]),
+        ("trained_on", [None, [], {}, {"dataset": "folder", "split": "a"}]),
+        ("trained_on/cv", [REMOVED, -1, "0", 0.5]),
+        ("trained_on/limit_images", [0, "3", 1.5]),
         ("training", [None, [], {}]),
         ("training/optimizer", [REMOVED, None, {}, {"state": {}, "param_groups": 5}, {"state": 1, "param_groups": []}]),
         ("training/scaler", [None, 5]),
@@ -108,6 +112,7 @@ def test_a_release_is_whole_or_not_written(snapshot, tmp_path, capsys):
         ("training/state", [REMOVED, None, 5, {"steps": 3}]),
         ("training/state/step", [None, "3", 3.5, -1, 2**70, True]),
         ("training/state/best_epoch", [-2, "a"]),
+        ("training/state/loss_processes", [0, "1"]),
         ("training/state/best_iou", [None, "a", math.nan, math.inf, 10**400]),
         ("training/state/loss_sums", [None, [], {"main": "a"}, {"main": math.nan}, {1: 1.0}]),
     ],

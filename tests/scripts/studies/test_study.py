@@ -193,7 +193,7 @@ def test_runs_of_train_py_come_onto_a_page(trained, tmp_path, monkeypatch, capfd
         ({"a": {}, "b": {"lr": -1}}, [1, 2], ["variant b", "--lr -1"]),
         ({"a": {"lr": {"x": 1}}}, [1, 2], ["variant a: lr: a text, number"]),
         ({"a": {"exp": "x"}}, [1, 2], ["exp: the study sets it itself"]),
-        ({"a": {"help": True}}, [1, 2], ["help: the study sets it itself"]),
+        ({"a": {"help": True}}, [1, 2], ["help: no option of train.py"]),
         ({"a": {}, "b": {"channels": 16}}, [1, 2], ["variants a and b have the same options"]),
         ({}, [1, 2], ["variants names none"]),
         ({"a": {}}, [1], ["seeds [1]: there is no interval"]),
