@@ -51,6 +51,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise OptionError(f"--labels {options.labels}: not there; name the file or folder that the tool exported")
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise OptionError(f"--out {options.out}: not an empty folder; name a new one, or remove what is in it")
+    if options.out.is_mount():
+        raise OptionError(f"--out {options.out}: a mount point can't be replaced; name a folder in it")
     return options
 
 

@@ -20,7 +20,13 @@ from utils.signals import EARLY, StoppedEarly
 from utils.slurm import join_tasks
 
 OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EIO)
-OUT_OF_MEMORY = ("not enough memory", "insufficient memory", "can't allocate memory", "cuda error: out of memory")
+OUT_OF_MEMORY = (
+    "not enough memory",
+    "insufficient memory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "cuda error: out of memory",
+)
 
 
 def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | None) -> int:
@@ -58,11 +64,11 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
             traceback.print_exc()
         if not _is_said(error):
             _complain(f"error: {_shorten(one_line(' '.join(str(fault).split())))}")
+        with suppress(OSError):
+            _flush_output()
         if dist.is_initialized():
             # one of several processes: while the interpreter ends, what is left of the process group sometimes aborts,
             # and the launcher would see SIGABRT as the exit code
-            with suppress(OSError):
-                _flush_output()
             os._exit(fault.exit_code)
         return fault.exit_code
 

@@ -31,7 +31,8 @@ DONE, EARLY_STOP, LOST = "done", "stopped early", "PeerLostError: "
 
 def is_lost_peer(error: BaseException) -> bool:
     """True for what a collective operation raises when another process failed or stopped answering."""
-    of_torch = isinstance(error, RuntimeError) and any(mark in str(error).lower() for mark in LOST_PEER)
+    text = str(error).lower()
+    of_torch = isinstance(error, RuntimeError) and any(mark in text for mark in LOST_PEER) and "cuda error" not in text
     return of_torch or isinstance(error, dist.DistError)
 
 

@@ -136,7 +136,7 @@ class Progress:
             iterable,
             total=total,
             initial=initial,
-            desc=title,
+            desc=one_line(title),
             disable=not shown,
             smoothing=0.3 if iterable is not None else 0,  # 0: the mean of all, so that validations count
             mininterval=0.2 if terminal else 30.0,

@@ -63,8 +63,8 @@ def _explain(address: Address, timeout: float, seconds: float) -> FENetError:
         )
     try:  # only now: some cameras serve few connections
         socket.create_connection(address.place, timeout).close()
-    except OSError as error:
-        reason = error.strerror or error
+    except (OSError, UnicodeError) as error:  # the latter for a name that no host can have
+        reason = getattr(error, "strerror", None) or error
         return EnvironmentFault(
             f"{address.shown}: can't be reached ({reason}); check --source, the camera and the network"
         )

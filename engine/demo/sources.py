@@ -80,10 +80,15 @@ def _expand(path: Path) -> tuple[Path, list[Path]]:
     first = next(i for i, part in enumerate(path.parts) if _is_pattern(part))
     root = Path(*path.parts[:first])
     try:
-        matches = set(root.glob("/".join(path.parts[first:])))
+        matches = {match for match in root.glob("/".join(path.parts[first:])) if not _is_linked(match, root)}
     except ValueError as error:  # such as `**` beside other letters
         raise DataError(f"{path}: not a pattern ({error}); write it like shots/*.jpg or shots/**/*.jpg") from error
     return root, [match for match in matches if match.suffix.lower() in IMAGES + VIDEO_SUFFIXES]
+
+
+def _is_linked(path: Path, root: Path) -> bool:
+    """True where a folder between the two is a link."""
+    return any((root / folder).is_symlink() for folder in path.relative_to(root).parents if folder.parts)
 
 
 def _is_pattern(part: str) -> bool:

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ class Photo:
         size: (height, width) that the labels were drawn on; None where they don't say.
         where: The file of its labels, for messages.
         shapes: In the order in which they are drawn.
-        embedded: The image file itself, where the labels hold it.
+        embedded: Gives the image file's bytes, where the labels hold it; None: they don't.
     """
 
     file: str
@@ -48,7 +48,7 @@ class Photo:
     size: tuple[int, int] | None
     where: str
     shapes: list[Shape] = field(default_factory=list)
-    embedded: bytes | None = None
+    embedded: Callable[[], bytes] | None = None
 
 
 @dataclass

@@ -3,6 +3,7 @@
 import base64
 import binascii
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def _read_photo(file: Path, root: Path, notes: Counter[str]) -> Photo:
     near = file.parent.relative_to(root).as_posix()
     photo = Photo(name, near, split_of(near.split("/")[0]), size, str(file))
     if data.get("imageData"):
-        photo.embedded = _decoded(data["imageData"], f"{file}: imageData")
+        photo.embedded = partial(_image_data, file)
     for i, row in enumerate(rows):
         where = f"{file}: shapes[{i}]"
         label = row.get("label") if isinstance(row, dict) else None
@@ -78,6 +79,11 @@ def _read_photo(file: Path, root: Path, notes: Counter[str]) -> Photo:
             outline = _outline(row, kind, f"{where} ({label})")
             photo.shapes.append(Shape(IGNORED if label == IGNORE_NAME else label, outline, f"{where} ({label})"))
     return photo
+
+
+def _image_data(file: Path) -> bytes:
+    """The photo in a label file, decoded only where it is needed: most have one, and a file beside it as well."""
+    return _decoded(read_object(file)["imageData"], f"{file}: imageData")
 
 
 def _outline(row: dict[str, Any], kind: str, where: str) -> Outline:

@@ -119,10 +119,13 @@ def _look(photo: Photo, image: Path | None) -> tuple[Header, str]:
     where = image or f"{photo.where}: imageData"
     try:
         with (
-            open(image, "rb") if image else io.BytesIO(photo.embedded) as file,
+            open(image, "rb") if image else io.BytesIO(photo.embedded()) as file,
             open_picture(file, where) as picture,
         ):
-            suffix = image.suffix if image else {"JPEG": ".jpg"}.get(picture.format, f".{picture.format.lower()}")
+            known = {"JPEG": ".jpg", "MPO": ".jpg"}
+            suffix = image.suffix if image else known.get(picture.format, f".{picture.format.lower()}")
+            if suffix.lower() not in IMAGE_SUFFIXES:
+                raise DataError(f"{where}: {picture.format}, which no data set reads; put the photo beside it as a PNG")
             return header_of(picture), suffix
     except OSError as error:
         raise unreadable(where, error) from error
@@ -130,9 +133,11 @@ def _look(photo: Photo, image: Path | None) -> tuple[Header, str]:
 
 def _check_unique(pairs: list[Pair]) -> None:
     """Raises `DataError` where two photos are one image or would get one name."""
-    seen: dict[tuple[str | None, str], Pair] = {}
+    seen: dict[object, Pair] = {}
     for pair in pairs:
         other = seen.setdefault((pair.split, pair.name), pair)
+        if pair.image is not None and other is pair:
+            other = seen.setdefault(pair.image, pair)
         if other is not pair:
             both = f"{other.photo.file} ({other.photo.where}) and {pair.photo.file} ({pair.photo.where})"
             raise DataError(f"{both} are both image {pair.name!r}; remove or rename one")

@@ -111,7 +111,7 @@ def draw_mask(pair: Pair, ids: dict[str, int], background: int) -> tuple[np.ndar
 def _put_image(pair: Pair, target: Path) -> None:
     """A hard link where the file system lets one, else a copy; upright pixels where labels were drawn on those."""
     if pair.image is None:
-        write_atomically(target, lambda file: file.write(pair.photo.embedded))
+        write_atomically(target, lambda file: file.write(pair.photo.embedded()))
     elif pair.turn:
         Image.fromarray(read_image(pair.image)).save(target)
     else:

@@ -43,6 +43,9 @@ def test_links_are_harmless(tmp_path):
     (shots / "self.png").symlink_to(shots / "self.png")
     assert list(find(shots, recursive=True)) == ["a", "deep_b", "linked", "self"]
     assert list(find(shots / "**" / "*.png")) == ["a", "deep_b", "linked", "self"]
+    assert list(find(shots / "*" / "*.png")) == ["deep_b"]
+    (tmp_path / "today").symlink_to(shots)  # a link that is named itself is meant
+    assert list(find(tmp_path / "today" / "*.png")) == ["a", "linked", "self"]
 
 
 def test_one_file_of_any_name_is_taken(tmp_path):

@@ -224,6 +224,7 @@ def test_a_cut_is_said_once_and_the_stream_given_up_in_time(tmp_path, monkeypatc
     [
         ("camera", 5, "camera 97: can't be opened"),
         ("refused", 5, "can't be reached (Connection refused)"),
+        ("no name", 5, "rtsp://cam..local/x: can't be reached"),
         ("silent", 5, "no answer in 0.3 s"),
         ("missing", 3, "answers, but not with a video"),
         ("file", 3, "a video file, not a live stream"),
@@ -236,6 +237,7 @@ def test_what_is_not_there_is_said(case, code, words, quick, tmp_path, monkeypat
         host = "http://127.0.0.1:"
         source = {
             "camera": "97",
+            "no name": "rtsp://cam..local/x",
             "refused": f"rtsp://127.0.0.1:{closed.getsockname()[1]}/x",
             "silent": f"{host}{silent.getsockname()[1]}/x",
             "missing": f"{host}{server.server.server_port}/missing",

@@ -219,6 +219,29 @@ def test_files_of_splits_beside_each_other(tmp_path):
     assert sorted(path.parent.name for path in (tmp_path / "out" / "masks").rglob("*.png")) == ["train", "val"]
 
 
+def test_an_image_in_two_splits_is_refused(tmp_path, capsys):
+    photo(tmp_path / "photos" / "a.png")  # the second tool's a.png lies over the first one's
+    for split in ("train", "val"):
+        coco(tmp_path / "annotations" / f"{split}.json", {"a.png": []})
+    code = convert("coco", tmp_path / "annotations", tmp_path / "photos", tmp_path / "out")
+    refused(capsys, tmp_path, code, 3, ["train.json", "val.json", "are both image 'a'; remove or rename one"])
+
+
+@pytest.mark.parametrize(("kind", "code"), [("MPO", 0), ("GIF", 3)])
+def test_an_embedded_photo_gets_a_suffix_that_is_read(kind, code, tmp_path, capsys):
+    buffer = io.BytesIO()
+    frames = [Image.new("RGB", (WIDTH, HEIGHT), color) for color in ("red", "blue")]
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+    data = base64.b64encode(buffer.getvalue()).decode()
+    shape = {"label": "car", "points": [[3, 30], [9, 30], [9, 40], [3, 40]]}
+    labelme(tmp_path / "in" / "a.json", [shape], imagePath="a.jpg", imageData=data)
+    assert convert("labelme", tmp_path / "in", tmp_path / "in", tmp_path / "out") == code
+    if code:
+        assert "imageData: GIF, which no data set reads" in capsys.readouterr().err
+    else:
+        assert [path.name for path in (tmp_path / "out" / "images").rglob("a.*")] == ["a.jpg"]
+
+
 def test_a_file_whose_name_makes_all_of_it_the_test_split_is_said(tmp_path, capsys):
     photo(tmp_path / "photos" / "a.png")
     coco(tmp_path / "my_test.json", {"a.png": []})
@@ -418,6 +441,14 @@ def test_a_second_shape_that_fails_leaves_nothing(tmp_path, capsys, monkeypatch)
     monkeypatch.setitem(sys.modules, "pycocotools.mask", None)
     words = ["run-length masks", "pycocotools", "pip install -r requirements-extras.txt"]
     refused(capsys, tmp_path, convert("coco", tmp_path / "in", tmp_path / "in", tmp_path / "out"), 5, words)
+
+
+def test_a_mount_point_is_refused_before_anything_is_read(tmp_path, capsys, monkeypatch):
+    labels = coco(tmp_path / "a.json", {"a.png": []})
+    (tmp_path / "mounted").mkdir()
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "mounted")
+    assert convert("coco", labels, tmp_path, tmp_path / "mounted") == 2
+    assert "a mount point can't be replaced" in capsys.readouterr().err
 
 
 def test_wrong_options(tmp_path, capsys):

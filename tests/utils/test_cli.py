@@ -30,6 +30,8 @@ from utils.options import Parser
         (OSError(errno.ENOSPC, "No space left on device"), 5),
         (torch.OutOfMemoryError("CUDA out of memory"), 5),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), 5),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), 5),
+        (RuntimeError("unable to mmap 64 bytes from file </torch_1>: Cannot allocate memory (12)"), 5),
         (RuntimeError("[gloo] Timed out waiting 60000ms for recv operation to complete"), 7),
         (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40000"), 7),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. "), 5),
@@ -127,6 +129,20 @@ def test_output_that_nobody_reads_any_more_ends_quietly(body, code):
         child.stdout.close()
         child.stdin.close()
         assert child.stderr.read() == b"" and child.wait() == code
+
+
+@pytest.mark.parametrize(("body", "code"), [("log()", 0), ("log(); raise DataError('a')", 3), ("print('a')", 5)])
+def test_a_full_disk_behind_standard_output(body, code):
+    program = (
+        "import sys; from utils.cli import run_main; from utils.errors import DataError\n"
+        "from utils.logging import setup_logging\n"
+        "def log():\n for i in range(9): setup_logging(True).info(f'step {i}')\n"
+        f"def body(argv):\n {body}\n"
+        "sys.exit(run_main(body, []))"
+    )
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-c", program], stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == code and done.stderr.count(b"\n") == (code != 0)
 
 
 def test_programs_without_standard_output_end_as_always(monkeypatch):

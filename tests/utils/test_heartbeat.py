@@ -1,5 +1,6 @@
 """Who is lost, stuck or failed: heartbeats of several ranks that share this process, then real processes."""
 
+import io
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -141,6 +142,21 @@ def test_of_processes_with_one_fault_the_first_says_it(ranks):
     assert said == [False, True, True]
 
 
+def test_a_message_that_cannot_be_printed_ends_the_process_all_the_same(ranks, monkeypatch):
+    class Full(io.StringIO):
+        def write(self, text: str) -> int:
+            raise OSError(28, "No space left on device")
+
+    one, codes = ranks()[0], []
+    monkeypatch.setattr("sys.stderr", Full())
+    monkeypatch.setattr("sys.stdout", Full())
+    monkeypatch.setattr(heartbeat.os, "_exit", codes.append)
+    monkeypatch.setattr(one, "_are_all_ended", lambda: True)
+    Heartbeat._abort(one, "rank 1 is lost", alone=True)
+    Heartbeat._leave_early(one)
+    assert codes == [PeerLostError.exit_code, 0]
+
+
 def test_a_process_that_failed_says_so_and_who_misses_it_does_not(ranks, monkeypatch):
     monkeypatch.setattr(heartbeat, "ECHO_S", 0.1)
     first, second, third = ranks()
@@ -208,6 +224,7 @@ def test_a_request_before_there_is_something_to_save_ends_everyone(ranks):
         (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer [127.0.0.1]:40000"), True),
         (dist.DistBackendError("NCCL error"), True),
         (RuntimeError("shape mismatch"), False),
+        (RuntimeError("CUDA error: the launch timed out and was terminated"), False),
         (ConnectionResetError("a download"), False),
     ],
 )
