@@ -85,6 +85,7 @@ class TrainConfig:
             base_size=self.validation.base_size,
             max_pixels=self.validation.max_pixels,
             eval_thresholds=self.run.eval_thresholds,
+            test_mode=self.run.test_mode,
             amp=self.compute.amp,
             save_dir=self.run.ckpt,
         )

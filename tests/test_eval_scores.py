@@ -318,6 +318,18 @@ def test_boundary_scores_of_void_labels_are_none(given, tmp_path, capfd):
     fails(capfd, 3, train.main, argv, "--val_split val", "void", "nothing to score")
 
 
+def test_boundary_scores_of_a_few_images(given, tmp_path, monkeypatch):
+    monkeypatch.setattr("engine.evaluation.build.TEST_MODE_SAMPLES", 2)
+    snapshot, data = given
+    found = []
+    for more in ([], ["--test_mode"]):
+        assert train.main(train_args(data, tmp_path, "--evaluateF", "--snapshot", str(snapshot), *more)) == 0
+        found.append(json.loads((tmp_path / "run" / "boundary_f_scores.json").read_text()))
+    evaluate(*arguments(given, tmp_path / "few", "--boundary", "--test_mode"))
+    few = json.loads((tmp_path / "few" / "metrics.json").read_text())["boundary"]["f_score"]
+    assert found[1] == few != found[0]
+
+
 def test_boundary_scores_of_train_need_no_arch(given, tmp_path):
     snapshot, data = given
     argv = train_args(data, tmp_path, "--evaluateF", "--snapshot", str(snapshot), "--eval_thresholds", "0.01,0.03")

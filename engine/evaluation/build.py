@@ -98,8 +98,9 @@ def score_boundaries(options: EvalOptions, process: Process) -> dict[str, dict]:
     model, split = load_with_split(options, process)
     if not split.has_labels:
         raise OptionError(f"--val_split {split.split}: this split of {split.dataset} has no labels to score with")
-    check_labelled(split, range(len(split)), "--val_split")
+    part = range(len(split))[: TEST_MODE_SAMPLES if options.test_mode else None]
+    check_labelled(split, part, "--val_split")
     metric = BoundaryFScore(split.classes.num_classes, options.eval_thresholds)
-    loader = shared_loader(EvaluationDataset(split, model.transform), range(len(split)), options, process)
+    loader = shared_loader(EvaluationDataset(split, model.transform), part, options, process)
     evaluation = evaluate(model.predict, loader, split.classes.num_classes, metrics=[metric], progress=process.is_main)
     return metric.average(evaluation, split.classes.names)
