@@ -105,7 +105,7 @@ def test_data_that_is_missing_or_empty(name, flag, world, tmp_path, capfd):
 def test_output_that_cannot_be_written(name, flag, world, tmp_path, capfd):
     (tmp_path / "file").write_text("of the user")
     argv = base(name, world, tmp_path / "out")
-    ends(capfd, name, changed(argv, flag, tmp_path / "file" / "out"), 5, tmp_path / "file")
+    ends(capfd, name, changed(argv, flag, tmp_path / "file" / "out.json"), 5, tmp_path / "file")
     assert (tmp_path / "file").read_text() == "of the user"
 
 

@@ -152,7 +152,7 @@ def base(name: str, world: World, out: Path) -> list:
     }
     more = {
         "eval": quick,
-        "configure": ["--data_root", world.data, "--out", out / "o.json"],
+        "configure": ["--data_root", world.enough, "--out", out / "o.json"],
         "check_submission": ["--split", "val"],
         "import_labels": ["--out", out],
         "make_receipt": [

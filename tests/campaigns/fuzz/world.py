@@ -21,7 +21,7 @@ CLASS_TABLE = ClassTable(("a", "b"), ((0, 0, 0), (9, 9, 9)), (0, 1), {0: 0, 1: 1
 @dataclass
 class World:
     """Folder of the data; a run's last and best snapshot; the best as safetensors, release, legacy file; its scores;
-    polygons of the training images as COCO has them.
+    polygons of the training images as COCO has them; data with as many images as the recipe's step takes.
     """
 
     data: Path
@@ -32,6 +32,7 @@ class World:
     legacy: Path
     scores: Path
     polygons: Path
+    enough: Path
 
     def train_args(self, data: Path, out: Path, *more: str) -> list[str]:
         """The command line that `last` was trained with, or one that starts like it."""
@@ -49,6 +50,7 @@ def build_world(folder: Path) -> World:
         *(files / name for name in FILES),
         folder / "scores",
         folder / "coco.json",
+        make_scenes(folder / "enough", 8, 32, 48),
     )
     world.polygons.write_text(json.dumps(coco_of(data / "images" / "train")))
     argv = world.train_args(data, folder / "runs", "--max_epoch", "1", "--ema", "0.9")
