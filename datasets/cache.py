@@ -104,12 +104,12 @@ def _remove_leftovers(folder: Path) -> None:
         with suppress(FileNotFoundError, BlockingIOError), open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink(missing_ok=True)
-    others = {}
+    others = []
     for path in folder.glob(f"*{SUFFIX}"):
         with suppress(FileNotFoundError):  # deleted meanwhile
-            others[path] = path.stat().st_size / GIB
+            others.append(path.stat().st_size / GIB)
     if others:
-        used = sum(others.values())
+        used = sum(others)
         get_logger().info(f"cache: {folder} holds {len(others)} of other data ({used:.1f} GiB), which may be deleted")
 
 

@@ -10,8 +10,11 @@ python=$(find_python)
 out=runs/quickstart
 # glibc: keep freed memory instead of asking the kernel for it in every step
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=4000000000
-[ ! -e "$out/.lock" ] || "$python" -c 'import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)' \
-    "$out/.lock" 2>/dev/null || { echo "error: $out: another quickstart is writing here; let it end first" >&2 && exit 5; }
+take='import fcntl, sys; fcntl.flock(open(sys.argv[1]), fcntl.LOCK_EX | fcntl.LOCK_NB)'
+if [ -e "$out/.lock" ] && ! "$python" -c "$take" "$out/.lock" 2>/dev/null; then
+    echo "error: $out: another quickstart is writing here; let it end first" >&2
+    exit 5
+fi
 if [ -n "$(find "$out" -mindepth 1 -maxdepth 1 ! -name earlier 2>/dev/null)" ]; then
     number=1
     while [ -e "$out/earlier/$number" ]; do number=$((number + 1)); done

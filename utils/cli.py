@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from utils.errors import MORE_MEMORY, EnvironmentFault, FENetError, OptionError, PeerLostError
 from utils.heartbeat import is_lost_peer
-from utils.logging import close_bars, is_output_lost, one_line
+from utils.logging import close_bars, complain, is_output_lost, one_line
 from utils.machine import keep_freed_memory, usable_cores
 from utils.signals import EARLY, StoppedEarly
 from utils.slurm import join_tasks
@@ -52,7 +52,7 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         return 0
     except KeyboardInterrupt:
         close_bars()
-        _complain("error: interrupted")
+        complain("error: interrupted")
         return 130
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _output_is_gone():
@@ -63,7 +63,7 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
         if "--debug" in argv:
             traceback.print_exc()
         if not _is_said(error):
-            _complain(f"error: {_shorten(one_line(' '.join(str(fault).split())))}")
+            complain(f"error: {_shorten(one_line(' '.join(str(fault).split())))}")
         with suppress(OSError):
             _flush_output()
         if dist.is_initialized():
@@ -71,12 +71,6 @@ def run_main(body: Callable[[Sequence[str]], int | None], argv: Sequence[str] | 
             # and the launcher would see SIGABRT as the exit code
             os._exit(fault.exit_code)
         return fault.exit_code
-
-
-def _complain(line: str) -> None:
-    """To standard error; where it can't be written, the exit code says it alone."""
-    with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
 
 
 def _output_is_gone() -> bool:

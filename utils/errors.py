@@ -50,14 +50,14 @@ class PeerLostError(FENetError):
     exit_code = 7
 
 
-def first_line(error: Exception) -> str:
-    """What another library's error says, short enough for a message of ours; its kind where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-
-
 class ProgramFailed(FENetError):
     """A program that was started ended with an error, whose exit code this one has."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
         self.exit_code = code if code > 0 else 1  # a signal is negative
+
+
+def first_line(error: Exception) -> str:
+    """What another library's error says, short enough for a message of ours; its kind where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

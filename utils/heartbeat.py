@@ -7,7 +7,6 @@ listens a few times a second, so that long work of one process costs no patience
 import json
 import os
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 import torch.distributed as dist
 
 from utils.errors import PeerLostError
+from utils.logging import complain
 from utils.signals import EARLY, StopRequest
 
 INTERVAL_S = 0.5
@@ -274,8 +274,7 @@ class Heartbeat:
             return
         try:
             if alone or not self._is_said(LOST + message):
-                with suppress(OSError):  # nobody reads it, or the disk is full
-                    print(f"error: {message}", file=sys.stderr, flush=True)
+                complain(f"error: {message}")
             self._beat(ended=LOST + message)
         finally:
             os._exit(PeerLostError.exit_code)  # the main thread may be inside an operation that never returns

@@ -36,38 +36,47 @@ class _OneLine(logging.Formatter):
 class _BesideBars(logging.StreamHandler):
     """Standard output whose lines don't run into bars: these are taken away for a moment."""
 
+    has_failed = False
+
     def emit(self, record: logging.LogRecord) -> None:
         with tqdm.external_write_mode() if _open_bars else nullcontext():
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exception()
-        if isinstance(error, BrokenPipeError):  # nobody reads it any more
+        if isinstance(sys.exception(), BrokenPipeError):  # nobody reads it any more
             return
-        _survive(self, "standard output", error) or super().handleError(record)
+        if not _survive(self, "standard output"):
+            super().handleError(record)
 
 
 class _LogFile(logging.FileHandler):
     """A file that costs the run nothing where the disk is full."""
 
+    has_failed = False
+
     def handleError(self, record: logging.LogRecord) -> None:
-        _survive(self, self.baseFilename, sys.exception()) or super().handleError(record)
+        if not _survive(self, self.baseFilename):
+            super().handleError(record)
 
 
-_failed: set[logging.Handler] = set()
-
-
-def _survive(handler: logging.Handler, what: str, error: BaseException | None) -> bool:
-    """True for an error of the disk, which costs the run nothing; the other handlers say so, once."""
-    if isinstance(error, OSError) and handler not in _failed:
-        _failed.add(handler)
+def _survive(handler: _BesideBars | _LogFile, what: str) -> bool:
+    """True for an error of the disk, which costs the run nothing; the other handler says so, once."""
+    error = sys.exception()
+    if isinstance(error, OSError) and not handler.has_failed:
+        handler.has_failed = True
         get_logger().warning(f"{what}: cannot be written ({error}); the run goes on")
     return isinstance(error, OSError)
 
 
 def is_output_lost() -> bool:
     """True if the log has said that standard output can't be written, which is no fault of the run."""
-    return any(isinstance(handler, _BesideBars) for handler in _failed)
+    return any(isinstance(handler, _BesideBars) and handler.has_failed for handler in get_logger().handlers)
+
+
+def complain(line: str) -> None:
+    """To standard error; where it can't be written, the exit code says it alone."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def setup_logging(is_main: bool, file: Path | None = None) -> logging.Logger:

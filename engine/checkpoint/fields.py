@@ -113,8 +113,7 @@ def _check_state(state: Any) -> None:
         if isinstance(default, dict):
             _need(_is_names(value) and all(map(_is_number, value.values())), place, "numbers by name")
         elif isinstance(default, int):
-            least = 1 if name == "loss_processes" else min(default, 0)
-            _need(_is_whole(value, least), place, f"a whole number from {least}")
+            _need(_is_whole(value, default), place, f"a whole number from {default}")  # none is ever below its default
         else:
             _need(_is_number(value), place, "a finite number")
 

@@ -17,7 +17,7 @@ class RunState:
     seconds_in_epoch: float = 0.0
     waited_in_epoch: float = 0.0  # for data
     loss_sums: dict[str, float] = field(default_factory=dict)
-    loss_processes: int = 1  # that the sums are over
+    loss_processes: int = 1  # that the sums are over; those of older versions are of a mean one
     skipped_in_epoch: int = 0  # steps without an update, because loss or gradient was not finite
     skipped_in_row: int = 0
     validations_without_gain: int = 0  # in a row

@@ -98,7 +98,7 @@ def load_judges(options: argparse.Namespace) -> Judges:
 
 
 def _trained_on(snapshot: Path) -> dict | None:
-    """What the snapshots of today say themselves: of an older one by its run's config.json, where it is beside it."""
+    """What an older snapshot doesn't say itself, by its run's config.json; None where that isn't beside it."""
     config = snapshot.parent / "config.json"
     settings = read_json(config) if config.is_file() else {}
     names = {"split": settings.get("train_split", "train"), "cv": settings.get("cv", 0)}
