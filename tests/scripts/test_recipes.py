@@ -3,7 +3,9 @@
 import pytest
 
 import config
+from scripts.studies.study_file import read_study
 from tests.scripts.test_shell import SHELLS, STUB, Place, recipe
+from utils.machine import ROOT
 
 
 @pytest.fixture
@@ -47,10 +49,24 @@ def test_fenet_is_what_two_cores_train_by_default(place):
     assert (got.model.arch, got.to_dict()["max_epoch"], str(got.run.folder)) == ("fenet", 3, "r/camvid_2cores_fenet")
 
 
+@pytest.mark.parametrize("arch, variant", [("fenet", "FENet"), ("smp_fpn", "FPN")])
+def test_the_hour_s_recipe_is_what_its_study_compares(place, arch, variant):
+    got = trained(place, "train_camvid_hour.sh", PYTHON=place.stub("python", STUB), ARCH=arch)
+    plan = read_study(ROOT / "recipes" / "camvid_hour.json").variants[variant]
+    own = {"seed": 1, "ckpt": "./results", "exp": f"camvid_hour_{arch}", "amp": "auto"}
+    assert got.to_dict() == plan.config.to_dict() | own
+
+
+def test_the_hour_names_the_models_that_it_has_epochs_for(place):
+    done = place.run("train_camvid_hour.sh", PYTHON=place.stub("python", STUB), ARCH="smp_deeplabv3plus")
+    assert done.returncode == 2 and "ARCH=smp_deeplabv3plus: fenet or smp_fpn" in done.stderr
+
+
 @pytest.mark.parametrize(
     "script",
     [
         "train_camvid_2cores.sh",
+        "train_camvid_hour.sh",
         "train_cityscapes_modern.sh",
         "train_cityscapes_fenet_res18.sh",
         "train_cityscapes_sfnet_lite_res18.sh",
