@@ -15,7 +15,7 @@ from engine.inference.certainty import label_confidence
 from engine.inference.compile import CompiledModel
 from engine.inference.exported import ExportedModel, load_exported
 from engine.inference.options import PredictOptions
-from engine.inference.precision import Choice, settle_precision
+from engine.inference.precision import Choice, settle_precision, warn_if_emulated
 from engine.inference.predictor import Predictor
 from engine.inference.score_maps import predict_labels
 from network.fusing import fuse_for_inference
@@ -121,6 +121,7 @@ def wrap_model(
     arch, run = model.config["arch"], fuse_for_inference(model).to(device, memory_format=torch.channels_last)
     precision = settle_precision(options.amp, "inference", device, arch)
     get_logger().info(f"precision: {precision}")
+    warn_if_emulated(precision, device)
     if options.compile:
         run = CompiledModel(run, precision.dtype is not None)
     predictor, encoder = Predictor(run, options.settings()), model.encoder

@@ -9,6 +9,7 @@ import torch
 from network.registry import ON_TIMM, PEERS
 from utils import distributed
 from utils.errors import OptionError
+from utils.logging import get_logger
 from utils.processor import BF16, bf16_instructions
 
 AUTOCAST = {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}  # of --amp
@@ -146,6 +147,15 @@ def is_computed_here(amp: str, device: torch.device) -> bool:
     if device.type == "cpu":
         return amp == "off" or (amp == "bf16" and bool(bf16_instructions()))
     return amp in PRECISIONS
+
+
+def warn_if_emulated(choice: Choice, device: torch.device) -> None:
+    """Warns of bf16 that was asked of a CPU without instructions for it."""
+    if choice.amp == "bf16" and not is_computed_here(choice.amp, device):
+        get_logger().warning(
+            f"--amp bf16: this CPU has none of {', '.join(BF16)} and emulates them, many times slower than float32,"
+            " which --amp auto takes here"
+        )
 
 
 def check_processes(choice: Choice) -> None:

@@ -10,6 +10,7 @@ import torch
 from datasets.base import Split
 from datasets.index import SplitIndex, open_index
 from engine.checkpoint.digests import weights_sha256
+from engine.inference.precision import warn_if_emulated
 from engine.training.precision import RunPrecision
 from engine.training.trainer import Trainer
 from utils import distributed
@@ -103,6 +104,7 @@ def log_start(splits: Splits, trainer: Trainer, command: str, precision: RunPrec
         f"command: {command}",
     ):
         get_logger().info(line)
+    warn_if_emulated(precision.training, trainer.process.device)
     ramp, steps = trainer.learner.schedule.options.warmup_steps, schedule.total_steps
     if ramp >= steps:
         get_logger().warning(f"--warmup_steps {ramp}: the run has {steps} steps, so its rate never reaches --lr")

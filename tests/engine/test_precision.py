@@ -30,6 +30,7 @@ from tests.processes import ROOT
 from utils import processor
 from utils.errors import OptionError
 
+EMULATED = "WARNING: --amp bf16: this CPU has none of amx_bf16, avx512_bf16 and emulates them"
 AVX512, AMX, NEITHER = {"avx512_bf16"}, {"avx512_bf16", "amx_bf16"}, set()
 
 
@@ -135,7 +136,8 @@ def test_a_run_keeps_its_precision(scenes, tmp_path, machine, capsys):
     said = run("auto", 3, "--resume_override")
     assert "amp was bf16, is off" in said and "precision: float32 (auto: this CPU has none of" in said
     assert amp("auto") == ("off", "'off'")
-    assert "precision: bf16 (--amp bf16)" in run("named", 3, "--amp", "bf16")
+    assert "precision: bf16 (--amp bf16)" in (said := run("named", 3, "--amp", "bf16"))
+    assert said.count(EMULATED) == 1 and EMULATED not in half + plain
 
 
 def test_programs_agree(scenes, tmp_path, trained, machine, capsys):
@@ -148,6 +150,9 @@ def test_programs_agree(scenes, tmp_path, trained, machine, capsys):
         assert demo_folder.main([*argv, "--device", "cpu"]) == 0
         said += re.findall(r"precision: (.*)", capsys.readouterr().out)
         assert len(said) == 2 and said[0] == said[1] and said[0].startswith(beginning)
+        asked = eval_args(trained.best, trained.data, tmp_path / f"{amp}_asked", "--test_mode", "--amp", "bf16")
+        assert evaluation.main(asked) == 0
+        assert (EMULATED in capsys.readouterr().out) == (amp == "off")
         assert json.loads((tmp_path / amp / "metrics.json").read_text())["protocol"]["amp"] == amp
 
 
