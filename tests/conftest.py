@@ -85,6 +85,7 @@ def trained(tmp_path_factory) -> Run:
     base = tmp_path_factory.mktemp("trained")
     data = make_scenes(base / "data", 9, ignore=True)
     options = ("--max_epoch", "8", "--val_every", "4", "--adamw", "--lr", "0.005", "--class_uniform_pct", "0")
+    options += ("--crop_size", "48", "--scale_min", "1", "--scale_max", "1", "--color_aug", "0", "--no-gblur")
     assert train.main(train_args(data, base, "--report", *options)) == 0
     return Run(data, base / "run")
 

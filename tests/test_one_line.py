@@ -50,7 +50,7 @@ class SmallNet(nn.Module):
 
     def __init__(self, *, num_classes: int, dropout: float = 0.25, side: int = 3) -> None:
         super().__init__()
-        self.encoder = DeepStemResNet(block=BasicBlock, layers=(1, 1, 1, 1), width=4)
+        self.encoder = DeepStemResNet(block=BasicBlock, layers=(1, 1, 1, 1), width=8)
         conv = nn.Conv2d(self.encoder.channels[0], num_classes, side, padding=side // 2)
         self.head = nn.Sequential(nn.Dropout2d(dropout), conv)
 

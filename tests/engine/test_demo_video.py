@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from engine.demo.video_files import VideoReader, VideoWriter
+from engine.demo.video_files import VideoReader, VideoWriter, be_quiet
 from tests.processes import launch
 from utils.cli import run_main
 from utils.errors import DataError, EnvironmentFault
@@ -16,6 +16,7 @@ from utils.errors import DataError, EnvironmentFault
 
 def write_video(path, frames: int = 12, size=(48, 64), rate: float = 12.5, codec: str = "mp4v"):
     """Frames of one colour each that gets brighter; returns the path."""
+    be_quiet()  # as any program before its first video: FFmpeg's level holds for the whole process
     writer = cv2.VideoWriter(str(path), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*codec), rate, size[::-1])
     assert writer.isOpened()
     for i in range(frames):

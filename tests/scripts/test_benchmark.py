@@ -112,7 +112,9 @@ def test_cpu_demo_arms_give_the_plain_labels(tmp_path, monkeypatch):
     float32 = ("torch", "onnx", "openvino")
     rounded = ("openvino_int8", "torch_bf16", "openvino_bf16", "openvino_bf16_int8")
     assert tuple(result["arms"]) == ("plain", *float32, *rounded)
-    assert all(0.9 < result["arms"][name]["agreement"] < 1 and result["arms"][name]["mean_iou"] for name in rounded)
+    agreements = {name: result["arms"][name]["agreement"] for name in rounded}
+    assert all(0.9 < agreements[name] <= 1 and result["arms"][name]["mean_iou"] for name in rounded)
+    assert agreements["openvino_int8"] < 1 and agreements["torch_bf16"] < 1  # OpenVINO has bf16 only where the CPU has
     assert result["max_error"] < 1e-3 and result["weights"] == "snapshot" and result["hardware"]["threads"] == 2
     assert result["ratio"] == max(result["arms"][name]["ratio"] for name in float32)
 
