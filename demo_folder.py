@@ -19,7 +19,7 @@ from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
 from utils.errors import DataError, OptionError
-from utils.files import make_folder
+from utils.files import output_folder
 from utils.logging import get_logger, setup_logging
 
 
@@ -53,16 +53,16 @@ def draw_all(options: DemoOptions, process: Process) -> None:
         note_images_only(options)
     note_unused(options, ("seconds", "reconnect"), "of a camera or stream only")
     if kind == "images":
-        note_unused(options, ("mask_video", "max_frames"), "of videos only")
+        note_unused(options, ("mask_video", "max_frames", "show_fps"), "of videos only")
     demo = build_demo(options, process.device)
-    folder = make_folder(options.save_dir, "--save_dir")
-    results = distributed.gather_objects(demo.run(sources, slice(process.rank, None, process.world_size)))
+    with output_folder(options.save_dir, "--save_dir") as folder:
+        results = distributed.gather_objects(demo.run(sources, slice(process.rank, None, process.world_size)))
     done, problems = sum(count for count, _ in results), [line for _, lines in results for line in lines]
     for problem in problems if process.is_main else ():
         log.warning(problem)
-    log.info(f"{done} of {len(sources)} {kind} done; pictures are in {folder}")
     if not done:
         raise DataError(f"{options.source}: none of its {len(sources)} {kind} could be used; see the lines above")
+    log.info(f"{done} of {len(sources)} {kind} done; pictures are in {folder}")
 
 
 def draw_live(options: DemoOptions, process: Process) -> None:
@@ -76,8 +76,9 @@ def draw_live(options: DemoOptions, process: Process) -> None:
         raise OptionError(f"--source {options.address.shown}: one process draws a stream; start it without torchrun")
     note_images_only(options)
     demo = build_demo(options, process.device)
-    make_folder(options.save_dir, "--save_dir")
-    if not demo.run_stream(options.address):
+    with output_folder(options.save_dir, "--save_dir"):
+        frames = demo.run_stream(options.address)
+    if not frames:
         get_logger().info("stopped before the first frame")
 
 

@@ -20,7 +20,7 @@ from engine.report import ImageSampler, Report, write_report
 from utils import distributed
 from utils.cli import run_main
 from utils.distributed import Process
-from utils.files import make_folder
+from utils.files import output_folder
 from utils.logging import get_logger, setup_logging
 
 REPORT_IMAGES = 6  # of the worst, and as many of the best
@@ -34,8 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(argv: Sequence[str]) -> None:
     """Parse, archive what an earlier evaluation left, evaluate."""
     options, notes = parse_eval(argv)
-    with distributed.job(options.device) as process:
-        make_folder(options.folder, "--save_dir")
+    with distributed.job(options.device) as process, output_folder(options.folder, "--save_dir"):
         log = setup_logging(process.is_main)
         for note in notes:
             log.info(note)

@@ -102,5 +102,6 @@ def release_key_map(model: nn.Module) -> dict[str, str]:
     """
     key_map = model.release_key_map() if hasattr(model, "release_key_map") else {}
     if not key_map:
-        raise OptionError(f"{type(model).__name__} as it was built has no counterpart in the releases: no keys to map")
+        name = type(model).__name__
+        raise OptionError(f"{name} as it was built has no counterpart in the releases; take --format safetensors")
     return key_map

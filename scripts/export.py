@@ -22,7 +22,8 @@ if __name__ == "__main__":  # from anywhere, without installation, and before Py
 
 from collections.abc import Sequence
 
-from engine.checkpoint import load_snapshot
+from engine.checkpoint.digests import is_snapshot
+from engine.checkpoint.snapshot import read_snapshot_file
 from engine.export.build import export_model
 from engine.export.card import CARD, SCORES
 from engine.export.options import FILES, ExportOptions
@@ -30,7 +31,7 @@ from engine.export.safetensors import rebuild_whole, write_handout, write_releas
 from engine.inference.small_weights import SMALL_WEIGHTS, describe_small_weights
 from utils.cli import run_main
 from utils.errors import CheckpointError, OptionError
-from utils.files import file_sha256, make_folder, read_json
+from utils.files import file_sha256, output_folder, read_json
 from utils.logging import setup_logging
 from utils.options import Parser, add_options, collect
 
@@ -60,10 +61,17 @@ def body(argv: Sequence[str]) -> None:
 def export_weights(options: ExportOptions) -> None:
     """Write `model.safetensors` and its card, or `release.pth`."""
     source = Path(options.snapshot)
-    snapshot = load_snapshot(source)
-    if "config" not in snapshot:
+    snapshot = read_snapshot_file(source)
+    if not is_snapshot(snapshot) or "config" not in snapshot:
         raise CheckpointError(f"{source}: doesn't say which model it is of; take a snapshot that train.py wrote")
-    folder = make_folder(options.out, "--out")
+    metrics = read_metrics(options.eval, source) if options.format == "safetensors" else None
+    with output_folder(options.out, "--out") as folder:
+        write_weights(options, snapshot, metrics, folder)
+
+
+def write_weights(options: ExportOptions, snapshot: dict, metrics: dict | None, folder: Path) -> None:
+    """Write the files of a snapshot, with the scores of its evaluation, and say where they are."""
+    source = Path(options.snapshot)
     if options.format == "release":
         if left_out := write_release(rebuild_whole(snapshot, source), folder / "release.pth"):
             print(f"left out, since the releases have no such part: {', '.join(left_out)}")
@@ -71,7 +79,6 @@ def export_weights(options: ExportOptions) -> None:
         return
     trained = source.parent / "config.json"
     training_options = read_json(trained) if trained.exists() else None
-    metrics = read_metrics(options.eval, source)
     file = write_handout(snapshot, source, folder, training_options, metrics, options.half, options.license)
     card = folder / CARD
     kept = ", kept with its scores (--eval replaces them)" if metrics is None and SCORES in card.read_text() else ""

@@ -89,6 +89,15 @@ def test_split_without_labels_is_predicted_not_scored(trained, tmp_path, capfd):
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
+def test_a_failing_evaluation_leaves_no_folder(trained, tmp_path):
+    out = tmp_path / "new" / "out"
+    for wrong, code in ((("--split", "none"), 2), (("--data_root", str(tmp_path / "none")), 3)):
+        assert evaluation.main([*eval_args(trained.best, trained.data, out), *wrong]) == code
+        assert list(tmp_path.iterdir()) == []
+    assert evaluation.main(eval_args(tmp_path / "none.pth", trained.data, out)) == 4
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_demo_exit_codes(trained, tmp_path):
     snapshot = trained.best
     empty = tmp_path / "empty"
@@ -98,5 +107,6 @@ def test_demo_exit_codes(trained, tmp_path):
     (empty / "a.png").write_bytes(b"x")
     argv = ["--demo_folder", str(empty), "--save_dir", str(tmp_path / "out")]
     assert demo_folder.main([*argv, "--snapshot", str(snapshot)]) == 3
+    assert not (tmp_path / "out").exists()
     assert demo_folder.main([*argv, "--snapshot", str(tmp_path / "none.pth")]) == 4
     assert demo_folder.main([*argv, "--snapshot", str(tmp_path)]) == 4

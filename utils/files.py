@@ -5,7 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -93,6 +93,19 @@ def file_sha256(path: str | Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+@contextmanager
+def output_folder(path: str | Path, flag: str) -> Iterator[Path]:
+    """`make_folder` for a block, at whose end folders that it created and that nothing was put into are removed."""
+    places = [Path(path), *Path(path).parents]
+    missing = [place for place in places if not os.path.lexists(place)]
+    try:
+        yield make_folder(path, flag)
+    finally:
+        for place in missing:
+            with suppress(OSError):  # there is something in it, or it was never created
+                place.rmdir()
 
 
 def make_folder(path: str | Path, flag: str) -> Path:

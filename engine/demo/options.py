@@ -1,6 +1,7 @@
 """Options of the demo."""
 
 import math
+import os
 from dataclasses import dataclass
 
 from engine.demo.addresses import Address, parse_address
@@ -55,5 +56,7 @@ class DemoOptions(PredictOptions):
         return parse_address(self.source)
 
     def notes(self) -> list[str]:
-        """Those of `PredictOptions`, and what the weights are where none were named."""
-        return [*([describe_small_weights()] if self.snapshot == str(SMALL_WEIGHTS) else []), *super().notes()]
+        """Those of `PredictOptions`, what the repository's small weights are, and a flag of folders only."""
+        small = [describe_small_weights()] if self.snapshot == str(SMALL_WEIGHTS) else []
+        walks = self.address is None and os.path.isdir(self.source)
+        return small + super().notes() + ["--recursive: of a folder only"] * (self.recursive and not walks)

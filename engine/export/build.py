@@ -28,7 +28,7 @@ from engine.inference.options import PredictOptions
 from network.fusing import fuse_for_inference
 from utils.constants import IGNORE_LABEL
 from utils.errors import DataError
-from utils.files import file_sha256, make_folder, sync_folder, write_json
+from utils.files import file_sha256, output_folder, sync_folder, write_json
 from utils.logging import Progress, get_logger
 
 
@@ -66,8 +66,10 @@ def export_model(options: ExportOptions) -> tuple[list[Path], Parity]:
     photos = calibration_images(options, classes) if options.precision == "int8" else None
     asked = PredictOptions(options.snapshot, merge="logit", amp="off")
     original = wrap_model(model, asked, torch.device("cpu"), ClassTable.from_dict(classes), snapshot)
-    folder = make_folder(options.out, "--out")
-    with tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as stage:
+    with (
+        output_folder(options.out, "--out") as folder,
+        tempfile.TemporaryDirectory(prefix=".export.", dir=folder) as stage,
+    ):
         say(f"tracing {model.config['arch']}: half a minute to a few")
         calibration = (image for image, _ in _shown(photos, options.size, "calibrate")) if photos else ()
         files = write_runtimes(model, metadata, [options.format], Path(stage), calibration, budget)

@@ -90,11 +90,19 @@ class ExportOptions:
 
     def notes(self) -> list[str]:
         """A line for each option that was given and has no effect."""
-        return [
-            f"--{name} has no effect: it is for --format {', '.join(formats)}, not {self.format}"
-            for name, formats in USERS.items()
-            if self.format not in formats and getattr(self, name) != getattr(type(self), name)
+        given = [name for name in USERS if getattr(self, name) != getattr(type(self), name)]
+        notes = [
+            f"--{name} has no effect: it is for --format {', '.join(USERS[name])}, not {self.format}"
+            for name in given
+            if self.format not in USERS[name]
         ]
+        if self.format in FILES:
+            images = "are the images that are compared"
+            if "calibration" in given and self.data_root and self.precision != "int8":
+                notes.append(f"--calibration has no effect: those of --data_root {images}, and nothing is calibrated")
+            unscored = [name for name in ("split", "max_loss") if name in given and not self.data_root]
+            notes += [f"--{name} has no effect: those of --calibration {images}, without labels" for name in unscored]
+        return notes
 
     def _check_runtime(self) -> None:
         self._check_budget()

@@ -7,8 +7,8 @@ SMALL_WEIGHTS = Path(__file__).resolve().parents[2] / "weights" / "fenet_tiny_sy
 
 
 def describe_small_weights() -> str:
-    """What is said where no other weights were named."""
+    """What is said where these weights are used."""
     return (
-        f"no snapshot was named: {SMALL_WEIGHTS.name} is used, a small FENet trained for minutes on drawn street"
-        " scenes; it shows that everything works, not what the model can do on photos"
+        f"weights: {SMALL_WEIGHTS.name}, the repository's own, a small FENet trained for minutes on drawn street"
+        " scenes; it shows that everything works, not what the model can do on photos: name yours with --snapshot"
     )

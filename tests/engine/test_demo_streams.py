@@ -250,7 +250,7 @@ def test_what_is_not_there_is_said(case, code, words, quick, tmp_path, monkeypat
         assert demo_folder.main([str(arg) for arg in argv]) == code
         said = capfd.readouterr().err
         assert said.count("\n") == 1 and said.startswith("error: ") and words in said
-        assert not list(out.iterdir())
+        assert not out.exists()
 
 
 def send(handler: http.server.BaseHTTPRequestHandler, content: bytes) -> None:

@@ -107,7 +107,7 @@ def test_the_demo_takes_the_small_weights(tmp_path, capsys):
     assert (
         demo_folder.main(["--source", str(tmp_path / "photo.png"), "--save_dir", str(tmp_path), "--device", "cpu"]) == 0
     )
-    assert "no snapshot was named" in capsys.readouterr().out
+    assert "weights: fenet_tiny_synthetic.safetensors, the repository's own" in capsys.readouterr().out
 
 
 def test_entry_points():

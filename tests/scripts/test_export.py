@@ -5,6 +5,7 @@ import pytest
 
 import demo_folder
 import eval as evaluation
+from engine.export.options import ExportOptions
 from scripts import export
 from tests.conftest import train_args
 from train import main as train
@@ -53,6 +54,19 @@ def test_options_without_effect_are_said(tmp_path, capsys):
     assert lines == ["--license", "--size", "--dynamic"]
 
 
+@pytest.mark.parametrize(
+    ("given", "idle"),
+    [
+        ({"calibration": "a", "data_root": "b", "split": "train", "max_loss": 0.1}, ["--calibration"]),
+        ({"calibration": "a", "data_root": "b", "format": "onnx-int8"}, []),
+        ({"calibration": "a", "split": "train", "max_loss": 0.1}, ["--split", "--max_loss"]),
+    ],
+)
+def test_images_and_scores_that_are_not_used_are_said(given, idle):
+    notes = ExportOptions(out="o", **{"format": "onnx"} | given).notes()
+    assert [note.split()[0] for note in notes] == idle
+
+
 @pytest.mark.parametrize("format", ["release", "safetensors"])
 def test_a_full_disk_names_the_file(format, tmp_path, capsys, monkeypatch):
     def full(*_: object) -> None:
@@ -61,7 +75,7 @@ def test_a_full_disk_names_the_file(format, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("os.fsync", full)
     assert export.main(["--format", format, "--out", str(tmp_path / "out")]) == 5
     assert "cannot be written (No space left on device)" in capsys.readouterr().err
-    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "out").exists()
 
 
 def test_bad_input_is_one_line(tmp_path, capsys):
