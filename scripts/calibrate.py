@@ -62,6 +62,7 @@ def parse(argv: Sequence[str]) -> tuple[Path, EvalOptions, list[str]]:
     options = collect(EvalOptions, found)
     if options.exported:
         raise OptionError(f"{options.snapshot}: gives labels without probabilities; calibrate its snapshot")
+    options.check_probable("calibrate.py")
     return Path(options.save_dir), options, found.notes + options.notes()
 
 

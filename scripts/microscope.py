@@ -35,7 +35,7 @@ from utils.options import check, collect
 
 RESULT, PAGE = "microscope.json", "report.html"
 USELESS = ("dump_images", "submission", "report", "boundary", "confidence", "resume", "compile")
-USELESS += ("split_index", "split_count", "class_map", "instance_scores")
+USELESS += ("split_index", "split_count", "class_map", "instance_scores", "eval_thresholds")
 
 
 def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, EvalOptions]:

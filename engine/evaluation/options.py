@@ -76,6 +76,11 @@ class EvalOptions(PredictOptions):
                     raise OptionError(f"--class_map --{name}: only with the model's own classes; leave one out")
             self.class_names()
 
+    def notes(self) -> list[str]:
+        """Those of `PredictOptions`, and one about thresholds that nothing is scored at."""
+        idle = self.eval_thresholds != F_SCORE_THRESHOLDS and not self.boundary
+        return super().notes() + ["--eval_thresholds: no effect without --boundary"] * idle
+
     def class_names(self) -> dict[str, str | None]:
         """What `--class_map` says. Raises as `read_class_map`."""
         return read_class_map(self.class_map)
@@ -130,7 +135,8 @@ class EvalOptions(PredictOptions):
 
 def check_thresholds(values: tuple[float, ...]) -> None:
     """Raises `OptionError` for thresholds of the F-score that cannot work."""
-    check(values and min(values) >= 0, "--eval_thresholds", values, "give one or more numbers from 0 on")
+    fits = values and 0 <= min(values) <= max(values) <= 1
+    check(fits, "--eval_thresholds", values, "give one or more fractions of the diagonal, from 0 to 1")
 
 
 def _check_submission(options: EvalOptions) -> None:

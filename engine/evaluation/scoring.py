@@ -15,8 +15,9 @@ from engine.evaluation.journal import EvaluationJournal
 from engine.evaluation.measuring import ImageResults
 from engine.evaluation.per_image import ImageResult, PerImageMetric
 from engine.evaluation.prediction_files import PredictionWriter
-from engine.inference.batch import LABELS, BatchPredictor
+from engine.inference.batch import BatchPredictor
 from engine.inference.certainty import Votes
+from engine.inference.settings import PROBABLE
 from utils.constants import IGNORE_LABEL
 from utils.distributed import gather_objects, note
 from utils.errors import DataError
@@ -162,8 +163,8 @@ def _count(
 
 
 def _log_likelihoods(scores: Tensor, label: Tensor, merge: str) -> list[float]:
-    """Sum of the negative log-likelihood over each image's labelled pixels; nan where scores are mere labels."""
-    if merge == LABELS:
+    """Sum of the negative log-likelihood over each image's labelled pixels; nan where scores are no probabilities."""
+    if merge not in PROBABLE:
         return [math.nan] * len(scores)
     valid = label != IGNORE_LABEL
     picked = scores.gather(1, torch.where(valid, label, 0).unsqueeze(1)).squeeze(1)

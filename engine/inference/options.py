@@ -6,7 +6,7 @@ from pathlib import Path
 
 from datasets import resolve_name
 from engine.inference.precision import CHOICES
-from engine.inference.settings import MAX_PIXELS, MERGES, MODES, SETTINGS, InferenceSettings
+from engine.inference.settings import MAX_PIXELS, MERGES, MODES, PROBABLE, SETTINGS, InferenceSettings
 from network import resolve_arch
 from utils.devices import FORMS, device_name
 from utils.errors import OptionError
@@ -68,6 +68,13 @@ class PredictOptions:
             resolve_arch(self.arch)
         if self.exported:
             self._check_exported()
+        if getattr(self, "confidence", False):
+            self.check_probable("--confidence")
+
+    def check_probable(self, flag: str) -> None:
+        """Raises `OptionError`, which names `flag`, where merged scores have no probabilities."""
+        if self.merge not in PROBABLE:
+            raise OptionError(f"{flag} --merge {self.merge}: gives no probabilities; take {' or '.join(PROBABLE)}")
 
     def _check_exported(self) -> None:
         """An exported file gives labels, so nothing can be merged, and what it was made from is settled."""

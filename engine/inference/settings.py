@@ -3,10 +3,11 @@
 import dataclasses
 from dataclasses import dataclass
 
-from utils.options import check
+from utils.options import MAX_SIDE, check
 
 MODES = ("whole", "sliding")
-MERGES = ("prob", "logit", "exp_softmax")
+PROBABLE = ("prob", "logit")  # merges whose scores have probabilities
+MERGES = (*PROBABLE, "exp_softmax")
 MAX_PIXELS = 2**26
 
 
@@ -47,7 +48,8 @@ class InferenceSettings:
     def __post_init__(self) -> None:
         check(self.mode in MODES, "--inference_mode", self.mode, f"choose one of {', '.join(MODES)}")
         check(self.merge in MERGES, "--merge", self.merge, f"choose one of {', '.join(MERGES)}")
-        check(self.scales and min(self.scales) > 0, "--scales", self.scales, "give one or more positive numbers")
+        fits = self.scales and 0 < min(self.scales) <= max(self.scales) <= MAX_SIDE
+        check(fits, "--scales", self.scales, f"give one or more numbers above 0, up to {MAX_SIDE}")
         check(0 <= self.overlap < 1, "--sliding_overlap", self.overlap, "must be at least 0 and less than 1")
         for name in ("crop_size", "base_size", "window_batch", "max_pixels"):
             value = getattr(self, name)

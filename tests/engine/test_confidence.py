@@ -42,7 +42,7 @@ def calibrated(source: Path, path: Path, temperature: float) -> Path:
     return path
 
 
-@pytest.mark.parametrize("merge", ["prob", "logit", "exp_softmax"])
+@pytest.mark.parametrize("merge", ["prob", "logit"])
 def test_confidence_is_the_tempered_probability_of_the_label(merge):
     scores = build_predictor(model, merge=merge, **MANY)(make_batches([2])[0]["image"])
     wide = scores.double()
@@ -152,6 +152,16 @@ def test_one_image_has_no_interval_and_labels_alone_no_confidence(trained, tmp_p
     assert "no intervals: fewer than two labelled images" in capsys.readouterr().out
     assert eval.main(eval_args(tmp_path / "model.onnx", trained.data, tmp_path, "--confidence")) == 2
     assert "--confidence" in capsys.readouterr().err
+
+
+def test_the_releases_merging_gives_no_probabilities(trained, tmp_path, capsys):
+    argv = eval_args(trained.best, trained.data, tmp_path, "--merge", "exp_softmax", "--test_mode")
+    assert eval.main(argv) == 0
+    assert json.loads((tmp_path / "metrics.json").read_text())["loss"] is None
+    assert eval.main([*argv, "--confidence"]) == 2
+    assert "--confidence --merge exp_softmax: gives no probabilities" in capsys.readouterr().err
+    photos = ["--source", str(trained.data / "images" / "val"), "--snapshot", str(trained.best)]
+    assert demo_folder.main([*photos, "--merge", "exp_softmax", "--confidence"]) == 2
 
 
 def test_segmenter_and_demo_use_it(trained, tmp_path):

@@ -50,6 +50,7 @@ def test_what_it_refuses(trained, tmp_path, capsys):
         (arguments(trained.best, trained.data, tmp_path / "folder"), 2, ".pth or .safetensors"),
         (arguments(trained.best, trained.data, trained.best), 2, "is the snapshot"),
         (arguments(trained.best, trained.data, out, "--resume"), 2, "--resume"),
+        (arguments(trained.best, trained.data, out, "--merge", "exp_softmax"), 2, "no probabilities"),
         (arguments(trained.best, trained.data, out, "--class_map", "map.json"), 2, "--class_map"),
         (arguments(trained.best, tmp_path / "none", trained.best / "out.pth"), 5, "--out"),
         (arguments(trained.best, void, out), 3, "void"),
