@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from network.parts.enhancement import least_side
 from utils.nested import named_tensors
 
 
@@ -20,7 +21,8 @@ def freeze_unused(model: nn.Module) -> list[str]:
     buffers = {name: torch.empty_like(value, device="meta") for name, value in model.named_buffers()}
     for value in parameters.values():
         value.requires_grad_()
-    images = torch.empty(2, 3, 128, 192, device="meta")
+    least = least_side(model)
+    images = torch.empty(2, 3, max(128, least), max(192, least), device="meta")
     outputs = functional_call(model.train(), {**parameters, **buffers}, images)
     total = torch.stack([value.sum() for _, value in named_tensors(outputs)]).sum()
     gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)

@@ -12,13 +12,13 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from network.parts.depthwise_layers import DepthwiseConv2d
-from network.parts.enhancement import FeatureFilter
+from network.parts.enhancement import FeatureFilter, least_side
 from network.parts.pyramid_conv import PyramidConv
 from network.parts.sync_norm import SyncNorm
 from utils.errors import DataError
 from utils.resizing import resize
 
-TRIED_SIZE = (192, 256)  # pixels; large enough for reflect padding at stride 32
+TRIED_SIZE = (192, 256)  # pixels, where reflect padding needs no more
 CONVOLUTIONS = (nn.Conv2d, DepthwiseConv2d, PyramidConv)  # another subclass may change its weight in its forward
 NORMS = (nn.BatchNorm2d, SyncNorm)
 
@@ -112,7 +112,8 @@ def find_pairs(model: nn.Module) -> list[tuple[str, str]]:
     tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
     on_meta = {name: torch.empty_like(tensor, device="meta") for name, tensor in tensors.items()}
     with torch.no_grad(), flow:
-        functional_call(model, on_meta, torch.empty(1, 3, *TRIED_SIZE, device="meta"))
+        size = (max(side, least_side(model)) for side in TRIED_SIZE)
+        functional_call(model, on_meta, torch.empty(1, 3, *size, device="meta"))
     for hook in hooks:
         hook.remove()
     pairs = [(made_by[x], norm) for norm, x in read_by.items() if x in made_by and flow.reads[x] == 1]

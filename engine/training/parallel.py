@@ -10,6 +10,7 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
+from network.parts.enhancement import least_side
 from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
 from utils.nested import named_tensors
@@ -81,7 +82,8 @@ def settle_buckets(parallel: DistributedDataParallel) -> None:
     """
     model = parallel.module.train()
     before = [(buffer, buffer.clone()) for buffer in model.buffers()]
-    images = torch.zeros(2, 3, 128, 192, device=next(model.parameters()).device)
+    least = least_side(model)
+    images = torch.zeros(2, 3, max(128, least), max(192, least), device=next(model.parameters()).device)
     for _ in range(2):
         sum(output.float().mean() for _, output in named_tensors(parallel(images))).backward()
         model.zero_grad(set_to_none=True)

@@ -76,6 +76,12 @@ class FeatureFilter(nn.Module):
         return self.convolve(reflect(x, radius), self.kernel())
 
 
+def least_side(model: nn.Module) -> int:
+    """Least side, in pixels, of images whose maps at stride 32 the filters of `model` can pad by reflection; 0: any."""
+    filters = [part for part in model.modules() if isinstance(part, FeatureFilter) and part.padding == "reflect"]
+    return max((32 * (part.weight.shape[-1] // 2 + 1) for part in filters), default=0)
+
+
 def reflect(x: Tensor, radius: int) -> Tensor:
     """x (N,C,H,W) with `radius` more pixels on each side, mirrored at the outermost ones.
 
