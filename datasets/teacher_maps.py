@@ -1,6 +1,9 @@
 """What a teacher says of the images of a split: logits at a quarter of their size, mapped from one file of float16."""
 
+import shutil
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import BinaryIO
@@ -8,9 +11,13 @@ from typing import BinaryIO
 import numpy as np
 
 from datasets.pixel_file import Sizes
-from utils.files import write_atomically
-from utils.logging import Progress
+from utils.errors import EnvironmentFault
+from utils.files import make_folder, write_atomically
+from utils.logging import Progress, get_logger
 from utils.resizing import coarse_size
+
+PREFIX, SUFFIX = "teacher_", ".npy"  # of a file's name
+ABANDONED = 3600  # seconds without a byte after which a file that isn't finished is no run's
 
 
 class TeacherMaps:
@@ -51,16 +58,37 @@ def write_teacher_maps(path: Path, num_classes: int, sizes: Sizes, predict: Call
         predict: Index -> logits (C,h,w) of `coarse_size`.
 
     Raises:
-        EnvironmentFault: The folder can't be written or the disk is full.
+        EnvironmentFault: The folder can't be written, or the disk has no room.
     """
+    make_folder(path.parent, "--ckpt")
+    _tidy(path.parent)
+    values = _offsets(num_classes, sizes)[-1]
+    needed, free = 2 * values / 2**30, shutil.disk_usage(path.parent).free / 2**30
+    if needed > 0.9 * free:
+        raise EnvironmentFault(
+            f"--teacher: {path} needs {needed:.2f} GiB, and {free:.2f} GiB of disk space are free; make room, or choose"
+            " another --ckpt"
+        )
 
     def write(file: BinaryIO) -> None:
-        header = {"descr": "<f2", "fortran_order": False, "shape": (_offsets(num_classes, sizes)[-1],)}
+        header = {"descr": "<f2", "fortran_order": False, "shape": (values,)}
         np.lib.format.write_array_header_1_0(file, header)
         for index in Progress(range(len(sizes)), "teacher", True):
             file.write(np.ascontiguousarray(predict(index), np.float16))
 
     write_atomically(path, write)
+
+
+def _tidy(folder: Path) -> None:
+    """Removes what killed runs left half-written, and names the maps of other teachers and data."""
+    for path in folder.glob(f".{PREFIX}*.tmp"):
+        with suppress(OSError):  # another run tidies up, too
+            if time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
+    sizes = [path.stat().st_size / 2**30 for path in folder.glob(f"{PREFIX}*{SUFFIX}")]
+    if sizes:
+        what = f"{len(sizes)} files of other teachers or data ({sum(sizes):.1f} GiB)"
+        get_logger().info(f"--teacher: {folder} holds {what}, which may be deleted")
 
 
 def _offsets(num_classes: int, sizes: Sizes) -> list[int]:

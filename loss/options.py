@@ -65,6 +65,8 @@ class LossOptions:
     def __post_init__(self) -> None:
         for name in ("aux_weight", "boundary_weight", "teacher_weight"):
             check(getattr(self, name) >= 0, f"--{name}", getattr(self, name), "must not be negative")
+        if self.teacher and self.teacher_weight == 0:
+            raise OptionError("--teacher_weight 0: nothing is learnt of the teacher; leave --teacher out")
         self._check_names()
         self._check_smoothing()
         for flag, places in OLD_OPTIONS.items():

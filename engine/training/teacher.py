@@ -9,7 +9,7 @@ from torch import nn
 
 from datasets.base import Split
 from datasets.cache import cache_key
-from datasets.teacher_maps import TeacherMaps, write_teacher_maps
+from datasets.teacher_maps import PREFIX, SUFFIX, TeacherMaps, write_teacher_maps
 from engine.checkpoint.archive import check_file
 from engine.checkpoint.finetune import snapshot_config
 from engine.checkpoint.loading import load_model
@@ -23,7 +23,7 @@ from utils.logging import get_logger
 from utils.resizing import coarse_size, resize
 
 
-def open_teacher(path: str, split: Split, process: Process, folder: Path) -> TeacherMaps:
+def open_teacher(path: str, split: Split, process: Process, folder: Path, amp: str = "auto") -> TeacherMaps:
     """The maps of a teacher for all images of a split, whole and in their own size.
 
     One process of each node makes them.
@@ -32,15 +32,20 @@ def open_teacher(path: str, split: Split, process: Process, folder: Path) -> Tea
         path: A snapshot of any model, trained on the classes of `split`.
         split: What is trained on.
         process: This process.
-        folder: Keeps the file, whose name holds a hash of the teacher and of the images.
+        folder: Keeps the file, whose name holds a hash of the teacher and of the images, and the precision.
+        amp: Precision that the teacher predicts in, one of `CHOICES`.
 
     Raises:
         CheckpointError: The teacher isn't there, is no snapshot, or of other classes.
         EnvironmentFault: The disk is full.
     """
     check_file(Path(path), "--teacher")
-    teacher = file_sha256(path)[:16]
-    file = folder / f"teacher_{teacher}_{split.dataset}_{split.split}_{cache_key(split)[:16]}.npy"
+    config = snapshot_config(path)
+    if config is None:
+        raise CheckpointError(f"--teacher {path}: holds bare weights; give a snapshot")
+    choice = settle_precision(amp, "inference", process.device, config["arch"])
+    names = (file_sha256(path)[:16], choice.amp, split.dataset, split.split, cache_key(split)[:16])
+    file = folder / f"{PREFIX}{'_'.join(names)}{SUFFIX}"
     sizes = [split.image_size(index) for index in range(len(split))]
     classes = split.classes.num_classes
 
@@ -48,11 +53,7 @@ def open_teacher(path: str, split: Split, process: Process, folder: Path) -> Tea
         if _is_complete(file, classes, sizes):
             get_logger().info(f"--teacher: maps are in {file}")
             return
-        config = snapshot_config(path)
-        if config is None:
-            raise CheckpointError(f"--teacher {path}: holds bare weights; give a snapshot")
         model, _, _ = load_model(path, classes=split.classes.names)
-        choice = settle_precision("auto", "inference", process.device, config["arch"])
         get_logger().info(f"--teacher: {path} predicts {len(split)} images, in {choice}; kept in {file}")
         model = fuse_for_inference(model).to(process.device)
         write_teacher_maps(file, classes, sizes, partial(_predict, model, split, process.device, choice.dtype))

@@ -1,6 +1,8 @@
 """--teacher: maps are made once, move as the pixels do, and pull the model towards the teacher."""
 
+import os
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +25,7 @@ from transforms.mixing import BatchMixing
 from transforms.parameters import AugmentParams
 from transforms.pipelines import TrainTransform
 from utils.distributed import Process
-from utils.errors import CheckpointError, OptionError
+from utils.errors import CheckpointError, EnvironmentFault, OptionError
 from utils.resizing import at_places, coarse_size, resize
 
 CPU = torch.device("cpu")
@@ -118,6 +120,20 @@ def test_maps_are_the_models_and_made_once(tmp_path, monkeypatch):
     assert np.array_equal(open_teacher(str(SMALL_WEIGHTS), split, process, tmp_path).load(1), maps.load(1))
 
 
+def test_maps_are_of_a_precision_and_a_killed_run_leaves_none(tmp_path, monkeypatch):
+    split, process = SyntheticSplit("train", 0, 2, 32, 64), Process(0, 1, CPU)
+    leftover, written = (tmp_path / f".teacher_0.npy.{name}.tmp" for name in "ab")
+    for path in (leftover, written):
+        path.write_bytes(b"x")
+    os.utime(leftover, (0, 0))
+    paths = {amp: open_teacher(str(SMALL_WEIGHTS), split, process, tmp_path, amp).path for amp in ("off", "bf16")}
+    assert len(set(paths.values())) == 2
+    assert {str(path) for path in tmp_path.iterdir()} == {*paths.values(), str(written)}
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+    with pytest.raises(EnvironmentFault, match="--teacher: .* of disk space are free; make room"):
+        open_teacher(str(SMALL_WEIGHTS), SyntheticSplit("train", 0, 3, 32, 64), process, tmp_path)
+
+
 @pytest.mark.slow
 def test_a_run_learns_from_it_and_resumes_exactly(scenes, trained, tmp_path):
     moved = shutil.copy(trained.best, tmp_path / "moved.pth")
@@ -138,6 +154,8 @@ def test_a_run_learns_from_it_and_resumes_exactly(scenes, trained, tmp_path):
 def test_teachers_that_cannot_be_used(tmp_path):
     with pytest.raises(OptionError, match="--teacher.*--augment cpu"):
         parse_train(["--teacher", "a.pth", "--augment", "device"])
+    with pytest.raises(OptionError, match="--teacher_weight 0: .*leave --teacher out"):
+        parse_train(["--teacher", "a.pth", "--teacher_weight", "0"])
     with pytest.raises(OptionError, match="--teacher_weight -1"):
         parse_train(["--teacher_weight", "-1"])
     missing = tmp_path / "no.pth"
