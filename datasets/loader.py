@@ -23,16 +23,18 @@ class SafeDataLoader(DataLoader):
 
     Args:
         dataset: Its samples are collated by `collate`.
-        timeout: Seconds without a batch after which a worker counts as stuck.
+        timeout: Seconds without a batch after which a worker counts as stuck: --worker_timeout; None, where there is
+            no such option: `WORKER_TIMEOUT`.
         options: Of `DataLoader`.
     """
 
-    def __init__(self, dataset: Dataset, timeout: float = WORKER_TIMEOUT, **options: Any) -> None:
+    def __init__(self, dataset: Dataset, timeout: float | None = None, **options: Any) -> None:
         # a generator of its own: DataLoader draws a seed per epoch, which would disturb the global random state
         generator = torch.Generator().manual_seed(0)
-        options |= {"timeout": timeout if options["num_workers"] else 0}
+        options |= {"timeout": (timeout or WORKER_TIMEOUT) if options["num_workers"] else 0}
         options |= {"collate_fn": collate, "worker_init_fn": init_worker, "generator": generator}
         super().__init__(_CatchErrors(dataset), **options)
+        self._longer = "" if timeout is None else " (--worker_timeout)"
 
     def __iter__(self) -> Iterator[dict]:
         """Collated batches.
@@ -58,7 +60,7 @@ class SafeDataLoader(DataLoader):
                 f"{MORE_MEMORY}, or look at the storage",
             )
             if "timed out" in reason:
-                reason, hint = f"no batch for {self.timeout:g} s: a loader process hangs", f"{hint} (--worker_timeout)"
+                reason, hint = f"no batch for {self.timeout:g} s: a loader process hangs", hint + self._longer
             raise EnvironmentFault(f"{reason.rstrip('.')}; {hint}") from error
         finally:
             del batches  # ends the workers of one epoch now; a traceback's collection would wait 5 s for each of them
@@ -79,6 +81,7 @@ def build_eval_loader(
     batch_size: int = 1,
     num_workers: int = 0,
     pin_memory: bool = False,
+    timeout: float | None = None,
 ) -> SafeDataLoader:
     """Loader of the samples `indices`, in this order, the last batch as small as it comes.
 
@@ -86,7 +89,8 @@ def build_eval_loader(
     (B,). Images of different sizes in one batch raise `OptionError` while iterating: use `batch_size` 1 there.
     """
     batches = [list(indices[i : i + batch_size]) for i in range(0, len(indices), batch_size)]
-    return SafeDataLoader(dataset, batch_sampler=batches, num_workers=num_workers, pin_memory=pin_memory)
+    options = {"batch_sampler": batches, "num_workers": num_workers, "pin_memory": pin_memory}
+    return SafeDataLoader(dataset, timeout, **options)
 
 
 class _CatchErrors(Dataset):

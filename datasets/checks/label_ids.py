@@ -3,7 +3,9 @@
 import numpy as np
 
 from datasets.base import FileSplit, Split
+from datasets.boost import BoostedSplit
 from datasets.index import SplitIndex
+from datasets.part import SubsetSplit
 from utils.constants import IGNORE_LABEL
 
 UNKNOWN = -1
@@ -28,7 +30,7 @@ class LabelIds:
         self.labelled, self.owner = counts > 0, np.repeat(np.arange(len(index)), counts)
         self.ids, self.pixels = index.ids, index.pixels
         meaning = np.full(256, UNKNOWN)
-        if not isinstance(split, FileSplit):  # its ignored pixels are counted as 255
+        if not _reads_files(split):  # its ignored pixels are counted as 255
             meaning[IGNORE_LABEL] = IGNORE_LABEL
         for label_id, train_id in self.table.id_to_train.items():
             meaning[label_id] = train_id
@@ -89,6 +91,13 @@ class LabelIds:
         if train_id is None:
             return "no class"
         return "ignored" if train_id == IGNORE_LABEL else self.table.names[train_id]
+
+
+def _reads_files(split: Split) -> bool:
+    """True if the index has the ids that stand in label files."""
+    while isinstance(split, SubsetSplit | BoostedSplit):
+        split = split.whole if isinstance(split, SubsetSplit) else split.fine
+    return isinstance(split, FileSplit)
 
 
 def as_table(ids: LabelIds) -> list[dict]:

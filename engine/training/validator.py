@@ -51,6 +51,7 @@ class Validator:
         process: This process, which predicts its share.
         amp: Precision: `off`, `bf16` or `fp16`.
         num_workers: Loader processes.
+        worker_timeout: As `SafeDataLoader` has it.
         limit: Images at most; None: all.
     """
 
@@ -63,11 +64,13 @@ class Validator:
         *,
         amp: str = "off",
         num_workers: int = 0,
+        worker_timeout: float | None = None,
         limit: int | None = None,
     ) -> None:
         self.dataset = EvaluationDataset(split, build_eval_transform(encoder.mean, encoder.std))
         self.split, self.options, self.process, self.amp = split, options, process, amp
-        self.num_workers, self.count = num_workers, min(len(split), limit or len(split))
+        self.num_workers, self.worker_timeout = num_workers, worker_timeout
+        self.count = min(len(split), limit or len(split))
 
     def validate(self, model: nn.Module, stop: StopRequest) -> Validation:
         """Evaluate a model in evaluation mode; all ranks get the same.
@@ -87,6 +90,7 @@ class Validator:
                 options.bs_mult_val,
                 self.num_workers,
                 device.type == "cuda",
+                self.worker_timeout,
             ),
             classes.num_classes,
             metrics=[TrimapCounts(classes.num_classes)] if options.report else (),

@@ -16,7 +16,7 @@ from torch.utils.data._utils import signal_handling
 from datasets import cityscapes
 from datasets.base import Split
 from datasets.dataset import EvaluationDataset, TrainingDataset
-from datasets.loader import build_eval_loader
+from datasets.loader import WORKER_TIMEOUT, build_eval_loader
 from datasets.sampling.class_uniform import CropSample, extract_centroids, sample_epoch
 from datasets.sampling.sampler import EpochSampler, evaluation_indices
 from tests.datasets import trees
@@ -164,6 +164,14 @@ def test_a_worker_that_hangs_is_reported_in_time_and_killed(split):
         list(loader)
     del loader
     assert not multiprocessing.active_children()
+
+
+def test_an_evaluation_s_loader_names_no_option_of_train_py(split):
+    loader = build_eval_loader(EvaluationDataset(split, Hanging()), range(4), num_workers=1)
+    assert loader.timeout == WORKER_TIMEOUT
+    loader = build_eval_loader(EvaluationDataset(split, Hanging()), range(4), num_workers=1, timeout=1)
+    with pytest.raises(EnvironmentFault, match="no batch for 1 s.*--worker_timeout"):
+        list(loader)
 
 
 class Where:

@@ -33,3 +33,13 @@ def test_a_run_trains_on_them_and_validates_on_all(tmp_path, capfd):
     assert json.loads((tmp_path / "run" / "config.json").read_text())["limit_images"] == 4
     assert train.main([*argv, "--limit_images", "5"]) == 3
     assert "limit_images was 4, is 5" in capfd.readouterr().err
+
+
+def test_an_id_of_no_class_is_found_in_a_part_too(tmp_path, capfd):
+    data = make_scenes(tmp_path / "data", 8, ignore=True)
+    listed = json.loads((data / "classes.json").read_text())
+    (data / "classes.json").write_text(json.dumps(listed | {"ignore": []}))
+    argv = train_args(data, tmp_path, "--class_uniform_pct", "0", "--max_steps", "1")
+    for more in ((), ("--limit_images", "4")):
+        assert train.main([*argv, *more]) == 3
+        assert "255" in capfd.readouterr().err and not (tmp_path / "run").exists()
