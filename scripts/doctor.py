@@ -36,7 +36,7 @@ from utils.cli import as_fault, run_main
 from utils.errors import CheckpointError, OptionError
 from utils.files import write_json
 from utils.logging import setup_logging
-from utils.options import Parser
+from utils.options import Parser, finite
 
 SAMPLE_SECONDS = 15
 Check = Callable[[Visit], Iterator[Finding]]
@@ -49,7 +49,7 @@ def parse(argv: Sequence[str]) -> tuple[argparse.Namespace, TrainConfig]:
     parser.add_argument("--full", action="store_true", help="read every file, with a bar, however long it takes")
     parser.add_argument("--sample", metavar="N", type=int, default=64, help="samples of each split that are read")
     parser.add_argument("--no-rehearsal", "--no_rehearsal", action="store_true", help="leave out the run in miniature")
-    parser.add_argument("--gpu_memory", metavar="GIB", type=float, help="plan for a GPU of this size")
+    parser.add_argument("--gpu_memory", metavar="GIB", type=finite, help="plan for a GPU of this size")
     parser.add_argument(
         "--manifest", choices=("write", "verify"), help="only this: write sizes and SHA-256 of all files, or compare"
     )

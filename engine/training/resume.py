@@ -48,6 +48,8 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     if found is None and otherwise is not None:
         found = Path(otherwise), load_snapshot(otherwise)
     checkpoint = None if found is None else Checkpoint(*found)
+    if checkpoint is not None and str(checkpoint.path) == otherwise:
+        require_training(checkpoint.content, otherwise)
     state = {} if checkpoint is None else checkpoint.content.get("training", {}).get("state", {})
     places = {f"its {name}": state.get(name) for name in ("step", "epoch", "step_in_epoch", "best_epoch")}
     place = "newest snapshot (--ckpt has to be one folder that all nodes share)"
@@ -56,6 +58,14 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
         log.info(f"resuming at step {state.get('step')} from {checkpoint.path}")
         note_temperature(checkpoint.content, checkpoint.path)
     return checkpoint
+
+
+def require_training(content: dict, path: str) -> None:
+    """Raises `CheckpointError` unless --restore_optimizer finds the optimizer of the snapshot at `path`."""
+    if "training" not in content:
+        raise CheckpointError(
+            f"--snapshot {path}: holds weights only, no optimizer; leave --restore_optimizer out, or name last.pth"
+        )
 
 
 def read_newest(folder: Path, resume: str, warn: Callable[[str], None]) -> tuple[Path, dict] | None:

@@ -184,6 +184,13 @@ def test_snapshots(tmp_path, scenes):
     report = json.loads((tmp_path / "r.json").read_text())
     assert [row["severity"] for row in report["findings"] if row["check"] == "Snapshot"] == ["ok", "warning"]
     assert doctor.main([*root, "--snapshot", str(tmp_path / "none.pth")]) == 4
+    for wrong, code in (
+        (["--pretrained", str(tmp_path / "none.pth"), "--arch", "fenet_tiny"], 2),
+        (["--pretrained", "imagenet", "--arch", "fenet_r18"], 2),  # timm has no twin
+        (["--resume", str(tmp_path / "none.pth"), "--arch", "fenet_tiny"], 4),
+        (["--snapshot", str(tmp_path / "out" / "run" / "best.pth"), "--restore_optimizer"], 4),
+    ):
+        assert doctor.main([*root, *wrong]) == code
     listed = json.loads((scenes / "classes.json").read_text())
     listed["classes"][0]["name"] = "heaven"
     (scenes / "classes.json").write_text(json.dumps(listed))
