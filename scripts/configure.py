@@ -77,6 +77,8 @@ def check(options: argparse.Namespace) -> None:
         raise OptionError(f"--data_root {options.data_root}: name its --dataset, too")
     if gpus is not None and hours is None and options.device != "auto":
         raise OptionError(f"--device {options.device}: nothing is timed for --gpus without --hours; leave it out")
+    if gpus is not None and options.device == "cpu":
+        raise OptionError("--device cpu --gpus: a run on GPUs is timed on one; leave one out")
     if options.arch is not None:
         resolve_arch(options.arch)
     if Path(options.out).is_dir():
@@ -117,7 +119,7 @@ def write_run(options: argparse.Namespace) -> None:
     """What fits into the hours on this machine."""
     hours, out = options.hours or HOURS, Path(options.out)
     wish = Wish(data_options(options), hours, options.arch, options.memory, IMPORTS)
-    process = Process(0, 1, choose_device("cuda" if options.gpus else options.device))
+    process = Process(0, 1, choose_device("cuda" if options.gpus and options.device == "auto" else options.device))
     outcome = configure_here(wish, process, lambda: make_folder(out.parent, "--out"), out.stem)
     print("\n".join([*as_table(outcome.choices), "", *next_commands(outcome, options.out, hours)]))
     write(options.out, as_options(outcome.choices), {"hours": hours} | outcome.reasons())

@@ -22,7 +22,7 @@ from utils.options import Parser
 from utils.options_file import as_arguments
 
 NUM_CLASSES, DEFAULT_ARCH = 19, "fenet_r18"
-GPUS, MIN_KEPT = 8, 100_000  # of the recipe; the pixels are per process
+GPUS, CROP, MIN_KEPT = 8, 1024, 100_000  # of the recipe; OHEM keeps so many pixels of a process's
 MOST_MEMORY = 100_000
 SIZES = 64  # images whose sizes are looked at
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
@@ -35,7 +35,7 @@ def recipe_batch(arch: str) -> int:
 
 def plan_options(plan: Plan, recipe: dict, arch: str) -> dict:
     """The options of train.py."""
-    share = plan.batch / recipe_batch(arch) * (plan.crop / recipe["crop_size"]) ** 2
+    share = plan.batch / recipe_batch(arch) * (plan.crop / CROP) ** 2
     return recipe | {
         "arch": arch,
         "crop_size": plan.crop,
@@ -47,11 +47,11 @@ def plan_options(plan: Plan, recipe: dict, arch: str) -> dict:
     }
 
 
-def differences(plan: Plan, gpus: int, recipe: dict, arch: str) -> list[str]:
+def differences(plan: Plan, gpus: int, arch: str) -> list[str]:
     """What is not equivalent to the recipe, a line each."""
     own, lines = recipe_batch(arch), []
-    if plan.crop < recipe["crop_size"]:
-        lines.append(f"crops of {plan.crop} instead of {recipe['crop_size']}: less context for each pixel")
+    if plan.crop < CROP:
+        lines.append(f"crops of {plan.crop} instead of {CROP}: less context for each pixel")
     if plan.norm_crops < plan.crops:
         lines.append(f"norm statistics over {plan.norm_crops} crops instead of {plan.crops}: noisier")
     if plan.accumulate > 1:
@@ -70,7 +70,7 @@ def differences(plan: Plan, gpus: int, recipe: dict, arch: str) -> list[str]:
 
 def describe(plan: Plan, gpus: int, memory: float, recipe: dict, arch: str) -> list[str]:
     """Recipe and plan side by side, and what differs."""
-    own, off = recipe_batch(arch), differences(plan, gpus, recipe, arch)
+    own, off = recipe_batch(arch), differences(plan, gpus, arch)
     norm = "synchronised" if plan.processes > 1 else "plain"
     rows = [
         ("", "recipe", "plan"),
@@ -78,7 +78,7 @@ def describe(plan: Plan, gpus: int, memory: float, recipe: dict, arch: str) -> l
         ("crops per process", own, plan.batch),
         ("batches per step", 1, plan.accumulate),
         ("crops per step", GPUS * own, plan.crops),
-        ("crop", recipe["crop_size"], plan.crop),
+        ("crop", CROP, plan.crop),
         ("norms over", f"{GPUS * own}, synchronised", f"{plan.norm_crops}, {norm}"),
         ("learning rate", recipe["lr"], recipe["lr"]),
         ("precision", "float32", "float32" if plan.amp == "off" else plan.amp),

@@ -248,19 +248,25 @@ def test_plan_and_configure_are_one(tmp_path, capsys):
     assert (tmp_path / "a.json").read_text() == (tmp_path / "b.json").read_text()
 
 
-def test_the_recipe_for_other_data(scenes, tmp_path, capfd):
+def test_the_recipe_for_other_data(scenes, tmp_path, capfd, monkeypatch):
     out = tmp_path / "o.json"
     data = ["--dataset", "folder", "--data_root", str(scenes)]
     argv = ["--gpus", "4", "--memory", "24", "--arch", "fenet_tiny", "--out", str(out)]
     fails(capfd, 3, configure.main, [*argv, *data], "train has 4 images, and a step of the recipe takes 8 crops")
     fails(capfd, 2, configure.main, [*argv, *data[2:]], "--data_root", "name its --dataset, too")
     fails(capfd, 2, configure.main, [*argv, *data, "--device", "cpu"], "--device cpu: nothing is timed")
+    monkeypatch.setattr(configure, "has_cuda", lambda: True)
+    timed = [*argv, *data, "--gpus", "1", "--hours", "1", "--device", "cpu"]
+    fails(capfd, 2, configure.main, timed, "--device cpu --gpus")
     scenes = make_scenes(tmp_path / "more", 8, 32, 48)
     data[-1] = str(scenes)
     assert configure.main(["--gpus", "4", "--memory", "24", "--arch", "fenet_tiny", *data, "--out", str(out)]) == 0
     options = json.loads(out.read_text())
     assert (options["dataset"], options["data_root"]) == ("folder", str(scenes))
     assert options["crop_size"] == options["class_uniform_tile"] == 32  # the images are 48x32
+    recipe = 100_000 / 1024**2  # the share of its pixels that OHEM keeps
+    assert options["ohem_min_kept"] / (options["bs_mult"] * 32**2) == pytest.approx(recipe, rel=0.01)
+    assert "crops of 32 instead of 1024" in capfd.readouterr().out
     config.parse_train(["--options_from", str(out)]).for_processes(4)
 
 
