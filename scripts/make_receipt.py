@@ -22,7 +22,7 @@ import argparse
 import hashlib
 import json
 import platform
-import shutil
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -69,9 +69,27 @@ def hash_split(split: Split) -> str:
 
 
 def seconds_of(log: Path) -> float:
-    """Wall-clock seconds between the first and last line of a training log."""
-    times = [datetime.fromisoformat(line[:19]) for line in log.read_text().splitlines() if line[:2] == "20"]
-    return (times[-1] - times[0]).total_seconds()
+    """Wall-clock seconds of a training, from its log: of all processes that it took, since it was last begun anew.
+
+    Raises:
+        DataError: The log shows no training.
+    """
+    stretches, resumes = [], False
+    for line in log.read_text(errors="replace").splitlines() if log.exists() else ():
+        text = line[20:]
+        if not re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ", line):
+            continue
+        time = datetime.fromisoformat(line[:19])
+        if text.startswith("resuming at step"):
+            resumes = True
+        elif text.startswith("command: "):
+            stretches = [*(stretches if resumes else ()), [time, time]]
+            resumes = False
+        elif stretches and text.startswith(("epoch ", "stopped ", "final weights ")):
+            stretches[-1][1] = time
+    if not stretches:
+        raise DataError(f"{log}: shows no training; name the folder that train.py wrote")
+    return sum((end - start).total_seconds() for start, end in stretches)
 
 
 def describe_machine() -> str:
@@ -112,6 +130,7 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
     check_scores(metrics, command, split, folder)
     again = recount(folder)
     backbone = f" on {config['backbone']}" if config["backbone"] else ""
+    here = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
     return {
         "title": options.title,
         "dataset": metrics["dataset"],
@@ -122,7 +141,7 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
         "interval": again["interval"],
         "command": options.command,
         "tolerance": {"mean_iou": options.tolerance, "covers": options.covers},
-        "revision": options.revision,
+        "revision": options.revision or config.get("revision") or present_revision(),
         "data_sha256": hash_split(split),
         "weights_sha256": file_sha256(snapshot),
         "seed": config["seed"],
@@ -134,18 +153,21 @@ def build_receipt(options: argparse.Namespace, command: Command, snapshot: Path,
         "flip": metrics["protocol"]["flip"],
         "budget_seconds": options.budget_seconds,
         "device": config["device"].partition(":")[0],
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "versions": {name: config.get("versions", here)[name] for name in here},
         "hardware": options.hardware or describe_machine(),
         "seconds": seconds_of(snapshot.with_name("log.txt")),
         "metrics": {**again["metrics"], "num_images": len(split), "protocol": metrics["protocol"]},
     }
 
 
-def keep_curves(metrics: Path, path: Path) -> None:
-    """Write the scalar columns of a run's `metrics.jsonl` to `path`."""
-    rows = [json.loads(line) for line in metrics.read_text().splitlines()]
-    kept = [json.dumps({key: row[key] for key in CURVE_KEYS if key in row}) + "\n" for row in rows]
-    write_atomically(path, lambda file: file.write("".join(kept).encode()))
+def read_curves(metrics: Path) -> bytes:
+    """The scalar columns of a run's `metrics.jsonl`, in its form. Raises `DataError` where it is missing or damaged."""
+    try:
+        rows = [json.loads(line) for line in metrics.read_text().splitlines()]
+        kept = [json.dumps({key: row[key] for key in CURVE_KEYS if key in row}) + "\n" for row in rows]
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(f"{metrics}: cannot be read ({error}); train again") from error
+    return "".join(kept).encode()
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
@@ -166,7 +188,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--execute", action="store_true", help="run the command first; the folder has to be new")
     parser.add_argument("--recipe", help="name that receipts of other seeds of the same recipe share; unset: the id")
     parser.add_argument("--budget_seconds", type=finite, help="training time that the recipe is made for; unset: none")
-    parser.add_argument("--revision", help="commit that was trained; unset: the present one")
+    parser.add_argument("--revision", help="commit that was trained; unset: as the run says, else the present one")
     parser.add_argument("--hardware", help="what it was trained on; unset: this machine")
     parser.add_argument("--out", type=Path, help="file; unset: docs/results/ID.json")
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
@@ -177,9 +199,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise OptionError(f"--budget_seconds {options.budget_seconds:g}: must be more than 0")
     if options.out is not None and options.out.suffix != ".json":
         raise OptionError(f"--out {options.out}: name a file that ends in .json; a folder goes beside it")
-    options.revision = options.revision or present_revision()
-    if options.revision is None:
-        raise OptionError("--revision: this is no git checkout that could tell; name the commit that was trained")
+    if options.execute and not (options.revision or present_revision()):
+        raise OptionError("--revision: this is no git checkout that could tell; name the commit that is trained")
     return options
 
 
@@ -195,9 +216,12 @@ def body(argv: Sequence[str]) -> None:
         command.run(places)
     snapshot, folder = command.left(places)
     receipt = {"id": out.stem} | build_receipt(options, command, snapshot, folder)
+    if receipt["revision"] is None:
+        raise OptionError("--revision: neither the run nor a git checkout tells; name the commit that was trained")
+    files = {COUNTS: (folder / COUNTS).read_bytes(), CURVES: read_curves(snapshot.with_name(CURVES))}
     kept = make_folder(out.with_suffix(""), "--out")
-    shutil.copyfile(folder / COUNTS, kept / COUNTS)
-    keep_curves(snapshot.with_name(CURVES), kept / CURVES)
+    for name, content in files.items():
+        write_atomically(kept / name, lambda file, content=content: file.write(content))
     write_json(out, receipt)
     print(f"{out.stem}: mIoU {receipt['mean_iou']:.4f}, 95 % interval {receipt['interval']}; written to {out}")
 

@@ -144,6 +144,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     options = parser.parse_args(argv)
     if [options.id is not None, options.list, options.table].count(True) != 1:
         raise OptionError("reproduce.py: name one of ID, --list and --table; --help says more")
+    if not options.results.is_dir():
+        raise OptionError(f"--results {options.results}: no such folder")
     for name, needs in (("check", "id"), ("data_root", "id"), ("out_folder", "id"), ("verify", "table")):
         if getattr(options, name) and not getattr(options, needs):
             raise OptionError(f"--{name}: goes with {'ID' if needs == 'id' else '--table'} only; leave it out")

@@ -109,8 +109,8 @@ def parse_command(text: str, name: str) -> Command:
             raise DataError(f"{name}: command has the word {word}; write plain words, $OUT and $DATA, joined by &&")
         else:
             part.append(word)
-    if steps[-1].script != "eval.py":
-        raise DataError(f"{name}: command ends with {steps[-1].script}; end it with python eval.py ...")
+    if steps[-1].script != "eval.py" or {"-h", "--help"} & {*steps[-1].arguments}:
+        raise DataError(f"{name}: command ends with {steps[-1].script}; end it with python eval.py --snapshot ...")
     command = Command(tuple(steps))
     for flag in ("snapshot", "save_dir"):
         if not str(getattr(command.evaluation, flag)).startswith("$OUT/"):

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from scripts import make_receipt
+from scripts.make_receipt import seconds_of
 from scripts.receipts.store import check_results, load_results
 from tests.campaigns.fuzz.options import EVAL
+from utils.errors import DataError
 
 
 @pytest.fixture
@@ -75,6 +77,7 @@ def test_what_does_not_fit_is_refused(write, capfd):
         ("python train.py --ckpt $OUT", "end it with python eval.py"),
         ("python eval.py --snapshot a.pth --save_dir $OUT/a", "--snapshot"),
         ("python eval.py --snapshot '$OUT/a.pth", "quotes"),
+        ("python eval.py --help", "end it with python eval.py"),
         ("&& python eval.py --snapshot $OUT/a.pth --save_dir $OUT/a", "starts nothing"),
     ],
 )
@@ -99,5 +102,36 @@ def test_options_that_can_not_work(write, capfd):
 
 def test_the_revision_is_asked_for_where_nothing_tells_it(write, capfd, monkeypatch):
     monkeypatch.setattr(make_receipt, "present_revision", lambda: None)
+    assert write() == 0  # the run tells
+    path = next(write.out.rglob("config.json"))
+    trained = json.loads(path.read_text())
+    assert load_results(write.results)[0]["a"]["revision"] == trained.pop("revision")
+    path.write_text(json.dumps(trained))
     assert write() == 2 and "--revision: " in capfd.readouterr().err
     assert write("--revision", "0" * 40) == 0
+
+
+def test_curves_that_can_not_be_read_leave_an_older_receipt_whole(write, capfd):
+    assert write() == 0
+    before = {path: path.read_bytes() for path in write.results.rglob("*") if path.is_file()}
+    with open(next(write.out.rglob("metrics.jsonl")), "a") as file:
+        file.write('{"epoch": 1')
+    assert write() == 3 and "metrics.jsonl" in capfd.readouterr().err
+    assert {path: path.read_bytes() for path in write.results.rglob("*") if path.is_file()} == before
+
+
+def test_pauses_and_earlier_runs_of_a_folder_do_not_count(tmp_path):
+    log = tmp_path / "log.txt"
+    begun = ["2026-01-01 10:00:00 command: x", "2026-01-01 10:10:00 epoch 0 step 20/40 loss 1"]
+    log.write_text("\n".join([*begun, "a line without a date", "2026-01-01 10:10:30 stopped at step 20, saved"]))
+    assert seconds_of(log) == 630
+    resumed = ["2026-01-02 10:00:00 resuming at step 20 from last.pth", "2026-01-02 10:00:05 command: x"]
+    ended = "2026-01-02 10:05:05 final weights sha256: 0"
+    log.write_text("\n".join([log.read_text(), *resumed, ended]))
+    assert seconds_of(log) == 930
+    anew = ["2026-01-03 10:00:00 command: x", "2026-01-03 10:01:00 epoch 0 mIoU 1"]
+    log.write_text("\n".join([log.read_text(), *anew]))
+    assert seconds_of(log) == 60
+    log.write_text("nothing")
+    with pytest.raises(DataError, match="log.txt: shows no training"):
+        seconds_of(log)

@@ -127,6 +127,11 @@ def test_options_that_do_not_go_together(argv, results, capfd):
     assert capfd.readouterr().err.startswith("error: ")
 
 
+def test_a_folder_of_receipts_that_is_not_there(tmp_path, capfd):
+    assert reproduce.main(["--list", "--results", str(tmp_path / "none")]) == 2
+    assert "--results" in capfd.readouterr().err
+
+
 def test_pages_are_drawn_from_receipts(results, tmp_path, monkeypatch, capfd):
     (tmp_path / "docs").mkdir()
     for name in pages.PAGES:
