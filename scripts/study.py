@@ -75,6 +75,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         raise OptionError("--out: name the folder for study.json and report.html")
     if options.runs is not None and (options.list or options.only):
         raise OptionError(f"--runs with {'--list' if options.list else '--only'}: --runs trains nothing; leave one out")
+    if options.runs is not None and options.runs_folder != Path(RUNS):
+        raise OptionError("--runs with --runs_folder: --runs trains nothing; leave one out")
     if options.time_limit is not None and options.time_limit <= 0:
         raise OptionError(f"--time_limit {options.time_limit:g}: must be more than 0 minutes")
     if not options.wanted or min(options.wanted) <= 0:

@@ -156,7 +156,8 @@ def build_trainer(
         batches = Batches.of(config.augment, config.schedule, config.compute.seed)
         save_samples(data, augment, batches, model.encoder, folder.path / "augmented")
     has_best = trainer.state.best_epoch >= 0
-    folder.prepare(checkpoint and checkpoint.path, identity.options, config.command, trainer.resumed, has_best)
+    origin, trains = checkpoint and checkpoint.path, not trainer.is_finished
+    folder.prepare(origin, identity.options, config.command, trainer.resumed, has_best, trains)
     log_start(splits, trainer, config.command, precision)
     return trainer
 
@@ -230,7 +231,10 @@ def build_epochs(
     data, run, accumulate = config.data, config.run, config.schedule.accumulate
     transform, augment = build_train_transform(config.augment, process.device, encoder.mean, encoder.std)
     cache = open_cache(split, data.cache, Path(run.ckpt) / "cache")
-    teacher = config.loss.teacher and open_teacher(config.loss.teacher, split, process, Path(run.ckpt) / "cache")
+    teacher = None
+    if config.loss.teacher:
+        amp = "off" if precision_of(config, process).training.amp == "off" else "auto"
+        teacher = open_teacher(config.loss.teacher, split, process, Path(run.ckpt) / "cache", amp)
     epochs = TrainingEpochs(
         TrainingDataset(split, transform, config.compute.seed, cache, teacher),
         process,
@@ -247,8 +251,9 @@ def build_epochs(
 def build_validator(config: TrainConfig, process: Process, split: Split, encoder: nn.Module) -> Validator:
     """What scores the model."""
     limit = TEST_MODE_IMAGES if config.run.test_mode else None
-    workers, amp = config.data.num_workers, precision_of(config, process).validation.amp
-    return Validator(split, encoder, config.validation, process, amp=amp, num_workers=workers, limit=limit)
+    amp = precision_of(config, process).validation.amp
+    workers = {"num_workers": config.data.num_workers, "worker_timeout": config.data.worker_timeout}
+    return Validator(split, encoder, config.validation, process, amp=amp, limit=limit, **workers)
 
 
 def build_schedule(config: TrainConfig, batches: int, process: Process) -> TrainSchedule:

@@ -1,7 +1,6 @@
 """What a run leaves: its folder, with lock, log, options, figures, snapshots, pictures and report."""
 
 import itertools
-import json
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,8 @@ from engine.training.recorder import Recorder
 from engine.training.resume import Checkpoint, find_checkpoint
 from utils.distributed import Process, on_main_rank
 from utils.drawing import save_png
-from utils.files import make_folder, write_json
+from utils.errors import DataError
+from utils.files import make_folder, read_json, write_json
 from utils.logging import get_logger
 from utils.machine import present_revision
 
@@ -82,6 +82,7 @@ class RunFolder:
         command: str,
         changes: dict | None = None,
         has_best: bool = True,
+        trains: bool = True,
     ) -> None:
         """Make room, see `prepare_run_folder`, and write `config.json`: all options, and what the run comes from.
 
@@ -91,6 +92,7 @@ class RunFolder:
             command: The command line.
             changes: Since that snapshot, see `RunChanges.record`; `resumed` in `config.json` has those of all resumes.
             has_best: `best.pth`, if it is there, is that of the snapshot.
+            trains: False: the run is finished, and what it was made by stays in `config.json`.
         """
 
         def write() -> None:
@@ -98,15 +100,22 @@ class RunFolder:
             prepare_run_folder(self.path, resumed, self.options.tensorboard_folder, has_best)
             history = self._history() + ([changes] if changes and changes["changed"] else [])
             origin = {"revision": present_revision(), "versions": versions(), "host": socket.gethostname()}
+            if not trains:
+                origin |= {name: value for name, value in self._content().items() if name in origin}
             write_json(self.config, options | {"command": command} | origin | ({"resumed": history} if history else {}))
 
         on_main_rank(write)
 
-    def _history(self) -> list[dict]:
+    def _content(self) -> dict:
+        """Of `config.json`; empty where it is missing or damaged."""
         try:
-            return list(json.loads(self.config.read_text())["resumed"])
-        except (OSError, ValueError, KeyError, TypeError):
-            return []
+            return read_json(self.config)
+        except DataError:
+            return {}
+
+    def _history(self) -> list[dict]:
+        found = self._content().get("resumed")
+        return found if isinstance(found, list) else []
 
     def record_from(self, state: RunState) -> None:
         """Open `metrics.jsonl` and the TensorBoard events for what comes after `state`."""

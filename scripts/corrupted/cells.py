@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -118,5 +118,6 @@ class RobustnessRun:
 def build_run(options: EvalOptions, process: Process) -> RobustnessRun:
     """Load model and split, refuse what can't be scored; raises as `build_evaluation`."""
     model, split = load_with_split(options, process)
+    options = replace(options, amp=model.precision.amp)  # for the records
     indices = choose_part(options, split)
     return RobustnessRun(options, process, model, split, indices, file_sha256(options.snapshot))

@@ -74,27 +74,33 @@ def load_judges(options: argparse.Namespace) -> Judges:
         DataError: The data is missing or wrong.
         CheckpointError: A snapshot is missing, damaged, or of other classes.
     """
-    device, models = choose_device(options.device), []
-    table = datasets.class_table(options.dataset) if options.dataset else None
+    device, models, split = choose_device(options.device), [], None
+    if options.dataset:
+        split = _open_split(options, options.dataset)
     common = {"arch": options.arch, "device": options.device, "base_size": options.base_size}
     for path in options.snapshots:
         settings = PredictOptions(snapshot=str(path), **common)
         if settings.exported:
             raise OptionError(f"{path}: an exported file gives labels without probabilities; take the snapshot")
-        models.append(load(settings, device, table))
-    dataset = datasets.resolve_name(options.dataset or models[0].header["classes"]["dataset"])
-    root = find_root(dataset, options.data_root)
-    split = datasets.build_split(dataset, root, options.split, options.cv_split)
-    if not split.has_labels:
-        raise OptionError(f"--split {options.split}: this split of {dataset} has no labels")
-    if not len(split):
-        raise DataError(f"--split {options.split}: {root} holds no image of it")
+        models.append(load(settings, device, split.classes if split else None))
+    split = split or _open_split(options, models[0].header["classes"]["dataset"])
     judges = list(zip(models, options.snapshots, strict=True))
     for model, path in judges:
         if model.header:
             check_classes(model.header, split.classes.names, path)
     known = (model.header.get("trained_on") or _trained_on(path) for model, path in judges)
-    return Judges(models, [_seen(trained_on, dataset, root, split) for trained_on in known], split)
+    return Judges(models, [_seen(trained_on, split, options) for trained_on in known], split)
+
+
+def _open_split(options: argparse.Namespace, dataset: str) -> Split:
+    """The split whose labels are judged. Raises `OptionError` or `DataError` where there is none."""
+    root = find_root(datasets.resolve_name(dataset), options.data_root)
+    split = datasets.build_split(dataset, root, options.split, options.cv_split)
+    if not split.has_labels:
+        raise OptionError(f"--split {options.split}: this split of {split.dataset} has no labels")
+    if not len(split):
+        raise DataError(f"--split {options.split}: {root} holds no image of it")
+    return split
 
 
 def _trained_on(snapshot: Path) -> dict | None:
@@ -105,8 +111,8 @@ def _trained_on(snapshot: Path) -> dict | None:
     return {"dataset": settings["dataset"], **names} if "dataset" in settings else None
 
 
-def _seen(trained_on: dict | None, dataset: str, root: Path, split: Split) -> frozenset[str]:
+def _seen(trained_on: dict | None, split: Split, options: argparse.Namespace) -> frozenset[str]:
     """Names of the images that were trained on; where nothing tells, all of `train` and nothing else."""
     if trained_on is None:
         return frozenset(split.names if split.split == "train" else ())
-    return seen_images(trained_on, dataset, root, split)
+    return seen_images(trained_on, split.dataset, find_root(split.dataset, options.data_root), split)

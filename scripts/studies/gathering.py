@@ -25,8 +25,12 @@ def gather(paths: Sequence[Path], split: str | None, clock: Clock) -> list[RunRe
 
     Raises:
         DataError: One isn't of a run.
+        OptionError: There is no such file, or its record is of another split.
         OutOfTime: Before the end.
     """
+    for path in paths if split else ():  # before anything is scored
+        if path.is_file() and (known := read_record(path).split) != split:
+            raise OptionError(f"--runs {path}: was scored on {known}, not on --split {split}; leave one out")
     return [_record(path, split or SPLIT, clock) for path in paths]
 
 

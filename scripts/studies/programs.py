@@ -15,6 +15,7 @@ from utils.signals import die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
 STOPPED = ("stopped at step", "stopped before the first step")  # what train.py says, and exits with 0
+FINISHED = "this run is finished"  # what train.py says where there is nothing to train
 MARGIN = (3.0, 60.0)  # seconds, least and most, that a twentieth of the time limit may be
 POLL = 0.2  # seconds
 

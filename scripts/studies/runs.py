@@ -12,13 +12,13 @@ from engine.training.load import like_snapshot
 from engine.training.lock import RunLock
 from scripts.studies.keys import BY_KEY, data_digests, differences, precision_of, run_key
 from scripts.studies.leavings import TrainedRun
-from scripts.studies.programs import Clock, command_line, run_program
+from scripts.studies.programs import FINISHED, Clock, Ended, command_line, run_program
 from scripts.studies.record import RunRecord, read_record, write_record
 from scripts.studies.study_file import PlannedRun, Study
 from utils.devices import choose_device
 from utils.distributed import Process
 from utils.errors import EnvironmentFault, OptionError
-from utils.files import make_folder
+from utils.files import make_folder, read_json, write_json
 
 POLL = 1.0  # seconds between looks at a run that another study makes
 
@@ -84,8 +84,18 @@ class StudyRun:
             ProgramFailed: train.py or eval.py did.
         """
         ended = run_program("train.py", self._arguments(), self.folder / "train.log", clock)
+        memory = self._most_memory(ended)
         run = TrainedRun.open(self.folder / "train")
-        write_record(self.path, run.record(run.evaluate(self.split, clock, anew=True), self.data, ended.memory))
+        write_record(self.path, run.record(run.evaluate(self.split, clock, anew=True), self.data, memory))
+
+    def _most_memory(self, ended: Ended) -> int | None:
+        """Bytes that the training held, of its processes that weren't stopped; None: others than a study's made it."""
+        path = self.folder / "memory.json"
+        known = read_json(path)["bytes"] if path.exists() else 0
+        if FINISHED not in ended.output and ended.memory > known:
+            known = ended.memory
+            write_json(path, {"bytes": known})
+        return known or None
 
 
 def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
@@ -112,6 +122,11 @@ def study_runs(study: Study, folder: Path, split: str) -> list[StudyRun]:
             digests[place] = data_digests(plan.config, split, folder)
         key = run_key(plan.options, digests[place], precision_of(plan.config))
         runs.append(StudyRun(plan, folder / key, digests[place], split))
+    variants: dict[Path, str] = {}
+    for run in runs:
+        other = variants.setdefault(run.folder, run.plan.variant)
+        if other != run.plan.variant:
+            raise OptionError(f"variants {other} and {run.plan.variant} come to the same run here; leave one out")
     return runs
 
 

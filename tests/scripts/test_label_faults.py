@@ -13,6 +13,7 @@ import datasets
 from datasets.synthetic.split import SyntheticSplit
 from engine.checkpoint.snapshot import load_snapshot
 from engine.inference.small_weights import SMALL_WEIGHTS
+from network import build_model
 from scripts import label_faults
 from scripts.label_fault_search.alignment import align
 from scripts.label_fault_search.evidence import LEVELS, PRIOR, Confusions, Counts
@@ -228,3 +229,11 @@ def test_bare_weights_judge_too(tmp_path, capfd):
     argv = [str(tmp_path / "bare.pth"), "--device", "cpu", "--out", str(tmp_path / "out")]
     fails(capfd, 2, label_faults.main, argv, "name --arch and --dataset as well")
     fails(capfd, 2, label_faults.main, [*argv, "--arch", "fenet_tiny"], "name a --dataset whose classes are fixed")
+
+
+def test_bare_weights_judge_data_whose_classes_come_with_it(trained, tmp_path):
+    names = load_snapshot(trained.best)["classes"]["names"]
+    torch.save(build_model("fenet_tiny", len(names)).state_dict(), tmp_path / "bare.pth")
+    common = {"snapshots": [tmp_path / "bare.pth"], "split": "val", "cv_split": 0, "device": "cpu", "base_size": None}
+    options = argparse.Namespace(**common, arch="fenet_tiny", dataset="folder", data_root=str(trained.data))
+    assert len(load_judges(options).split) == 4

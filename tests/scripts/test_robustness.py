@@ -33,6 +33,7 @@ def test_clean_is_eval_s_score_and_a_stopped_call_resumes(trained, tmp_path, mon
     assert robustness.main(argv) == 0
     result = json.loads((tmp_path / "out" / "robustness.json").read_text())
     assert (result["clean"], result["clean_interval"]) == (plain["mean_iou"], plain["interval"])
+    assert result["protocol"]["amp"] == plain["protocol"]["amp"] != "auto"
     assert result["seconds_per_image"] == {"clean": None, "corrupted": None}  # nothing was predicted again
     assert list(result["cells"]) == ["contrast", "gaussian_noise"] and list(result["cells"]["contrast"]) == ["1", "5"]
     for row in result["cells"].values():

@@ -223,6 +223,10 @@ def test_options_and_files_that_can_not_work(tmp_path, capfd):
     fails(capfd, 2, study.main, ["--runs", tmp_path / "none", "--out", tmp_path], "none: no such file or folder")
     fails(capfd, 3, study.main, ["--runs", tmp_path, "--out", tmp_path], "no run of train.py")
     fails(capfd, 3, study.main, ["--runs", odd, "--out", tmp_path], "no record of a finished run")
+    write_record(odd, make_record(1))
+    asked = ["--runs", odd, "--out", tmp_path]
+    fails(capfd, 2, study.main, [*asked, "--split", "test"], "was scored on val, not on --split test")
+    fails(capfd, 2, study.main, [*asked, "--runs_folder", tmp_path], "--runs with --runs_folder")
 
 
 def test_records_are_small_whole_and_compared_only_where_they_fit(tmp_path, capfd):
@@ -331,6 +335,24 @@ def test_equal_keys_are_one_run_however_the_options_are_written(data, tmp_path, 
             monkeypatch.setattr("scripts.studies.runs.precision_of", lambda config: "off")
         assert study.main([str(given), "--out", str(tmp_path / "out"), "--runs_folder", str(tmp_path / "runs")]) == 0
     assert started == ["train.py", "eval.py"] * 2
+
+
+def test_variants_that_come_to_one_run_are_refused(data, tmp_path, started, monkeypatch, capfd):
+    monkeypatch.setattr(runs, "precision_of", lambda config: "bf16")
+    variants = {"auto": {}, "named": {"amp": "bf16"}}
+    given = write(tmp_path / "s.json", SMALL | {"data_root": str(data)}, variants)
+    place = ["--out", tmp_path / "out", "--runs_folder", tmp_path / "runs"]
+    fails(capfd, 2, study.main, [given, *place], "variants auto and named come to the same run here")
+    assert not started
+
+
+def test_memory_is_that_of_the_training(data, tmp_path, started, monkeypatch):
+    given = write(tmp_path / "s.json", SMALL | {"data_root": str(data)}, {"whole": {}})
+    (run, _) = runs.study_runs(read_study(given), tmp_path, "val")
+    run.folder.mkdir()
+    assert [run._most_memory(Ended(*one)) for one in (("", 300), ("this run is finished", 500), ("", 200))] == [300] * 3
+    (run.folder / "memory.json").unlink()
+    assert run._most_memory(Ended("this run is finished; ...", 500)) is None
 
 
 def test_runs_of_an_options_file_are_read_as_they_were_trained(tmp_path):
