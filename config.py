@@ -12,7 +12,7 @@ from engine.demo.options import DemoOptions
 from engine.evaluation.options import EvalOptions
 from engine.training.options import ComputeOptions, RunOptions, ScheduleOptions, ValidationOptions
 from loss.options import LossOptions
-from network import check_buildable
+from network import check_buildable, is_release_name
 from network.options import ModelOptions
 from optimizer import OPTIMIZERS, OptimizerOptions, optimizer_options
 from transforms.options import AugmentOptions
@@ -67,7 +67,26 @@ class TrainConfig:
             lines.append(f"--momentum has no effect: --optimizer {optimizer.optimizer} has none")
         if run.tb_tag and run.tb_path is None:
             lines.append("--tb_tag has no effect without --tb_path: events are in the run's own folder")
-        return lines
+        return lines + [
+            f"--{name} has no effect {why}"
+            for group, names, used, why in self._users()
+            for name in names.split()
+            if not used and getattr(group, name) != getattr(type(group), name)
+        ]
+
+    def _users(self) -> list[tuple]:
+        """Options (of a group, their names) that need others: whether these are as they need them, and else why not."""
+        optimizer, schedule = self.optimizer, self.optimizer.lr_schedule
+        starts = self.weights.pretrained or self.weights.snapshot or is_release_name(self.model.arch)
+        return [
+            (self.augment, "corruptions", self.augment.augment_corruption, "without --augment_corruption"),
+            (self.loss, "teacher_weight", self.loss.teacher, "without --teacher"),
+            (self.weights, "partial", starts, "without --pretrained or --snapshot"),
+            (self.data, "class_uniform_tile max_cu_epoch", self.data.class_uniform_pct, "with --class_uniform_pct 0"),
+            (optimizer, "encoder_lr lr_decay_by_depth", not self.model.freeze_trunk, "with --freeze_trunk"),
+            (optimizer, "poly_exp", schedule in ("poly", "scl-poly"), f"with --lr_schedule {schedule}"),
+            (optimizer, "repoly rescale", schedule == "scl-poly", "without --lr_schedule scl-poly"),
+        ]
 
     def evaluation(self) -> EvalOptions:
         """What --evaluateF scores: --snapshot on the validation split. Raises `OptionError` without a snapshot."""

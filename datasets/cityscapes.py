@@ -73,8 +73,8 @@ def build_split(root: Path, split: str, cv: int = 0, on_unpaired: OnUnpaired = r
         root: Folder with `leftImg8bit` and `gtFine` (and `gtCoarse`), or with the folders that the archives are named
             after: `leftImg8bit_trainvaltest`, `gtFine_trainvaltest`, `leftImg8bit_trainextra`.
         split: `train`, `val`, `trainval`, `test` or `train_extra`.
-        cv: 0 is the official split. With c val cities, fold k validates the cities k*c to (k+1)*c of the sorted val
-            cities followed by the sorted train cities, and trains on the others. `train_extra` is in no fold.
+        cv: 0 is the official split. Of the sorted val cities followed by the sorted train cities, n in all, fold k
+            validates as many as val has, from place k*n/3 on, and trains on the others. `train_extra` is in no fold.
         on_unpaired: Called with a fault of pairing; by default it is raised.
 
     Raises:

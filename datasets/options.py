@@ -10,6 +10,7 @@ from utils.machine import MOST_LOADERS, loader_processes
 from utils.options import check, numbers, option
 
 MAX_WORKERS = 256
+MOST_SECONDS = 2_000_000  # that the system waits at most: 31 bits of milliseconds
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ class DataOptions:
         for name in ("class_uniform_tile", "worker_timeout", "limit_images"):
             value = getattr(self, name)
             check(value is None or value >= 1, f"--{name}", value, "must be at least 1")
+        seconds = self.worker_timeout
+        check(seconds <= MOST_SECONDS, "--worker_timeout", seconds, f"must be at most {MOST_SECONDS}")
         object.__setattr__(self, "num_workers", choose_workers(self.num_workers))
         if self.coarse_boost_classes and self.class_uniform_pct == 0:
             raise OptionError("--coarse_boost_classes: needs class-uniform sampling; set --class_uniform_pct above 0")

@@ -115,6 +115,8 @@ class ModelOptions:
         known = {**options, **(self.implied if self.arch else {}), **self._given}
         flags = {name: known.get(name) for name in (*UNSET, *OWN)}
         if self.norm is None and options.get("norm_groups"):
+            if self.fix_bn:
+                raise OptionError("--fix_bn: the snapshot has group norms, without statistics to freeze; leave it out")
             flags |= {"norm": "group", "norm_groups": known["norm_groups"]}
         further = {key: value for key, value in options.items() if key in _further(arch)}
         settings = ",".join([*(f"{key}={value}" for key, value in further.items()), *filter(None, [self.model_args])])

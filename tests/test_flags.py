@@ -375,10 +375,41 @@ def test_options_of_other_losses_are_said_to_have_no_effect(argv, noted):
         (["--momentum", "0.5"], []),
         (["--tb_tag", "a"], ["--tb_tag"]),
         (["--tb_tag", "a", "--tb_path", "b"], []),
+        (["--corruptions", "fog"], ["--corruptions"]),
+        (["--corruptions", "fog", "--augment_corruption", "0.5"], []),
+        (["--teacher_weight", "2", "--partial"], ["--teacher_weight", "--partial"]),
+        (["--freeze_trunk", "--encoder_lr", "0.1"], ["--encoder_lr"]),
+        (["--lr_schedule", "cosine", "--poly_exp", "0.9", "--repoly", "2"], ["--poly_exp", "--repoly"]),
+        (["--class_uniform_pct", "0", "--class_uniform_tile", "64"], ["--class_uniform_tile"]),
     ],
 )
 def test_options_without_effect_are_said(argv, noted):
     assert [note.split()[0] for note in config.parse_train(argv).idle()] == noted
+
+
+def test_thresholds_without_a_boundary_score_are_said_to_have_no_effect():
+    argv = [*EVAL_NEEDED, "--arch", R101, "--eval_thresholds", "0.01"]
+    assert config.parse_eval(argv)[0].notes() == ["--eval_thresholds: no effect without --boundary"]
+    assert config.parse_eval([*argv, "--boundary"])[0].notes() == []
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--max_epoch", str(2**63)],
+        ["--max_iters", str(10**13)],
+        ["--worker_timeout", str(10**14)],
+        ["--eval_thresholds", "1e308"],
+    ],
+)
+def test_numbers_that_nothing_can_hold_are_refused(argv):
+    with pytest.raises(OptionError, match=argv[0]):
+        config.parse_train(argv)
+
+
+def test_scales_that_no_image_can_have_are_refused():
+    with pytest.raises(OptionError, match="--scales"):
+        config.parse_eval([*EVAL_NEEDED, "--arch", R101, "--scales", "1e308"])
 
 
 def test_windows_of_whole_images_are_said_to_have_no_effect():

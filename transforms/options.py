@@ -34,7 +34,7 @@ class AugmentOptions:
 
     crop_size: int | tuple = option(720, "training crop: one number, or height,width", parse=parse_size)
     max_crop_epoch: int = option(
-        100000, "last epoch that trains on crops; after it on whole images in their own size, without scaling"
+        100000, "last epoch that trains on crops; after it on whole images, without scaling but that of --pre_size"
     )
     pre_size: int | None = option(None, "resize the short side to this before scaling")
     scale_min: float = option(0.5, "least random scale")

@@ -80,7 +80,8 @@ class RandomAugment:
     Scales are uniform, sigmas of the blur too. With strength s = `color_aug` the colour jitter's factors are uniform in
     [1 - s, 1 + s] (not below 0), and the hue turns by a share of the circle uniform in [-s, s] (at most half a turn).
 
-    After epoch `max_crop_epoch` a sample is the whole image in its own size, mirrored, turned and coloured as before.
+    After epoch `max_crop_epoch` a sample is the whole image, scaled by `pre_size` only, mirrored, turned and coloured
+    as before.
     """
 
     def __init__(self, options: AugmentOptions) -> None:

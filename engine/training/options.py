@@ -13,6 +13,7 @@ from utils.metrics.boundary import F_SCORE_THRESHOLDS
 from utils.options import check, check_below, check_side, numbers, option
 
 MAX_EPOCH = 180  # of a run whose length nothing names
+MOST = 10**12  # of anything that is counted: a snapshot keeps 64 bits
 DDP_BACKENDS = ("torch", "apex")
 
 
@@ -161,3 +162,4 @@ def _check_positive(options: object, *names: str) -> None:
     for name in names:
         value = getattr(options, name)
         check(value is None or value >= 1, f"--{name}", value, "must be at least 1")
+        check(value is None or value <= MOST, f"--{name}", value, f"must be at most {MOST}")
