@@ -17,7 +17,7 @@ CHECKLISTS = ("doctor",)  # say what is wrong in lines of their own
 # taken, but read by another mode of the program than its plain command line, or by train.py alone
 UNREAD = {("export", "--data_root"), ("benchmark", "--snapshot"), ("benchmark", "--data_root")}
 UNREAD |= {("show_samples", flag) for flag in ("--snapshot", "--resume", "--pretrained", "--device")}
-UNREAD |= {("doctor", flag) for flag in ("--resume", "--pretrained", "--device")}  # the rehearsal reads them
+UNREAD |= {("doctor", "--device")}  # the rehearsal reads it
 UNREAD |= {("configure", "--device")}
 UNREAD |= {
     (name, flag) for name in ("calibrate", "microscope", "robustness") for flag in ("--snapshot", "--resume")

@@ -68,16 +68,21 @@ def check_start(config: TrainConfig) -> None:
         CheckpointError: `--resume` or `--teacher` names no file; nor does `--snapshot`, which it may have lost as well.
     """
     weights, run = config.weights, config.run
-    has_last = (run.folder / "last.pth").exists()
-    if not has_last:  # else a job that is started again may resume that
+    if not (run.folder / "last.pth").exists():  # else a job that is started again may resume that
         check_resume(run.resume)
     if config.loss.teacher:
         check_file(Path(config.loss.teacher), "--teacher")
-    if run.resume == "never" or (run.resume == "auto" and not has_last):
+    if starts_anew(config):
         if weights.pretrained:
             check_source(weights.pretrained)
         if weights.snapshot:
             check_file(Path(weights.snapshot))
+
+
+def starts_anew(config: TrainConfig) -> bool:
+    """True unless the run resumes, as far as its options and its folder tell."""
+    run = config.run
+    return run.resume == "never" or (run.resume == "auto" and not (run.folder / "last.pth").exists())
 
 
 def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> None:

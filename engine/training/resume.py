@@ -47,9 +47,8 @@ def find_checkpoint(folder: Path, resume: str, otherwise: str | None = None) -> 
     found = read_newest(folder, resume, log.warning)
     if found is None and otherwise is not None:
         found = Path(otherwise), load_snapshot(otherwise)
+        require_training(found[1], otherwise)
     checkpoint = None if found is None else Checkpoint(*found)
-    if checkpoint is not None and str(checkpoint.path) == otherwise:
-        require_training(checkpoint.content, otherwise)
     state = {} if checkpoint is None else checkpoint.content.get("training", {}).get("state", {})
     places = {f"its {name}": state.get(name) for name in ("step", "epoch", "step_in_epoch", "best_epoch")}
     place = "newest snapshot (--ckpt has to be one folder that all nodes share)"

@@ -8,20 +8,26 @@ from datasets.checks.findings import Finding
 from engine.checkpoint import load_pretrained, load_snapshot
 from engine.checkpoint.finetune import loads_little, start_from
 from engine.training.build import create_model
-from engine.training.load import check_start
-from engine.training.resume import require_training
+from engine.training.load import check_start, starts_anew
+from engine.training.resume import Checkpoint, read_newest, require_training
 from scripts.doctor_checks.visit import Visit
-from utils.errors import FENetError
+from utils.errors import CheckpointError, FENetError
 
 
 def check_snapshot(visit: Visit) -> Iterator[Finding]:
-    """Coverage of --pretrained and --snapshot, as train.py would load them, and whether --resume names a file."""
+    """Coverage of --pretrained and --snapshot, as train.py would load them; what a run that resumes has instead."""
     weights = visit.config.weights
     if not visit.splits:
         return
     names = next(iter(visit.splits.values())).classes.names
     try:
         check_start(visit.config)
+        if not starts_anew(visit.config):
+            run, problems = visit.config.run, []
+            path, content = read_newest(run.folder, run.resume, problems.append)
+            step = Checkpoint(path, content).training["state"]["step"]
+            yield Finding("warning" if problems else "ok", f"resumes at step {step} from {path}", tuple(problems))
+            return
         model = create_model(visit.config, len(names))
         if weights.pretrained:
             yield Finding("ok", f"encoder weights: {load_pretrained(model, weights.pretrained, weights.partial)}")
@@ -30,7 +36,8 @@ def check_snapshot(visit: Visit) -> Iterator[Finding]:
                 require_training(load_snapshot(weights.snapshot), weights.snapshot)
             yield from _check_coverage(visit, model, names)
     except FENetError as error:
-        remedy = "name the right file or --arch; --partial loads what fits"
+        fits = isinstance(error, CheckpointError)
+        remedy = "name the right file or --arch; --partial loads what fits" if fits else ""
         yield Finding("error", "train.py can't start from these weights", (str(error),), remedy, error.exit_code)
 
 
