@@ -24,7 +24,7 @@ MISTAKES = [
     (["--jointwtborder", "--img_wt_loss"], "--img_wt_loss --jointwtborder: .*different losses"),
     (["--loss", "ce", "--ohem"], "--ohem --loss ce: .*different losses"),
     (["--loss", "ohem", "--jointwtborder"], "--jointwtborder --loss ohem: .*different losses"),
-    (["--loss", "focal"], "--loss focal: .*ce, image_weighted, ohem, relaxed_boundary"),
+    (["--loss", "none"], "--loss none: no such loss; choose one of .*image_weighted"),
     (["--loss", "ohem", "--loss_args", "min_kept=few"], "--loss_args min_kept=few: .*thresh=0.7, min_kept=100000"),
     (["--loss", "ohem", "--loss_args", "gamma=2"], "--loss_args gamma=2: .*thresh=0.7, min_kept=100000"),
     (["--loss", "ohem", "--loss_args", "thresh"], "--loss_args thresh: has no value; give thresh=VALUE; .*thresh=0.7"),

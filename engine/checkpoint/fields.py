@@ -67,8 +67,8 @@ def check_trained_on(data: Any) -> None:
     _need(_is_names(data), "trained_on", "a dict")
     named = all(isinstance(data.get(name), str) for name in ("dataset", "split"))
     _need(named and _is_whole(data.get("cv"), 0), "trained_on", "with dataset, split and cv")
-    limit = data.get("limit_images")
-    _need(limit is None or _is_whole(limit, 1), "trained_on/limit_images", "a positive number, or None")
+    for name in ("limit_images", "base_size"):
+        _need(data.get(name) is None or _is_whole(data[name], 1), f"trained_on/{name}", "a positive number, or None")
 
 
 def _check_training(training: Any) -> None:

@@ -26,11 +26,14 @@ def from_timm(encoder: nn.Module) -> EncoderWeights:
         OptionError: It has neither, or no weights.
         EnvironmentFault: timm is missing, or the hub can't be reached.
     """
-    name = getattr(encoder, "backbone", None) or TIMM_TWINS.get(encoder.depth)
+    depth = getattr(encoder, "depth", None)
+    name = getattr(encoder, "backbone", None) or TIMM_TWINS.get(depth)
+    if name is None and depth is None:
+        raise OptionError(f"--pretrained: {type(encoder).__name__} is no encoder of timm's; give a file")
     if name is None:
         raise OptionError(
-            f"--pretrained: timm has no twin of the deep-stem ResNet-{encoder.depth} (only of {sorted(TIMM_TWINS)});"
-            f" give the SFNet authors' file resnet{encoder.depth}-deep-stem (docs/models.md), use --pretrained"
+            f"--pretrained: timm has no twin of the deep-stem ResNet-{depth} (only of {sorted(TIMM_TWINS)});"
+            f" give the SFNet authors' file resnet{depth}-deep-stem (docs/models.md), use --pretrained"
             " torchvision --partial (all but stem and first block), leave the option out, or take --arch fenet"
             " --backbone resnet18, whose stem is an ordinary one"
         )
@@ -52,10 +55,10 @@ def from_torchvision(encoder: nn.Module) -> EncoderWeights:
         EnvironmentFault: It is missing, or its server can't be reached.
     """
     backbone = getattr(encoder, "backbone", "").partition(".")[0]
-    name = backbone or TORCHVISION.get(encoder.depth)
+    name = backbone or TORCHVISION.get(getattr(encoder, "depth", None))
     models = import_torchvision().models
     if name is None or not name.startswith(TORCHVISION_FAMILIES) or name not in models.list_models():
-        what = name or f"ResNet-{encoder.depth}"
+        what = name or type(encoder).__name__
         raise OptionError(f"--pretrained torchvision: no {what} there; use timm, a file, or leave the option out")
     weights = _download(lambda: models.get_model(name, weights="IMAGENET1K_V1").state_dict())
     return EncoderWeights(

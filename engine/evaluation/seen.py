@@ -13,11 +13,12 @@ from utils.errors import DataError, OptionError
 from utils.logging import get_logger
 
 
-def describe_training(data: DataOptions, split: Split) -> dict:
-    """`trained_on` of a snapshot: what its run trained on, as far as `seen_images` needs it."""
+def describe_training(data: DataOptions, split: Split, base_size: int | None = None) -> dict:
+    """`trained_on` of a snapshot: what its run trained on, as far as `seen_images` needs it, and the long side that it
+    validated at; None: the images' own."""
     fine = split.fine if isinstance(split, BoostedSplit) else split  # the coarse images are in no other split
     named = {"dataset": data.dataset, "split": data.train_split, "cv": data.cv, "limit_images": data.limit_images}
-    return named | {"images": images_sha256(fine)}
+    return named | {"images": images_sha256(fine), "base_size": base_size}
 
 
 def images_sha256(split: Split) -> str:

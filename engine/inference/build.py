@@ -1,5 +1,6 @@
 """From a file to a predictor: snapshots, bare weights and exported files, for evaluation, demo and Python users."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -97,16 +98,27 @@ def load(
     if not options.exported:
         model, header, report = load_model(options.snapshot, options.arch, names, partial)
         classes = classes or ClassTable.from_dict(header["classes"])
+        note_size(header, options)
         return wrap_model(model, options, device, classes, header, str(report))
     exported = load_exported(options.snapshot, options.runs_on, options.max_pixels, options.amp)
     header, title = exported.header, Path(options.snapshot).name
     if names:
         check_classes(header, names, options.snapshot)
     classes = classes or ClassTable.from_dict(header["classes"])
+    note_size(header, options)
     predict = BatchPredictor(exported.scores, device, merge=LABELS)
     mean, std, precision = header["mean"], header["std"], exported.precision
     get_logger().info(f"precision: {precision}")
     return LoadedModel(title, classes, mean, std, predict, precision, header, exported=exported)
+
+
+def note_size(header: Mapping | None, options: PredictOptions) -> None:
+    """Say at which size a run validated its images, where they aren't brought to any here."""
+    size = ((header or {}).get("trained_on") or {}).get("base_size")
+    if size is not None and options.base_size is None:
+        get_logger().info(
+            f"{options.snapshot}: its run validated at --base_size {size}; here images come in their own size"
+        )
 
 
 def wrap_model(

@@ -285,7 +285,7 @@ def build_identity(
     settings |= {"classes": list(classes.names), "norms": norm, "amp": repr(amp)}
     if config.loss.teacher:  # wherever it lies
         settings |= {"teacher": file_sha256(config.loss.teacher)}
-    trained_on = describe_training(config.data, splits.train)
+    trained_on = describe_training(config.data, splits.train, config.validation.base_size)
     metadata = {"config": model.config, "classes": classes.to_dict(config.data.dataset), "trained_on": trained_on}
     data = {part: take_fingerprint(getattr(splits, part), getattr(indexes, part)) for part in Splits._fields}
     return RunIdentity(metadata, settings, default_settings(), data, options)

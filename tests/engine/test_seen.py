@@ -6,7 +6,7 @@ import datasets
 import eval as evaluation
 from datasets.options import DataOptions
 from datasets.part import limit_images
-from engine.checkpoint.snapshot import load_snapshot
+from engine.checkpoint.snapshot import load_snapshot, save_snapshot
 from engine.evaluation.seen import describe_training, seen_images, warn_of_seen
 from tests.conftest import eval_args
 from tests.datasets import trees
@@ -52,3 +52,14 @@ def test_eval_says_what_a_snapshot_was_trained_on(trained, tmp_path, capsys):
     for split, warned in (("val", False), ("trainval", True)):
         assert evaluation.main(eval_args(trained.best, trained.data, tmp_path / split, "--split", split)) == 0
         assert ("trained on, in train: the score says little" in capsys.readouterr().out) == warned
+
+
+def test_prediction_says_at_which_size_a_run_validated(trained, tmp_path, capsys):
+    content = load_snapshot(trained.best)
+    assert content["trained_on"]["base_size"] is None
+    path = tmp_path / "a.pth"
+    save_snapshot(path, content | {"trained_on": content["trained_on"] | {"base_size": 48}})
+    said = f"{path}: its run validated at --base_size 48; here images come in their own size"
+    for more, noted in ((), True), (("--base_size", "32"), False):
+        assert evaluation.main(eval_args(path, trained.data, tmp_path / "out", "--test_mode", *more)) == 0
+        assert (said in capsys.readouterr().out) == noted

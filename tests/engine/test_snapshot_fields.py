@@ -99,6 +99,7 @@ def test_a_release_is_whole_or_not_written(snapshot, tmp_path, capsys):
         ("trained_on", [None, [], {}, {"dataset": "folder", "split": "a"}]),
         ("trained_on/cv", [REMOVED, -1, "0", 0.5]),
         ("trained_on/limit_images", [0, "3", 1.5]),
+        ("trained_on/base_size", [0, "3", 1.5]),
         ("training", [None, [], {}]),
         ("training/optimizer", [REMOVED, None, {}, {"state": {}, "param_groups": 5}, {"state": 1, "param_groups": []}]),
         ("training/scaler", [None, 5]),

@@ -8,7 +8,7 @@ from itertools import combinations, product
 
 from engine.inference.precision import PRECISIONS
 from loss.registry import list_losses
-from network.registry import EXTRAS, MODELS, list_models
+from network.registry import EXTRAS, MODELS, list_models, model_options
 from optimizer import list_optimizers
 
 CROP, CLASSES = 256, 19
@@ -103,7 +103,8 @@ def cases(models: Sequence[str], crop: int = CROP, *more: str) -> list[Case]:
 
 def fast_cases(count: int = 10) -> list[Case]:
     """The first configurations of the smallest model of each of our own families, with a narrow decoder."""
-    smallest = [names[0] for names in families([name for name in list_models() if name not in EXTRAS]).values()]
+    narrow = [name for name in list_models() if name not in EXTRAS and "channels" in model_options(name)]
+    smallest = [names[0] for names in families(narrow).values()]
     return cases(smallest, 128, "--channels", "16")[:count]
 
 

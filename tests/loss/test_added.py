@@ -115,7 +115,7 @@ def test_they_are_terms_of_the_main_output_and_without_the_option_nothing_change
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        ("focal:1", "focal:1.*choose of dice"),
+        ("none:1", "none:1.*choose of .*dice"),
         ("dice", "dice.*a weight above 0"),
         ("dice:x", "dice:x.*a weight above 0"),
         ("dice:-1", "dice:-1"),

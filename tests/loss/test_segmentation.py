@@ -122,7 +122,7 @@ def test_plain_cross_entropy_is_the_default():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"loss": "focal"}, "--loss focal: .*ce, image_weighted, ohem, relaxed_boundary"),
+        ({"loss": "none"}, "--loss none: no such loss; choose one of .*image_weighted"),
         ({"ohem_thresh": 70.0}, r"--ohem_thresh 70.0: .*\(0, 1\]"),
         ({"ohem": True, "ohem_thresh": 0.0}, "--ohem_thresh 0.0: "),
         ({"ohem_min_kept": -1}, "--ohem_min_kept -1: "),

@@ -85,7 +85,7 @@ def test_a_snapshot_rebuilds_it(arch, tmp_path):
 def test_keys_of_the_releases(arch):
     with torch.device("meta"):
         model = build(arch, 3)
-    if arch in EXTRAS:
+    if arch in EXTRAS or not hasattr(model, "release_key_map"):
         with pytest.raises(OptionError, match="no counterpart"):
             network.release_key_map(model)
         return
