@@ -245,7 +245,7 @@ EVAL_FLAGS = [
     (["--test_mode"], "test_mode", True),
     (["--resume"], "resume", True),
     (["--boundary"], "boundary", True),
-    (["--eval_thresholds", "0.1,0.2"], "eval_thresholds", (0.1, 0.2)),
+    (["--eval_thresholds", "0.1,0.2", "--boundary"], "eval_thresholds", (0.1, 0.2)),
     (["--bootstrap", "0"], "bootstrap", 0),
 ]
 EVAL_MEANINGLESS = [
@@ -466,8 +466,14 @@ def test_train_refuses(argv, message):
         config.parse_train(argv)
 
 
+@pytest.fixture(scope="module")
+def looked_once() -> None:
+    """What a process reads once and keeps: its share of the cores, libraries that a model needs."""
+    config.parse_train(["--norm", "group"])
+
+
 @pytest.fixture
-def touched(monkeypatch) -> Iterator[list]:
+def touched(monkeypatch, looked_once) -> Iterator[list]:
     """What is opened, made, connected or joined meanwhile; Python's own files apart."""
     found, watching = [], True
 
