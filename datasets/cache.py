@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,7 @@ def _fill_file(split: Split, key: str, folder: Path) -> Path:
     _remove_leftovers(folder)
     sizes = _sizes(split)
     _check(split, sizes, key, str(path), shutil.disk_usage(folder).free, "disk space")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.tmp")  # machines may share it
     with open(temporary, "wb+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX)  # says that it is being written

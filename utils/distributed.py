@@ -65,8 +65,9 @@ def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None
     if world_size == 1:
         yield Process(0, 1, device)
         return
-    _heartbeat = _join(world_size, device, timeout_s, stop)
+    _heartbeat, store = _join(world_size, timeout_s, stop)
     try:
+        _connect(_heartbeat, store, device, timeout_s)
         yield Process(dist.get_rank(), world_size, device)
     except BaseException as error:
         fault = _heartbeat.blame(str(error).splitlines()[0][:200]) if is_lost_peer(error) else error
@@ -81,7 +82,7 @@ def job(device_name: str, timeout_s: float = TIMEOUT_S, stop: StopRequest | None
         _heartbeat = None
 
 
-def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopRequest | None) -> Heartbeat:
+def _join(world_size: int, timeout_s: float, stop: StopRequest | None) -> tuple[Heartbeat, dist.Store]:
     try:
         store, rank, _ = next(rendezvous("env://", timeout=timedelta(seconds=JOIN_S)))
     except (ValueError, KeyError, RuntimeError) as error:
@@ -93,16 +94,27 @@ def _join(world_size: int, device: torch.device, timeout_s: float, stop: StopReq
         store = dist.PrefixStore(f"start_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
     heartbeat = Heartbeat(store, rank, world_size, timeout_s, stop)
     heartbeat.await_all(JOIN_S)
-    place, timeout = {"store": store, "rank": rank, "world_size": world_size}, timeout_s
-    backend = "gloo"
+    return heartbeat, store
+
+
+def _connect(heartbeat: Heartbeat, store: dist.Store, device: torch.device, timeout_s: float) -> None:
+    place = {"store": store, "rank": heartbeat.rank, "world_size": heartbeat.world_size}
+    backend, timeout = "gloo", timeout_s
     if device.type == "cuda":
         backend, timeout = "cpu:gloo,cuda:nccl", timeout_s + NCCL_MORE_S
         place["device_id"] = device  # else NCCL guesses it, and connects in the first step only
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout), **place)
+    except dist.DistBackendError as error:
+        if heartbeat.find_lost() is not None:
+            raise
+        reason = [line for line in str(error).splitlines() if line.strip()][-1].strip()[:200]
+        raise EnvironmentFault(
+            f"NCCL doesn't start on {socket.gethostname()}: {reason}; see whether nvidia-smi shows other programs on"
+            " its GPUs and df /dev/shm has room; NCCL_DEBUG=INFO says more"
+        ) from error
     except RuntimeError as error:
         raise heartbeat.blame(str(error).splitlines()[0][:200]) from error
-    return heartbeat
 
 
 def job_id() -> str | None:

@@ -172,13 +172,18 @@ class Heartbeat:
             return any(peer.ended == ended for peer in before)
         return any(peer.failed for peer in near.values()) or any(peer.lives for peer in before)
 
+    def find_lost(self) -> str | None:
+        """Who is lost, in words, as far as a few seconds tell."""
+        deadline = time.monotonic() + 2 * GONE_S
+        while (lost := self._lost(GONE_S, 0.0)) is None and time.monotonic() < deadline:
+            time.sleep(INTERVAL_S / 5)
+        return lost
+
     def blame(self, reason: str) -> PeerLostError:
         """Who is lost, after a collective operation failed because of `reason`."""
         self._reporting.acquire()
         self.note(f"{IN_VAIN} {self._said['place']}")
-        deadline = time.monotonic() + 2 * GONE_S
-        while (lost := self._lost(GONE_S, 0.0)) is None and time.monotonic() < deadline:
-            time.sleep(INTERVAL_S / 5)
+        lost = self.find_lost()
         if lost is None:
             guilty = [str(rank) for rank, peer in self._peers.items() if not peer.where.startswith(IN_VAIN)]
             who = f"rank {', '.join(guilty)} lives and keeps the others waiting" if guilty else "all processes live"
@@ -220,6 +225,7 @@ class Heartbeat:
     def _pass_stop_on(self) -> None:
         if self.stop is None:
             return
+        self.stop.look()  # the main thread may be inside an operation that never returns
         if self.stop.asked and not self._stopping:
             self._own.set("stop", "asked")
         elif not self._stopping and self._own.check(["stop"]):

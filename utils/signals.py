@@ -3,9 +3,11 @@
 import ctypes
 import os
 import signal
+import socket
 import sys
 import threading
 import time
+from contextlib import suppress
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
 EARLY = "stopped before the first step, nothing to save"
@@ -55,21 +57,36 @@ class StopRequest:
         self._alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
         self._signalled_at: float | None = None
         self._previous: dict[int, object] = {}
+        self._arrivals: list[socket.socket] = []  # Python writes the numbers of signals into the second, as they arrive
 
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             self._previous = {number: signal.signal(number, self._handle) for number in SIGNALS}
+            self._arrivals = list(socket.socketpair())
+            for end in self._arrivals:
+                end.setblocking(False)
+            self._previous_wakeup = signal.set_wakeup_fd(self._arrivals[1].fileno(), warn_on_full_buffer=False)
             if hasattr(signal, "pthread_sigmask"):
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._previous:
+            signal.set_wakeup_fd(self._previous_wakeup)
         for number, handler in self._previous.items():
             signal.signal(number, handler)
+        for end in self._arrivals:
+            end.close()
 
     def ask(self) -> None:
         """Another process of the job was asked."""
         self.asked = True
+
+    def look(self) -> None:
+        """For another thread: learn of a signal whose handler waits until the main thread leaves a library's code."""
+        with suppress(OSError):  # nothing arrived, or it was closed meanwhile
+            if self._arrivals and not set(SIGNALS).isdisjoint(self._arrivals[0].recv(4096)):
+                self.ask()
 
     def _handle(self, number: int, frame: object) -> None:
         now = time.monotonic()

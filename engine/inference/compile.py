@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from network.parts.sync_norm import SyncNorm
 from utils.distributed import any_rank, barrier, note
-from utils.errors import first_line
+from utils.errors import EnvironmentFault, FENetError, first_line
 from utils.logging import get_logger
 
 SIZES = 8  # of images that a model is compiled for; PyTorch's own limit
@@ -52,9 +54,10 @@ def passes(check: Callable[[], str | None], otherwise: str, together: bool = Fal
     """
     try:
         fault = check()
+    except FENetError:
+        raise
     except Exception as error:  # the compiler raises many kinds
-        reason = first_line(getattr(error, "inner_exception", None) or error)
-        fault = f"PyTorch's compiler fails here ({reason}); it needs memory, a C++ compiler, and Triton on a GPU"
+        fault = _compiler_fault(error)
     if together:
         barrier()  # compiling takes some longer than others
         if any_rank(fault is not None):
@@ -62,6 +65,22 @@ def passes(check: Callable[[], str | None], otherwise: str, together: bool = Fal
     if fault is not None:
         get_logger().warning(f"--compile: {fault}; {otherwise}")
     return fault is None
+
+
+def _compiler_fault(error: Exception) -> str:
+    reason = first_line(getattr(error, "inner_exception", None) or error)
+    return f"PyTorch's compiler fails here ({reason}); it needs memory, a C++ compiler, and Triton on a GPU"
+
+
+def _end_all(check: Callable[[], str | None]) -> str | None:
+    """`check` with synchronised norms: where it raises, those of the other processes wait in vain, so the job ends."""
+    try:
+        return check()
+    except Exception as error:
+        fault = (
+            f"--compile: {_compiler_fault(error)}; norms of the other processes wait for this one: leave --compile out"
+        )
+        raise EnvironmentFault(fault) from error
 
 
 def compiler_counts() -> str:
@@ -162,7 +181,12 @@ class CompiledStep:
         compiled, parts = self._compile(self.model), dict(self.criterion.named_children())
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            agreed = passes(lambda: self._compare(compiled, batch), "goes on without it", together=True)
+            check = partial(self._compare, compiled, batch)
+            if any(isinstance(module, SyncNorm) for module in self.model.modules()):
+                checks = (self._try_compiler, partial(_end_all, check))
+            else:
+                checks = (check,)
+            agreed = all(passes(check, "goes on without it", together=True) for check in checks)
         for buffer, value in buffers:
             buffer.copy_(value)
         if not agreed:
@@ -186,6 +210,10 @@ class CompiledStep:
         # dropout masks as without compiling, so that results can be compared
         options = {"fallback_random": True} if self.backend == "inductor" else None
         return torch.compile(module, backend=self.backend, dynamic=False, options=options)
+
+    def _try_compiler(self) -> None:
+        """Fails where there is none, before norms of other processes wait for this one."""
+        self._compile(nn.Sigmoid())(torch.zeros(1, device=self.device))
 
     def _compare(self, compiled: nn.Module, batch: dict) -> str | None:
         batch = batch if self.augment is None else self.augment(batch)

@@ -146,15 +146,21 @@ def is_computed_here(amp: str, device: torch.device) -> bool:
     """True unless this precision needs instructions or a GPU that aren't here."""
     if device.type == "cpu":
         return amp == "off" or (amp == "bf16" and bool(bf16_instructions()))
-    return amp in PRECISIONS
+    return amp in PRECISIONS and (amp != "bf16" or torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def warn_if_emulated(choice: Choice, device: torch.device) -> None:
-    """Warns of bf16 that was asked of a CPU without instructions for it."""
-    if choice.amp == "bf16" and not is_computed_here(choice.amp, device):
+    """Warns of bf16 that was asked of a CPU or GPU without instructions for it."""
+    if choice.amp != "bf16" or is_computed_here(choice.amp, device):
+        return
+    if device.type == "cpu":
         get_logger().warning(
             f"--amp bf16: this CPU has none of {', '.join(BF16)} and emulates them, many times slower than float32,"
             " which --amp auto takes here"
+        )
+    else:
+        get_logger().warning(
+            "--amp bf16: this GPU is older than Ampere and emulates it, slowly; --amp fp16 is fast here"
         )
 
 

@@ -41,6 +41,6 @@ def precision_to_resume(checkpoint: Checkpoint, device: torch.device, override: 
     if override:
         return None
     raise OptionError(
-        f"{checkpoint.path}: was trained in {amp}, for which this CPU has no instructions; --resume_override resumes in"
-        f" float32, --amp {amp} in {amp}, slowly, --resume never starts anew"
+        f"{checkpoint.path}: was trained in {amp}, for which this machine has no instructions; --resume_override"
+        f" resumes in float32, --amp {amp} in {amp}, slowly, --resume never starts anew"
     )

@@ -100,6 +100,7 @@ class Trainer:
         started = time.monotonic() - state.seconds_in_epoch
         if schedule.stops_at(state.step) or any_rank(stop.asked):
             return False
+        note(f"loading the first batch of epoch {state.epoch}", bounded=True)
         for batches in () if schedule.ends_epoch_at(state.step) else waiting.timed(grouped(loader, accumulate)):
             self.step(batches)
             state.seconds_in_epoch, state.waited_in_epoch = time.monotonic() - started, waiting.seconds

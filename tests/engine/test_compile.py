@@ -9,8 +9,10 @@ from torch import nn
 from engine.inference import compile as compiling
 from engine.inference.compile import CompiledModel, CompiledStep, Pass, describe_difference
 from engine.inference.predictor import build_predictor
+from network import synchronise_norms
 from network.fusing import fuse_for_inference
 from tests.conftest import untrained
+from utils.errors import EnvironmentFault
 
 CPU = torch.device("cpu")
 
@@ -133,6 +135,24 @@ def test_a_fault_on_another_process_is_a_fault(said, monkeypatch):
     step = build()
     assert step.start(step.model, batch()) is step.model
     assert "another process" in said[0]
+
+
+def test_with_norms_that_wait_for_each_other_a_missing_compiler_is_found_before_they_do(said):
+    step = build(broken)
+    synchronise_norms(step.model)  # there are no other processes: it can't be called
+    assert step.start(step.model, batch()) is step.model
+    assert len(said) == 1 and "no working compiler found" in said[0]
+
+
+def test_with_norms_that_wait_for_each_other_a_later_failure_ends_the_job(monkeypatch):
+    def run_out(*_):
+        raise MemoryError("nothing left")
+
+    step = build()
+    synchronise_norms(step.model)
+    monkeypatch.setattr(step, "_compare", run_out)
+    with pytest.raises(EnvironmentFault, match="nothing left.*leave --compile out"):
+        step.start(step.model, batch())
 
 
 def test_a_wrapper_stays_and_calls_the_compiled_model():

@@ -15,10 +15,13 @@ from engine.inference import precision
 from engine.inference.precision import (
     AGREEMENTS,
     MOST_POINTS,
+    Choice,
     check_processes,
     choose_precision,
     expected_speed,
+    is_computed_here,
     model_kind,
+    warn_if_emulated,
 )
 from engine.training.options import ComputeOptions
 from engine.training.precision import choose_for_run
@@ -107,6 +110,20 @@ def digest(out: str) -> str:
     return re.findall(r"final weights sha256: (\w+)", out)[-1]
 
 
+@pytest.mark.parametrize("major", [7, 8])
+def test_a_gpu_older_than_ampere_has_no_bf16_instructions(monkeypatch, major):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation or major >= 8)
+    said, cuda = [], torch.device("cuda")
+    monkeypatch.setattr(precision.get_logger(), "warning", said.append)
+    assert is_computed_here("fp16", cuda) and is_computed_here("bf16", cuda) == (major >= 8)
+    for amp in ("off", "fp16", "bf16"):
+        warn_if_emulated(Choice(amp, f"--amp {amp}"), cuda)
+    assert (
+        said
+        == ["--amp bf16: this GPU is older than Ampere and emulates it, slowly; --amp fp16 is fast here"][major > 7 :]
+    )
+
+
 def test_a_run_keeps_its_precision(scenes, tmp_path, machine, capsys):
     def run(exp: str, steps: int, *more: str, code: int = 0) -> str:
         argv = train_args(scenes, tmp_path, "--exp", exp, "--max_steps", str(steps), *more)
@@ -131,7 +148,7 @@ def test_a_run_keeps_its_precision(scenes, tmp_path, machine, capsys):
 
     machine(NEITHER)
     error = run("auto", 3, code=2)
-    assert "was trained in bf16, for which this CPU has no instructions; --resume_override" in error
+    assert "was trained in bf16, for which this machine has no instructions; --resume_override" in error
     assert error.count("error: ") == 1 and amp("auto") == ("bf16", "'bf16'")
     said = run("auto", 3, "--resume_override")
     assert "amp was bf16, is off" in said and "precision: float32 (auto: this CPU has none of" in said

@@ -1,8 +1,10 @@
 """Requests to stop, and a child that ends with its parent."""
 
+import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -68,6 +70,36 @@ def test_a_signal_during_the_imports_waits(tmp_path):
         done = job.wait(60)
     assert done.returncode == 0
     assert done.stdout.splitlines()[1:] == ["stopped before the first step, nothing to save"]
+
+
+def wait_inside_a_library() -> None:
+    """A main thread that never returns from C, and another thread that looks for signals."""
+    mutex = ctypes.create_string_buffer(128)  # zeros: unlocked; locked twice by its owner, it waits for good
+    with StopRequest() as stop:
+
+        def watch() -> None:
+            while not stop.asked:
+                stop.look()
+                time.sleep(0.01)
+            print("asked", flush=True)
+            os._exit(0)
+
+        stop.saveable = True
+        threading.Thread(target=watch, daemon=True).start()
+        print("waiting", flush=True)
+        for _ in range(2):
+            ctypes.CDLL(None).pthread_mutex_lock(mutex)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="takes glibc's mutex")
+def test_another_thread_learns_of_a_signal_while_the_main_thread_is_inside_a_library():
+    with Job([wait_inside_a_library]) as job:
+        next(job.follow())
+        job.send(signal.SIGCHLD)  # has no handler here
+        job.send(signal.SIGTERM)
+        done = job.wait(60)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == ["waiting", "asked"]
 
 
 def have_a_child() -> None:
