@@ -64,12 +64,8 @@ def render(results: Path, root: Path | None = None) -> dict[Path, str]:
 
 def results_table(receipts: Receipts) -> str:
     """A row per recipe: of several seeds their mean and standard deviation, of one the interval over images."""
-    recipes: dict[tuple, list[str]] = {}
-    for name, receipt in receipts.items():
-        alike = (receipt["dataset"], receipt["split"], receipt["arch"], *(str(receipt.get(key)) for key in PROTOCOL))
-        recipes.setdefault((receipt.get("recipe", name), *alike), []).append(name)
     rows = []
-    for names in recipes.values():
+    for names in _recipes(receipts):
         receipt, scores = receipts[names[0]], [receipts[name]["mean_iou"] for name in names]
         minutes = statistics.mean(receipts[name]["seconds"] for name in names) / 60
         score, interval = percent(statistics.mean(scores), 1), _interval(receipt["interval"])
@@ -91,18 +87,16 @@ def results_table(receipts: Receipts) -> str:
 
 
 def class_tables(receipts: Receipts) -> str:
-    """IoU of each class, a table per split."""
-    tables = []
-    for dataset, split in dict.fromkeys((receipt["dataset"], receipt["split"]) for receipt in receipts.values()):
-        named = {
-            name: receipt["metrics"]["per_class"]
-            for name, receipt in receipts.items()
-            if (receipt["dataset"], receipt["split"]) == (dataset, split)
-        }
-        classes = dict.fromkeys(label for rows in named.values() for label in rows)
-        rows = [[label, *(percent(rows.get(label, {}).get("iou"), 1) for rows in named.values())] for label in classes]
-        tables.append(_table([f"`{dataset}` {split}", *(f"`{name}`" for name in named)], rows))
-    return "\n\n".join(tables)
+    """IoU of each class, a table per split and a row per recipe, of several seeds their mean."""
+    tables: dict[tuple[str, ...], list[list[str]]] = {}
+    for names in _recipes(receipts):
+        scores = [receipts[name]["metrics"]["per_class"] for name in names]
+        first = receipts[names[0]]
+        head = [f"`{first['dataset']}` {first['split']}", *scores[0]]
+        title = f"`{names[0]}`" + (f", mean of {len(names)} seeds" if len(names) > 1 else "")
+        means = [_mean([score[label]["iou"] for score in scores]) for label in scores[0]]
+        tables.setdefault(tuple(head), []).append([title, *(percent(mean, 1) for mean in means)])
+    return "\n\n".join(_table(list(head), rows) for head, rows in tables.items())
 
 
 def comparison_table(comparisons: Mapping[str, Mapping]) -> str:
@@ -136,6 +130,20 @@ def receipt_sections(receipts: Receipts, results: Path, place: str = "") -> str:
             lines += ["", f"![loss and validation scores over the epochs]({place}{name}/{PICTURE})"]
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def _recipes(receipts: Receipts) -> list[list[str]]:
+    """The ids of receipts that differ in their seeds only."""
+    recipes: dict[tuple, list[str]] = {}
+    for name, receipt in receipts.items():
+        alike = (receipt["dataset"], receipt["split"], receipt["arch"], *(str(receipt.get(key)) for key in PROTOCOL))
+        recipes.setdefault((receipt.get("recipe", name), *alike), []).append(name)
+    return list(recipes.values())
+
+
+def _mean(values: list[float | None]) -> float | None:
+    """Of those that are there: a class without a pixel has none."""
+    return statistics.mean(there) if (there := [value for value in values if value is not None]) else None
 
 
 def _interval(interval: list[float] | None, sign: str = "") -> str:

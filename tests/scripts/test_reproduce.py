@@ -171,6 +171,16 @@ def test_seeds_of_a_recipe_are_one_row_with_their_mean_and_spread(results):
     assert len(rows) == 3 and "| 61.0 ± 1.4, 2 seeds |  | `s1`, `s2` |" in rows[1] and "`a`" in rows[0]
 
 
+def test_of_several_seeds_each_class_has_its_mean():
+    def receipt(recipe: str, train: float | None) -> dict:
+        scores = {"road": {"iou": 0.9}, "train": {"iou": train}}
+        return {"dataset": "d", "split": "val", "arch": "m", "recipe": recipe, "metrics": {"per_class": scores}}
+
+    table = pages.class_tables({"a": receipt("a", None), "s1": receipt("s", 0.2), "s2": receipt("s", 0.3)})
+    assert table.splitlines()[0] == "| `d` val | road | train |"
+    assert table.splitlines()[2:] == ["| `a` | 90.0 | n/a |", "| `s1`, mean of 2 seeds | 90.0 | 25.0 |"]
+
+
 def test_comparisons_of_receipts_are_receipts(results):
     for path in ("a.json", "a"):
         (shutil.copytree if path == "a" else shutil.copyfile)(results / path, results / path.replace("a", "b", 1))
