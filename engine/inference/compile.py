@@ -219,19 +219,22 @@ class CompiledStep:
         batch = batch if self.augment is None else self.augment(batch)
         images = batch["image"].to(self.device, memory_format=self.memory_format)
         labels = batch["label"].to(self.device).long()
+        teacher = {"teacher": batch["teacher"].to(self.device)} if "teacher" in batch else {}
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-            expected = self._pass(self.model, images, labels, None)
+            expected = self._pass(self.model, images, labels, teacher, None)
             for name, part in self.criterion.named_children() if self.device.type == "cuda" else ():
                 setattr(self.criterion, name, self._compile(part))
-            fault = describe_difference(self._pass(compiled, images, labels, None), expected)
+            fault = describe_difference(self._pass(compiled, images, labels, teacher, None), expected)
         # compiles what steps will run; after a fault too, as other processes may find none and norms meet in it
-        self._pass(compiled, images, labels, self.dtype)
+        self._pass(compiled, images, labels, teacher, self.dtype)
         return fault
 
-    def _pass(self, model: nn.Module, images: Tensor, labels: Tensor, dtype: torch.dtype | None) -> Pass:
+    def _pass(
+        self, model: nn.Module, images: Tensor, labels: Tensor, teacher: dict[str, Tensor], dtype: torch.dtype | None
+    ) -> Pass:
         torch.manual_seed(0)
         trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            loss = self.criterion(model(images), labels)["total"]
+            loss = self.criterion(model(images) | teacher, labels)["total"]
         gradients = torch.autograd.grad(loss, trained, allow_unused=True)
         return Pass(loss.detach(), [gradient for gradient in gradients if gradient is not None])

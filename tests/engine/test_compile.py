@@ -137,6 +137,17 @@ def test_a_fault_on_another_process_is_a_fault(said, monkeypatch):
     assert "another process" in said[0]
 
 
+def test_the_teacher_s_maps_take_part_in_the_comparison(said):
+    class Taught(Criterion):
+        def forward(self, outputs, labels):
+            return {"total": super().forward(outputs, labels)["total"] + outputs["teacher"].sum()}
+
+    step = build()
+    step.criterion = Taught()
+    assert step.start(step.model, batch() | {"teacher": torch.ones(2)}) is not step.model
+    assert said == []
+
+
 def test_with_norms_that_wait_for_each_other_a_missing_compiler_is_found_before_they_do(said):
     step = build(broken)
     synchronise_norms(step.model)  # there are no other processes: it can't be called
