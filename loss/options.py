@@ -87,12 +87,15 @@ class LossOptions:
             object.__setattr__(self, flag, getattr(self, flag) or name == self.loss)
 
     def _check_smoothing(self) -> None:
-        """Refuses label smoothing where it isn't cross entropy to smoothed labels, and may fall without end."""
+        """Refuses label smoothing beside what isn't the cross entropy of all labelled pixels.
+
+        Alone it only lowers the true class's logit, which OHEM would leave to pixels that the main loss passes over.
+        """
         weight = self.added.get("label_smoothing")
         if weight is None:
             return
         check(weight < 1, "--add_loss", f"label_smoothing:{weight:g}", "must be below 1, the share of a label")
-        if self.class_weights or self.name not in ("ce", "ohem"):
+        if self.class_weights or self.name != "ce":
             other = "--class_weights" if self.class_weights else f"--loss {self.name}"
             raise OptionError(f"--add_loss label_smoothing {other}: it smooths labels that count alike; choose one")
 

@@ -134,10 +134,10 @@ def test_values_that_cannot_work(value, words):
     [
         ({"class_weights": "road=0"}, "--class_weights"),
         ({"jointwtborder": True}, "--loss relaxed_boundary"),
+        ({"ohem": True}, "--loss ohem"),
         ({"loss": "image_weighted"}, "--loss image_weighted"),
     ],
 )
 def test_label_smoothing_needs_pixels_that_count_alike(more, flag):
     with pytest.raises(OptionError, match=f"--add_loss label_smoothing {flag}"):
         LossOptions(add_loss="label_smoothing:0.1", **more)
-    LossOptions(add_loss="label_smoothing:0.1", ohem=True)
