@@ -18,7 +18,7 @@ case $arch in
 fenet) epochs=105 ;;
 smp_fpn) epochs=107 ;;
 *)
-    echo "error: ARCH=$arch: fenet or smp_fpn; for others start train.py with the options in recipes/camvid_hour.args" >&2
+    echo "error: ARCH=$arch: fenet or smp_fpn; for others start train.py with the options in recipes/camvid_hour.json" >&2
     exit 2
     ;;
 esac

@@ -17,7 +17,7 @@ PICTURE = "curves.svg"
 OWN_PAGE = "tables.md"
 OWN_PARTS = {"results": "Results", "classes": "Classes", "comparisons": "Comparisons", "receipts": "Receipts"}
 _PART = re.compile(r"(<!-- table (\w+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
-PROTOCOL = ("input_size", "scales", "flip")  # of receipts, by which one recipe may be scored in several ways
+PROTOCOL = ("train_split", "input_size", "scales", "flip")  # of receipts: one recipe may be scored in several ways
 Receipts = Mapping[str, Mapping]
 
 
@@ -67,7 +67,7 @@ def results_table(receipts: Receipts) -> str:
     rows = []
     for names in _recipes(receipts):
         receipt, scores = receipts[names[0]], [receipts[name]["mean_iou"] for name in names]
-        minutes = statistics.mean(receipts[name]["seconds"] for name in names) / 60
+        minutes = sorted({round(receipts[name]["seconds"] / 60) for name in names})
         score, interval = percent(statistics.mean(scores), 1), _interval(receipt["interval"])
         if len(names) > 1:
             spread = 100 * statistics.stdev(scores)
@@ -77,13 +77,14 @@ def results_table(receipts: Receipts) -> str:
                 f"`{receipt['dataset']}` {receipt['split']}, {receipt['metrics']['num_images']} images, "
                 f"{len(receipt['metrics']['per_class'])} classes",
                 f"`{receipt['arch']}`",
-                f"{receipt['title']}; {round(minutes)} minutes",
+                f"{receipt['title']}; {_span(minutes)} minutes",
                 score,
                 interval,
                 ", ".join(f"`{name}`" for name in names),
             ]
         )
-    return _table(["data", "model", "trained", "mIoU", "95 % interval over images", "receipt"], rows)
+    head = ["data", "model", "trained", "mIoU, ± deviation over seeds", "95 % interval over images", "receipt"]
+    return _table(head, rows)
 
 
 def class_tables(receipts: Receipts) -> str:
@@ -138,7 +139,15 @@ def _recipes(receipts: Receipts) -> list[list[str]]:
     for name, receipt in receipts.items():
         alike = (receipt["dataset"], receipt["split"], receipt["arch"], *(str(receipt.get(key)) for key in PROTOCOL))
         recipes.setdefault((receipt.get("recipe", name), *alike), []).append(name)
+    for names in recipes.values():
+        if len({receipts[name]["seed"] for name in names}) < len(names):
+            raise DataError(f"{', '.join(names)}: of one recipe and seed; give one of them another --recipe")
     return list(recipes.values())
+
+
+def _span(values: list[int]) -> str:
+    """The least and the greatest of sorted numbers."""
+    return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
 def _mean(values: list[float | None]) -> float | None:

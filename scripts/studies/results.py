@@ -24,12 +24,17 @@ Variants = Mapping[str, Sequence[RunRecord]]
 
 
 def check_comparable(records: Sequence[RunRecord]) -> None:
-    """Raise `OptionError` where runs are scored on other data or otherwise, `DataError` where the images differ."""
+    """Raise `OptionError` where runs are scored on other data or otherwise, `DataError` where the images differ.
+
+    The precision may differ: `--amp auto` scores each model in what keeps its labels, and `study.json` names it.
+    """
     first = records[0]
     for record in records[1:]:
-        for name in ("dataset", "split", "protocol"):
+        for name in ("dataset", "split"):
             if (ours := getattr(first, name)) != (theirs := getattr(record, name)):
                 raise OptionError(f"these runs don't compare: {name} {ours} and {theirs}; score all the same way")
+        if (ours := _protocol(first)) != (theirs := _protocol(record)):
+            raise OptionError(f"these runs don't compare: protocol {ours} and {theirs}; score all the same way")
         if first.images != record.images or first.classes != record.classes:
             raise DataError(
                 f"these runs don't compare: seeds {first.seed} and {record.seed} are scored on other images of"
@@ -37,6 +42,11 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
             )
         if not np.array_equal(first.class_counts[..., 1], record.class_counts[..., 1]):
             raise DataError(f"these runs don't compare: the labels of {first.dataset} {first.split} have changed")
+
+
+def _protocol(record: RunRecord) -> dict:
+    """How it is scored, but for the precision."""
+    return {name: value for name, value in record.protocol.items() if name != "amp"}
 
 
 def build_results(variants: Variants, wanted: Sequence[float], missing: int = 0) -> dict:
@@ -75,7 +85,7 @@ def build_results(variants: Variants, wanted: Sequence[float], missing: int = 0)
         "num_images": len(first.images),
         "blocks": number,
         "frames_in_order": ordered,
-        "protocol": first.protocol,
+        "protocol": _protocol(first),
         "reference": reference,
         "missing": missing,
         "comparisons": len(compared),
@@ -108,6 +118,7 @@ def _variant(records: Sequence[RunRecord], samples: Sequence[Sample], classes: S
         "memory": [record.memory for record in records],
         "options": chosen,
         "precision": sorted({record.precision for record in records}),
+        "scored_precision": sorted({record.protocol["amp"] for record in records}),
         "runs": [
             {"seed": run.seed, "revision": run.revision, "scored": run.snapshot, "sha256": run.snapshot_sha256}
             for run in records

@@ -53,7 +53,7 @@ def test_fenet_is_what_two_cores_train_by_default(place):
 def test_the_hour_s_recipe_is_what_its_study_compares(place, arch, variant):
     got = trained(place, "train_camvid_hour.sh", PYTHON=place.stub("python", STUB), ARCH=arch)
     plan = read_study(ROOT / "recipes" / "camvid_hour.json").variants[variant]
-    own = {"seed": 1, "ckpt": "./results", "exp": f"camvid_hour_{arch}", "amp": "auto"}
+    own = {"seed": 1, "ckpt": "./results", "exp": f"camvid_hour_{arch}"}
     assert got.to_dict() == plan.config.to_dict() | own
 
 

@@ -18,6 +18,7 @@ from scripts.receipts.speed import SITUATIONS, latency_rows, speed_rows
 from scripts.receipts.store import RESULTS, load_results
 from tests.conftest import make_scenes
 from tests.processes import ROOT
+from utils.errors import DataError
 
 TRAIN = (
     "python train.py --arch fenet_tiny --channels 8 --dataset folder --data_root $DATA --ckpt $OUT --exp run"
@@ -165,18 +166,26 @@ def test_a_folder_of_one_s_own_gets_a_page_of_its_own(results, capfd):
 
 def test_seeds_of_a_recipe_are_one_row_with_their_mean_and_spread(results):
     receipt = load_results(results)[0]["a"]
-    seeds = {f"s{seed}": receipt | {"recipe": "s", "mean_iou": score} for seed, score in ((1, 0.60), (2, 0.62))}
+    alike = receipt | {"recipe": "s"}
+    seeds = {f"s{n}": alike | {"seed": n, "mean_iou": score} for n, score in ((1, 0.60), (2, 0.62))}
+    seeds["s2"]["seconds"] = 600.0 + 60 * round(receipt["seconds"] / 60)
     other = {"other": seeds["s1"] | {"flip": True}}  # the same recipe, scored in another way
     rows = pages.results_table({"a": receipt} | seeds | other).splitlines()[2:]
     assert len(rows) == 3 and "| 61.0 ± 1.4, 2 seeds |  | `s1`, `s2` |" in rows[1] and "`a`" in rows[0]
+    minutes = round(receipt["seconds"] / 60)
+    assert f"; {minutes} to {minutes + 10} minutes |" in rows[1]
+    assert pages.results_table(seeds | {"s3": seeds["s1"] | {"train_split": "trainval"}}).count("\n") == 3
+    with pytest.raises(DataError, match="s1, s2: of one recipe and seed"):
+        pages.results_table({"s1": alike, "s2": alike})
 
 
 def test_of_several_seeds_each_class_has_its_mean():
-    def receipt(recipe: str, train: float | None) -> dict:
+    def receipt(recipe: str, seed: int, train: float | None) -> dict:
         scores = {"road": {"iou": 0.9}, "train": {"iou": train}}
-        return {"dataset": "d", "split": "val", "arch": "m", "recipe": recipe, "metrics": {"per_class": scores}}
+        what = {"dataset": "d", "split": "val", "arch": "m", "recipe": recipe, "seed": seed}
+        return what | {"metrics": {"per_class": scores}}
 
-    table = pages.class_tables({"a": receipt("a", None), "s1": receipt("s", 0.2), "s2": receipt("s", 0.3)})
+    table = pages.class_tables({"a": receipt("a", 1, None), "s1": receipt("s", 1, 0.2), "s2": receipt("s", 2, 0.3)})
     assert table.splitlines()[0] == "| `d` val | road | train |"
     assert table.splitlines()[2:] == ["| `a` | 90.0 | n/a |", "| `s1`, mean of 2 seeds | 90.0 | 25.0 |"]
 

@@ -131,7 +131,7 @@ def option_section(results: Mapping) -> Markup:
     facts = {"All variants": {option: rows[0][option] for option in same}}
     for name, row in variants.items():
         facts[name] = {option: row["options"].get(option, "default") for option in named if option not in same}
-        facts[name]["precision"] = row["precision"]
+        facts[name] |= {"trained in": row["precision"], "scored in": row["scored_precision"]}
         for run in row["runs"]:
             revision = (run["revision"] or "unknown")[:12]
             facts[name][f"seed {run['seed']}"] = f"{run['scored']} {run['sha256'][:12]}, revision {revision}"

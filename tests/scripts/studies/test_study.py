@@ -6,6 +6,7 @@ import shutil
 import signal
 import time
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -60,7 +61,7 @@ def leave_scores(arguments: list[str]) -> None:
     """What eval.py leaves: scores that follow from the weights."""
     options, _ = parse_eval(arguments)
     sha256 = file_sha256(options.snapshot)
-    leave(options.folder, make_matrices(20, 0.2 + 0.2 * int(sha256[:4], 16) / 2**16))
+    leave(options.folder, make_matrices(20, 0.2 + 0.2 * int(sha256[:4], 16) / 2**16), amp="off")
     metrics = json.loads((options.folder / "metrics.json").read_text()) | {"dataset": "folder"}
     (options.folder / "metrics.json").write_text(json.dumps(metrics | {"snapshot_sha256": sha256}))
 
@@ -106,7 +107,7 @@ def make_record(seed: int, gain: float = 0.0, split: str = "val", images: int = 
         "off",
         "camvid",
         split,
-        {"flip": False},
+        {"flip": False, "amp": "off"},
         None,
         {},
         None,
@@ -235,8 +236,9 @@ def test_records_are_small_whole_and_compared_only_where_they_fit(tmp_path, capf
     for name, record in {
         "a": make_record(1),
         "b": make_record(2),
-        "c": make_record(1, -0.05, **changed),
+        "c": replace(make_record(1, -0.05, **changed), protocol={"flip": False, "amp": "bf16"}),
         "d": make_record(2, -0.05, **changed),
+        "flip": replace(make_record(3), protocol={"flip": True, "amp": "off"}),
         "test": make_record(3, split="test"),
         "fewer": make_record(3, images=100),
     }.items():
@@ -248,8 +250,10 @@ def test_records_are_small_whole_and_compared_only_where_they_fit(tmp_path, capf
     assert study.main(["--runs", *map(str, (paths[name] for name in "abcd")), "--out", str(tmp_path / "out")]) == 0
     row = json.loads((tmp_path / "out" / "study.json").read_text())["variants"]["lr 0.003"]
     assert row["holds"] and row["interval"][1] < 0 and row["seeds_needed"]["0.02"] >= 2
+    assert row["scored_precision"] == ["bf16", "off"]
     assert "lr 0.003 differs from lr 0.002" in capfd.readouterr().out
     fails(capfd, 2, study.main, ["--runs", paths["a"], paths["test"], *out], "split val and test")
+    fails(capfd, 2, study.main, ["--runs", paths["a"], paths["flip"], *out], "protocol {'flip': False} and")
     fails(capfd, 3, study.main, ["--runs", paths["a"], paths["fewer"], *out], "other images")
     fails(capfd, 2, study.main, ["--runs", paths["a"], paths["a"], *out], "seed 1 is there twice")
     paths["a"].write_text(paths["a"].read_text()[:-50])
