@@ -18,7 +18,7 @@ from datasets.index import SplitIndex
 from datasets.options import DataOptions
 from datasets.part import limit_images
 from engine.checkpoint.loading import restore_normalization
-from engine.evaluation.seen import describe_training
+from engine.evaluation.seen import describe_training, warn_of_origin
 from engine.inference.precision import check_processes
 from engine.training.checks import check_batches
 from engine.training.class_counts import weigh_classes
@@ -134,6 +134,9 @@ def build_trainer(
     first_stages(model, config.model.freeze_stages)
     if checkpoint is None:
         load_start(config, model, splits.train.classes.names)
+        for flag, path in (("--snapshot", config.weights.snapshot), ("--teacher", config.loss.teacher)):
+            if path and process.is_main:
+                warn_of_origin(path, flag, config.data, splits.val)
     else:
         restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
     model = adapt_model(model, config, process)

@@ -4,11 +4,12 @@ import shutil
 
 import datasets
 import eval as evaluation
+import train
 from datasets.options import DataOptions
 from datasets.part import limit_images
 from engine.checkpoint.snapshot import load_snapshot, save_snapshot
 from engine.evaluation.seen import describe_training, seen_images, warn_of_seen
-from tests.conftest import eval_args
+from tests.conftest import eval_args, train_args
 from tests.datasets import trees
 from utils.logging import setup_logging
 
@@ -52,6 +53,25 @@ def test_eval_says_what_a_snapshot_was_trained_on(trained, tmp_path, capsys):
     for split, warned in (("val", False), ("trainval", True)):
         assert evaluation.main(eval_args(trained.best, trained.data, tmp_path / split, "--split", split)) == 0
         assert ("trained on, in train: the score says little" in capsys.readouterr().out) == warned
+
+
+def test_a_run_says_that_its_start_and_its_teacher_know_what_it_validates_on(trained, tmp_path, capsys):
+    for split, times in (("val", 0), ("trainval", 2)):
+        more = (
+            "--snapshot",
+            str(trained.best),
+            "--teacher",
+            str(trained.best),
+            "--val_split",
+            split,
+            "--max_steps",
+            "1",
+        )
+        assert train.main(train_args(trained.data, tmp_path, "--exp", split, *more)) == 0
+        said = [line for line in capsys.readouterr().out.splitlines() if "were trained on there, in train" in line]
+        assert len(said) == times
+    assert said[0].startswith(f"WARNING: --snapshot {trained.best}: ") and " images of trainval " in said[0]
+    assert said[1].startswith(f"WARNING: --teacher {trained.best}: ")
 
 
 def test_prediction_says_at_which_size_a_run_validated(trained, tmp_path, capsys):
