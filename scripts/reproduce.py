@@ -20,8 +20,11 @@ if __name__ == "__main__":  # from anywhere, without installation, and before Py
 import argparse
 from collections.abc import Sequence
 
+import torch
+
 import datasets
 from datasets.options import find_root
+from engine.inference.precision import settle_precision
 from scripts.make_receipt import hash_split, present_revision, require_empty
 from scripts.receipts.command import ROOT, Command, parse_command
 from scripts.receipts.pages import render
@@ -76,8 +79,10 @@ def reproduce(options: argparse.Namespace) -> None:
     """Run a receipt's command, or only its evaluation, and judge what it left."""
     receipt = find_receipt(options.id, options.results)
     stated, evaluated = receipt["tolerance"], receipt["metrics"]["protocol"]["amp"]
-    # older receipts don't name the one of training, which was alike
-    command = parse_command(receipt["command"], options.id).in_precision(receipt.get("precision", evaluated), evaluated)
+    trained = receipt.get("precision", evaluated)  # older receipts don't name it: it was alike
+    chosen = settle_precision("auto", "training", torch.device("cpu"), receipt["arch"].partition(" on ")[0]).amp
+    training = None if trained == chosen else trained
+    command = parse_command(receipt["command"], options.id).in_precision(training, evaluated)
     if options.check is None and stated["mean_iou"] is None:
         raise OptionError(f"{options.id}: states no tolerance for training it again ({stated['covers']}); use --check")
     root, out = find_root(receipt["dataset"], options.data_root), options.out_folder or ROOT / TEMPORARY / options.id

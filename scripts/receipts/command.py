@@ -37,12 +37,13 @@ class Step:
         variables = {name: fill(value) for name, value in self.variables.items()}
         return replace(self, variables=variables, arguments=tuple(map(fill, self.arguments)))
 
-    def in_precision(self, training: str, evaluation: str) -> "Step":
+    def in_precision(self, training: str | None, evaluation: str) -> "Step":
         """The same step, with `--amp` where it trains or evaluates and doesn't name one."""
         trains = self.script == "train.py" or self.script.startswith("scripts/train_")
-        if not (trains or self.script == "eval.py") or any(_names_precision(word) for word in self.arguments):
+        amp = training if trains else evaluation if self.script == "eval.py" else None
+        if amp is None or any(_names_precision(word) for word in self.arguments):
             return self
-        return replace(self, arguments=(*self.arguments, "--amp", training if trains else evaluation))
+        return replace(self, arguments=(*self.arguments, "--amp", amp))
 
     def run(self) -> None:
         """Run it in the repository's root, its output on the terminal. Raises `ProgramFailed`."""
@@ -65,8 +66,13 @@ class Command:
         """The options of the last step; its paths may begin with `$OUT` and `$DATA`."""
         return parse_eval(self.steps[-1].arguments)[0]
 
-    def in_precision(self, training: str, evaluation: str) -> "Command":
-        """The same command with these `--amp` for the steps that leave it open, whose `auto` is each machine's own."""
+    def in_precision(self, training: str | None, evaluation: str) -> "Command":
+        """The same command with these `--amp` for the steps that leave it open, whose `auto` is each machine's own.
+
+        Args:
+            training: None: training stays open, as `auto` may validate in another precision than it trains in.
+            evaluation: Of eval.py.
+        """
         return Command(tuple(step.in_precision(training, evaluation) for step in self.steps))
 
     def run(self, places: Mapping[str, Path]) -> None:

@@ -98,9 +98,10 @@ def test_a_snapshot_is_scored_again(made, results, tmp_path, here, capfd):
 
 def test_it_is_computed_in_the_receipts_precision():
     command = parse_command(f"{TRAIN} && sh scripts/train_camvid_2cores.sh && {EVAL} && {EVAL} --amp=fp16", "a")
-    steps = command.in_precision("off", "bf16").steps
-    added = [step.arguments[len(before.arguments) :] for step, before in zip(steps, command.steps, strict=True)]
-    assert added == [("--amp", "off"), ("--amp", "off"), ("--amp", "bf16"), ()]
+    for training, more in (("off", ("--amp", "off")), (None, ())):
+        steps = command.in_precision(training, "bf16").steps
+        added = [step.arguments[len(before.arguments) :] for step, before in zip(steps, command.steps, strict=True)]
+        assert added == [more, more, ("--amp", "bf16"), ()]
 
 
 def test_other_data_and_other_weights_are_told_apart(made, results, tmp_path, capfd):
