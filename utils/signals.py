@@ -57,6 +57,7 @@ class StopRequest:
         self._alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
         self._signalled_at: float | None = None
         self._previous: dict[int, object] = {}
+        self._previous_wakeup = -1
         self._arrivals: list[socket.socket] = []  # Python writes the numbers of signals into the second, as they arrive
 
     def __enter__(self) -> "StopRequest":

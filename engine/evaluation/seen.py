@@ -9,8 +9,6 @@ from datasets.base import Split
 from datasets.boost import BoostedSplit
 from datasets.options import DataOptions
 from datasets.part import limit_images
-from engine.checkpoint.digests import is_snapshot
-from engine.checkpoint.snapshot import read_snapshot_file
 from utils.errors import DataError, OptionError
 from utils.logging import get_logger
 
@@ -51,18 +49,6 @@ def seen_images(trained_on: Mapping, dataset: str, root: Path, split: Split) -> 
     if not paths:  # drawn, not read
         return frozenset(trained.names) & frozenset(split.names)
     return frozenset(name for i, name in enumerate(split.names) if str(split.files(i)[0]) in paths)  # names may recur
-
-
-def warn_of_origin(path: str | Path, flag: str, data: DataOptions, val: Split) -> None:
-    """Say in the log how many of the images that a run validates on the snapshot behind `flag` was trained on: what it
-    starts from, or its teacher."""
-    content = read_snapshot_file(path)
-    trained_on = content.get("trained_on") if is_snapshot(content) else None
-    if trained_on and (seen := len(seen_images(trained_on, data.dataset, data.root, val))):
-        get_logger().warning(
-            f"{flag} {path}: {seen} of the {len(val)} images of {val.split} were trained on there, in"
-            f" {trained_on['split']}: scores of this run say little about new images"
-        )
 
 
 def warn_of_seen(trained_on: Mapping | None, dataset: str, root: Path, split: Split, cv: int) -> None:

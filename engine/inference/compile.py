@@ -181,11 +181,9 @@ class CompiledStep:
         compiled, parts = self._compile(self.model), dict(self.criterion.named_children())
         buffers = [(buffer, buffer.clone()) for buffer in self.model.buffers()]
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            check = partial(self._compare, compiled, batch)
+            checks = [partial(self._compare, compiled, batch)]
             if any(isinstance(module, SyncNorm) for module in self.model.modules()):
-                checks = (self._try_compiler, partial(_end_all, check))
-            else:
-                checks = (check,)
+                checks = [self._try_compiler, partial(_end_all, *checks)]
             agreed = all(passes(check, "goes on without it", together=True) for check in checks)
         for buffer, value in buffers:
             buffer.copy_(value)

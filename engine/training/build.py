@@ -18,14 +18,14 @@ from datasets.index import SplitIndex
 from datasets.options import DataOptions
 from datasets.part import limit_images
 from engine.checkpoint.loading import restore_normalization
-from engine.evaluation.seen import describe_training, warn_of_origin
+from engine.evaluation.seen import describe_training
 from engine.inference.precision import check_processes
 from engine.training.checks import check_batches
 from engine.training.class_counts import weigh_classes
 from engine.training.events import check_tensorboard
 from engine.training.fingerprint import take_fingerprint
 from engine.training.learner import Learner
-from engine.training.load import check_start, load_start
+from engine.training.load import check_start, load_start, warn_of_origins
 from engine.training.parallel import choose_norm, import_apex
 from engine.training.plan import RunIdentity, TrainSchedule
 from engine.training.precision import RunPrecision, choose_for_run
@@ -134,9 +134,8 @@ def build_trainer(
     first_stages(model, config.model.freeze_stages)
     if checkpoint is None:
         load_start(config, model, splits.train.classes.names)
-        for flag, path in (("--snapshot", config.weights.snapshot), ("--teacher", config.loss.teacher)):
-            if path and process.is_main:
-                warn_of_origin(path, flag, config.data, splits.val)
+        if process.is_main:
+            warn_of_origins(config, splits.val)
     else:
         restore_normalization(model, checkpoint.content.get("config", {}))  # now: the data's scale depends on it
     model = adapt_model(model, config, process)

@@ -10,10 +10,14 @@ from torch import nn
 
 import network
 from config import TrainConfig
+from datasets.base import Split
 from engine.checkpoint import load_pretrained
 from engine.checkpoint.archive import check_file
+from engine.checkpoint.digests import is_snapshot
 from engine.checkpoint.finetune import loads_little, snapshot_config, start_from
 from engine.checkpoint.pretrained_sources import RELEASE_FOLDER, check_source, find_deep_stems
+from engine.checkpoint.snapshot import read_snapshot_file
+from engine.evaluation.seen import seen_images
 from engine.training.precision import precision_to_resume
 from engine.training.resume import Checkpoint, check_resume, read_newest
 from utils import distributed
@@ -108,6 +112,18 @@ def load_start(config: TrainConfig, model: nn.Module, names: Sequence[str]) -> N
         )
     elif not (pretrained or options.snapshot):
         log.info("starting from random weights; see --pretrained and --snapshot")
+
+
+def warn_of_origins(config: TrainConfig, val: Split) -> None:
+    """Say in the log how many of the images that are validated on what the run starts from, or its teacher, knows."""
+    for flag, path in (("--snapshot", config.weights.snapshot), ("--teacher", config.loss.teacher)):
+        content = read_snapshot_file(path) if path else None
+        trained_on = content.get("trained_on") if is_snapshot(content) else None
+        if trained_on and (seen := len(seen_images(trained_on, config.data.dataset, config.data.root, val))):
+            get_logger().warning(
+                f"{flag} {path}: {seen} of the {len(val)} images of {val.split} were trained on there, in"
+                f" {trained_on['split']}: scores of this run say little about new images"
+            )
 
 
 def find_release_start(model: nn.Module) -> str | None:

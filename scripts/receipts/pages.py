@@ -83,7 +83,7 @@ def results_table(receipts: Receipts) -> str:
                 ", ".join(f"`{name}`" for name in names),
             ]
         )
-    head = ["data", "model", "trained", "mIoU, ± deviation over seeds", "95 % interval over images", "receipt"]
+    head = ["data", "model", "trained", "mIoU, ± standard deviation over seeds", "95 % interval over images", "receipt"]
     return _table(head, rows)
 
 

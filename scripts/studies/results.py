@@ -30,11 +30,9 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
     """
     first = records[0]
     for record in records[1:]:
-        for name in ("dataset", "split"):
-            if (ours := getattr(first, name)) != (theirs := getattr(record, name)):
+        for name, ours in _scoring(first).items():
+            if ours != (theirs := _scoring(record)[name]):
                 raise OptionError(f"these runs don't compare: {name} {ours} and {theirs}; score all the same way")
-        if (ours := _protocol(first)) != (theirs := _protocol(record)):
-            raise OptionError(f"these runs don't compare: protocol {ours} and {theirs}; score all the same way")
         if first.images != record.images or first.classes != record.classes:
             raise DataError(
                 f"these runs don't compare: seeds {first.seed} and {record.seed} are scored on other images of"
@@ -44,9 +42,10 @@ def check_comparable(records: Sequence[RunRecord]) -> None:
             raise DataError(f"these runs don't compare: the labels of {first.dataset} {first.split} have changed")
 
 
-def _protocol(record: RunRecord) -> dict:
-    """How it is scored, but for the precision."""
-    return {name: value for name, value in record.protocol.items() if name != "amp"}
+def _scoring(record: RunRecord) -> dict:
+    """On what and how it is scored, but for the precision."""
+    protocol = {name: value for name, value in record.protocol.items() if name != "amp"}
+    return {"dataset": record.dataset, "split": record.split, "protocol": protocol}
 
 
 def build_results(variants: Variants, wanted: Sequence[float], missing: int = 0) -> dict:
@@ -80,12 +79,10 @@ def build_results(variants: Variants, wanted: Sequence[float], missing: int = 0)
             rows[name]["per_class"][class_name] |= values["per_class"][column]
         rows[name] |= values["all"]
     return {
-        "dataset": first.dataset,
-        "split": first.split,
+        **_scoring(first),
         "num_images": len(first.images),
         "blocks": number,
         "frames_in_order": ordered,
-        "protocol": _protocol(first),
         "reference": reference,
         "missing": missing,
         "comparisons": len(compared),

@@ -56,18 +56,9 @@ def test_eval_says_what_a_snapshot_was_trained_on(trained, tmp_path, capsys):
 
 
 def test_a_run_says_that_its_start_and_its_teacher_know_what_it_validates_on(trained, tmp_path, capsys):
+    known = ("--snapshot", str(trained.best), "--teacher", str(trained.best), "--max_steps", "1")
     for split, times in (("val", 0), ("trainval", 2)):
-        more = (
-            "--snapshot",
-            str(trained.best),
-            "--teacher",
-            str(trained.best),
-            "--val_split",
-            split,
-            "--max_steps",
-            "1",
-        )
-        assert train.main(train_args(trained.data, tmp_path, "--exp", split, *more)) == 0
+        assert train.main(train_args(trained.data, tmp_path, "--exp", split, "--val_split", split, *known)) == 0
         said = [line for line in capsys.readouterr().out.splitlines() if "were trained on there, in train" in line]
         assert len(said) == times
     assert said[0].startswith(f"WARNING: --snapshot {trained.best}: ") and " images of trainval " in said[0]

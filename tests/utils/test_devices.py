@@ -2,6 +2,7 @@
 
 import logging
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -137,16 +138,6 @@ def test_hidden_gpus_are_no_fault(tmp_path, monkeypatch, hidden):
     assert unusable_gpu() is None
 
 
-class Silent(Heartbeat):
-    """Rank 1 of 2; `lost` is what it finds of the other."""
-
-    def __init__(self, lost: str | None = None) -> None:
-        self.rank, self.world_size, self.lost = 1, 2, lost
-
-    def find_lost(self) -> str | None:
-        return self.lost
-
-
 @pytest.mark.parametrize("lost", [None, "rank 0 is lost"])
 def test_nccl_that_does_not_start_is_a_fault_of_this_machine_unless_a_peer_is_lost(monkeypatch, lost):
     def fail(*_, **__):
@@ -157,7 +148,8 @@ def test_nccl_that_does_not_start_is_a_fault_of_this_machine_unless_a_peer_is_lo
 
     monkeypatch.setattr(dist, "init_process_group", fail)
     with pytest.raises(EnvironmentFault if lost is None else dist.DistBackendError) as raised:
-        distributed._connect(Silent(lost), None, torch.device("cpu"), 120.0)
+        heartbeat = SimpleNamespace(rank=1, world_size=2, find_lost=lambda: lost)
+        distributed._connect(heartbeat, None, torch.device("cpu"), 120.0)
     if lost is None:
         assert "NCCL doesn't start on " in str(raised.value)
         assert ": Error while creating shared memory segment /dev/shm/nccl-a (size 9637888); see " in str(raised.value)
@@ -166,9 +158,21 @@ def test_nccl_that_does_not_start_is_a_fault_of_this_machine_unless_a_peer_is_lo
 @pytest.mark.parametrize("cuda", [False, True])
 def test_nccl_waits_longer_than_the_heartbeat_and_knows_its_gpu(gpus, monkeypatch, cuda):
     gpus(2 * cuda)
-    asked = {}
+    asked, heard = {}, {}
+
+    class Silent(Heartbeat):
+        def __init__(self, store, rank, world_size, timeout_s, stop) -> None:
+            self.rank, self.world_size = rank, world_size
+            heard.update(timeout_s=timeout_s)
+
+        def await_all(self, timeout_s):
+            """All are there."""
+
+    monkeypatch.setattr(distributed, "Heartbeat", Silent)
+    monkeypatch.setattr(distributed, "rendezvous", lambda *_, **__: iter([(None, 1, 2)]))
     monkeypatch.setattr(dist, "init_process_group", lambda backend, **more: asked.update(more, backend=backend))
-    distributed._connect(Silent(), None, choose_device("auto", 1, 2), 120.0)
+    distributed._connect(*distributed._join(2, 120.0, None), choose_device("auto", 1, 2), 120.0)
+    assert heard["timeout_s"] == 120
     assert asked["timeout"] == timedelta(seconds=180 if cuda else 120)
     assert asked["backend"] == ("cpu:gloo,cuda:nccl" if cuda else "gloo")
     assert asked.get("device_id") == (torch.device("cuda:1") if cuda else None)

@@ -95,11 +95,19 @@ def wait_inside_a_library() -> None:
 def test_another_thread_learns_of_a_signal_while_the_main_thread_is_inside_a_library():
     with Job([wait_inside_a_library]) as job:
         next(job.follow())
-        job.send(signal.SIGCHLD)  # has no handler here
         job.send(signal.SIGTERM)
         done = job.wait(60)
     assert done.returncode == 0
     assert done.stdout.splitlines() == ["waiting", "asked"]
+
+
+def test_other_signals_are_no_request(monkeypatch):
+    with StopRequest() as stop:
+        before = signal.signal(signal.SIGCHLD, lambda *_: None)  # as PyTorch's loader has one
+        signal.raise_signal(signal.SIGCHLD)
+        signal.signal(signal.SIGCHLD, before)
+        stop.look()
+        assert not stop.asked
 
 
 def have_a_child() -> None:
